@@ -1,0 +1,24 @@
+//! The node of an authority: it keeps, signs, minimises and exchanges alerts about trafficking in
+//! human beings. ARCHITECTURE.md has the map; the modules below stand in its order.
+
+pub mod id;
+pub mod jose;
+pub mod alert;
+pub mod trust;
+pub mod roles;
+pub mod policy;
+pub mod matching;
+pub mod audit;
+pub mod store;
+pub mod node;
+pub mod exchange;
+pub mod desk;
+pub mod admin;
+pub mod wire;
+pub mod tls;
+pub mod outbound;
+pub mod server;
+pub mod config;
+pub mod telemetry;
+pub mod pki;
+pub mod run;

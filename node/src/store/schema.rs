@@ -1,0 +1,309 @@
+//! The tables: what is kept, under which key. Nothing here is personal data in clear: contents are sealed, match keys are keyed hashes.
+
+use serde::{Deserialize, Serialize};
+
+use super::Table;
+use crate::alert::ClaimSet;
+use crate::id::{AlertId, AuthorityId, Digest, Epoch, FeedSeq, PolicyVersion, StreamSeq, Timestamp, Version};
+use crate::trust::Peer;
+
+/// Version of these tables; a store with another one is refused.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Place of a key in the slot file.
+pub type SlotId = u64;
+
+/// Keyed hash of a match key.
+pub type IndexKey = [u8; 16];
+
+/// Declares a table.
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident = $prefix:literal: $key:ty => $value:ty) => {
+        $(#[$doc])*
+        pub enum $name {}
+        impl Table for $name {
+            const PREFIX: u8 = $prefix;
+            type Key = $key;
+            type Value = $value;
+        }
+    };
+}
+
+table!(/// Single values: schema version, owner, edge of the log.
+    Meta = 0x01: String => Vec<u8>);
+table!(/// The authority's own alerts, live ones.
+    Own = 0x10: AlertId => OwnAlert);
+table!(/// Received copies.
+    Copies = 0x11: AlertId => HeldCopy);
+table!(/// What was erased, own and received: refuses re-import.
+    Tombstones = 0x12: AlertId => Tombstone);
+table!(/// Index of match keys.
+    Matches = 0x13: (IndexKey, AlertId) => MatchEntry);
+table!(/// Digest of an imported draft (keyed hash) → the alert it made.
+    Imports = 0x14: IndexKey => AlertId);
+table!(/// The feed of outgoing statements: each live alert or withdrawal stands in it once.
+    Feed = 0x20: FeedSeq => FeedEntry);
+table!(/// Peers.
+    Peers = 0x21: AuthorityId => Peer);
+table!(/// Our stream to a peer.
+    StreamsOut = 0x22: AuthorityId => StreamOut);
+table!(/// Offered, not yet acknowledged.
+    Offers = 0x23: (AuthorityId, StreamSeq) => Offer);
+table!(/// The disclosure ledger: what each peer holds or may hold.
+    Ledger = 0x24: (AuthorityId, AlertId) => LedgerEntry);
+table!(/// Ours that the peer refused.
+    ParkedOut = 0x25: (AuthorityId, AlertId) => Parked);
+table!(/// A peer's stream to us.
+    StreamsIn = 0x26: AuthorityId => StreamIn);
+table!(/// Theirs that we refused.
+    ParkedIn = 0x27: (AuthorityId, AlertId) => Parked);
+table!(/// Expiry of own alerts and copies, by time.
+    Expiries = 0x28: (Timestamp, AlertId) => ());
+table!(/// Sharing policies, every version that was ever in force.
+    Policies = 0x30: PolicyVersion => PolicyRecord);
+table!(/// What waits for a second person.
+    Proposals = 0x31: u64 => Proposal);
+table!(/// Users of the desk door.
+    Users = 0x32: String => User);
+table!(/// Leaves of the audit log.
+    Log = 0x40: u64 => Vec<u8>);
+table!(/// Signed checkpoints by size.
+    Checkpoints = 0x41: u64 => String);
+
+/// An own alert that is live.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct OwnAlert {
+    /// newest
+    pub version: Version,
+    /// of its issuer-signed JWT
+    pub jwt_digest: Digest,
+    /// place in the feed
+    pub feed: FeedSeq,
+    /// exact, from the content
+    pub expires_at: Timestamp,
+    /// key
+    pub slot: SlotId,
+    /// the token with all disclosures, sealed; associated data: [`about`]
+    pub token: Vec<u8>,
+    /// to delete them with it
+    pub match_keys: Vec<IndexKey>,
+    /// fetched back from peers after a loss of state: disclosures may be missing
+    pub recovered: bool,
+}
+
+/// A received copy.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct HeldCopy {
+    /// held
+    pub version: Version,
+    /// of its issuer-signed JWT
+    pub jwt_digest: Digest,
+    /// claims held
+    pub claims: ClaimSet,
+    /// epoch of the issuer's stream in which it was last sent
+    pub epoch: Epoch,
+    /// durable here
+    pub received_at: Timestamp,
+    /// versions before were not seen
+    pub gap: bool,
+    /// exact when disclosed, else `exp`
+    pub expires_at: Timestamp,
+    /// key
+    pub slot: SlotId,
+    /// the token as received, sealed
+    pub token: Vec<u8>,
+    /// to delete them with it
+    pub match_keys: Vec<IndexKey>,
+}
+
+/// Why content was erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Erased { /// by its issuer, for good
+    Withdrawn, /// the issuer no longer shares it with us
+    Retracted, /// its time was over
+    Expired, /// not confirmed by the issuer's snapshot
+    Dropped }
+
+/// What stays of an erased alert.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// why
+    pub erased: Erased,
+    /// last version held
+    pub version: Version,
+    /// of the last JWT held, if any
+    pub jwt_digest: Option<Digest>,
+    /// when
+    pub at: Timestamp,
+    /// withdrawal or retraction, as signed
+    pub statement: Option<String>,
+}
+
+/// A hit of a match key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MatchEntry { /// name of the field, e.g. `passport`
+    pub field: String, /// own alert or copy
+    pub own: bool }
+
+/// A place in the feed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FeedEntry { /// whose newest statement stands here
+    pub alert: AlertId, /// the statement is a withdrawal (its text is in the tombstone)
+    pub withdrawn: bool }
+
+/// Our stream to a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StreamOut {
+    /// number of the stream
+    pub epoch: Epoch,
+    /// last place offered
+    pub tail: StreamSeq,
+    /// chain value there
+    pub tail_chain: Digest,
+    /// last place acknowledged
+    pub acked: StreamSeq,
+    /// chain value there
+    pub acked_chain: Digest,
+    /// the feed is decided up to here
+    pub cursor: FeedSeq,
+    /// what must be decided anew
+    pub sweep: Option<Sweep>,
+    /// the present view is being sent whole: complete once the feed is decided up to this place
+    pub snapshot: Option<FeedSeq>,
+    /// stopped, with the reason, until a person acts
+    pub halted: Option<String>,
+    /// policy the sweep last ran for
+    pub policy: PolicyVersion,
+}
+
+/// Deciding anew after a change of policy: first what the peer holds (retractions go ahead), then the feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sweep { /// ledger entries after this alert
+    Held(Option<AlertId>), /// feed entries after this place, up to the cursor
+    Feed(FeedSeq) }
+
+/// What stands at a place of the stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Offered { /// a view of this version with these claims; its bytes follow from both
+    View { /// version
+        version: Version, /// claims
+        claims: ClaimSet }, /// withdrawal, as signed
+    Withdrawal(String), /// retraction, as signed
+    Retraction(String) }
+
+/// An offer: durable before its first byte leaves; from then on it counts as held by the peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    /// which alert
+    pub alert: AlertId,
+    /// what
+    pub offered: Offered,
+    /// of the statement first offered at this place; the chain runs over it
+    pub digest: Digest,
+    /// chain value at this place
+    pub chain: Digest,
+    /// in force when decided
+    pub policy: PolicyVersion,
+    /// when
+    pub at: Timestamp,
+}
+
+/// What was disclosed to a peer at one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disclosed { /// epoch
+    pub epoch: Epoch, /// place
+    pub seq: StreamSeq, /// version
+    pub version: Version, /// which claims
+    pub claims: ClaimSet, /// when offered
+    pub at: Timestamp }
+
+/// What a peer holds or may hold of an alert.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// acknowledged, newest
+    pub held: Option<Disclosed>,
+    /// offered: must be taken for held until something newer is acknowledged
+    pub possible: Vec<Disclosed>,
+    /// a retraction or withdrawal was offered at this place (epoch, seq)
+    pub taken_back: Option<(Epoch, StreamSeq)>,
+    /// … and acknowledged: the peer confirmed that it erased
+    pub erased: bool,
+}
+
+/// A refused statement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Parked { /// version
+    pub version: Version, /// stable reason
+    pub reason: String, /// when refused
+    pub at: Timestamp, /// place in the stream
+    pub seq: StreamSeq }
+
+/// A peer's stream to us.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StreamIn {
+    /// number of the stream
+    pub epoch: Epoch,
+    /// last place committed
+    pub seq: StreamSeq,
+    /// chain value there
+    pub chain: Option<Digest>,
+    /// the sender's newest head committed here
+    pub head: String,
+    /// a snapshot is under way: copies of older epochs stay until it is complete
+    pub snapshot: bool,
+    /// size and root of the sender's audit log, as its newest head says
+    pub log: Option<(u64, Digest)>,
+}
+
+/// A policy that is or was in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PolicyRecord { /// TOML
+    pub source: String, /// who
+    pub applied_by: String, /// second person, where needed
+    pub approved_by: Option<String>, /// when
+    pub applied_at: Timestamp }
+
+/// What waits for a second person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Proposal { /// what
+    pub what: Proposed, /// by whom
+    pub by: String, /// when
+    pub at: Timestamp }
+
+/// The kinds of proposals. (Peers and users carry their pending state in their own records.)
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Proposed { /// a policy made against this version
+    Policy { /// TOML
+        source: String, /// version it was compared with
+        base: PolicyVersion }, /// new epochs to all peers after a loss of state
+    StartEpoch { /// why
+        reason: String } }
+
+/// A user of the desk door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// roles
+    pub roles: Vec<crate::roles::Role>,
+    /// SHA-256 of the SubjectPublicKeyInfo in the certificate
+    pub key: Digest,
+    /// pending, active, removed
+    pub state: UserState,
+    /// who added
+    pub added_by: String,
+    /// who approved
+    pub approved_by: Option<String>,
+}
+
+/// Where a user stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserState { /// waits for a second person
+    Pending, /// may act
+    Active, /// may not
+    Removed }
+
+/// Associated data of an alert's sealed values: table and id, so that no sealed value can be moved.
+pub fn about(own: bool, id: &AlertId) -> Vec<u8> {
+    format!("{}/{id}", if own { "own" } else { "copy" }).into_bytes()
+}
