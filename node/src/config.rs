@@ -1,1 +1,483 @@
-//! to come
+//! The node's configuration: TOML, typed, parsed whole before a port opens.
+
+mod values;
+pub use values::{
+    CONTACT_BYTES_MAX, Contact, ENDPOINT_BYTES_MAX, Endpoint, LogFilter, LoopbackAddr, Whole,
+};
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use self::values::{loopback, whole};
+use crate::id::AuthorityId;
+
+/// Most bytes of a configuration file: ours has some thousand, and a wrong file should be refused early.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+
+/// Every setting with its default and what it means; `init` writes it with the choices made.
+pub const SAMPLE: &str = include_str!("config/sample.toml");
+
+/// What a node is told by its `entente.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Whose node it is.
+    pub authority: AuthorityId,
+    /// The desk that peers reach day and night.
+    #[serde(default)]
+    pub contact: Contact,
+    /// Offers gRPC reflection at the desk door.
+    #[serde(default)]
+    pub reflection: bool,
+    /// The door for peers, and how statements travel.
+    pub exchange: Exchange,
+    /// The door for the authority's own people.
+    #[serde(default)]
+    pub desk: Desk,
+    /// Metrics and health.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// The database.
+    #[serde(default)]
+    pub store: Storage,
+    /// What is written about the node's own doings.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// The exchange door and the streams with peers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exchange {
+    /// Where the door listens.
+    #[serde(default = "exchange_listen")]
+    pub listen: SocketAddr,
+    /// How peers reach it.
+    pub advertise: Endpoint,
+    /// Connections at once.
+    #[serde(default = "whole::<256, 1, 4096>")]
+    pub connections_max: Whole<1, 4096>,
+    /// Calls at once on a connection.
+    #[serde(default = "whole::<32, 1, 1024>")]
+    pub calls_per_connection_max: Whole<1, 1024>,
+    /// A connection is made anew after this long, in seconds.
+    #[serde(default = "whole::<3600, 10, 86_400>")]
+    pub connection_age_s: Whole<10, 86_400>,
+    /// A copy counts as confirmed for this long, in seconds (decision 11).
+    #[serde(default = "whole::<172_800, 60, 2_592_000>")]
+    pub copy_lease_s: Whole<60, 2_592_000>,
+    /// A peer not heard for this long is silent, in seconds.
+    #[serde(default = "whole::<14_400, 10, 2_592_000>")]
+    pub peer_silence_s: Whole<10, 2_592_000>,
+    /// An idle stream carries a head this often, in seconds.
+    #[serde(default = "whole::<60, 1, 3600>")]
+    pub heartbeat_s: Whole<1, 3600>,
+    /// Statements in a batch; the receiver's bound is 64.
+    #[serde(default = "whole::<64, 1, 64>")]
+    pub batch_items_max: Whole<1, 64>,
+    /// Bytes of statements in a batch; a statement may have 64 KiB, the receiver's bound is 1 MiB.
+    #[serde(default = "whole::<1_048_576, 65_536, 1_048_576>")]
+    pub batch_bytes_max: Whole<65_536, 1_048_576>,
+}
+
+/// The desk door.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Desk {
+    /// Where the door listens.
+    pub listen: SocketAddr,
+    /// Connections at once.
+    pub connections_max: Whole<1, 4096>,
+    /// Calls at once on a connection.
+    pub calls_per_connection_max: Whole<1, 1024>,
+    /// A connection is made anew after this long, in seconds.
+    pub connection_age_s: Whole<10, 86_400>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            listen: loopback(8441),
+            connections_max: whole::<512, 1, 4096>(),
+            calls_per_connection_max: whole::<64, 1, 1024>(),
+            connection_age_s: whole::<3600, 10, 86_400>(),
+        }
+    }
+}
+
+/// Metrics and health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Where they are served, without TLS.
+    pub listen: LoopbackAddr,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            listen: LoopbackAddr::port(8442),
+        }
+    }
+}
+
+/// The database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Cache, 1 MiB to 64 GiB.
+    pub cache_bytes: Whole<1_048_576, 68_719_476_736>,
+    /// Below this much free space nothing is written that grows the store.
+    pub disk_free_bytes_min: Whole<0, 1_099_511_627_776>,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            cache_bytes: whole::<{ 32 << 20 }, 1_048_576, 68_719_476_736>(),
+            disk_free_bytes_min: whole::<{ 512 << 20 }, 0, 1_099_511_627_776>(),
+        }
+    }
+}
+
+/// The log of the node's own doings (not the audit log).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// Level, also by module.
+    pub filter: LogFilter,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: LogFilter::default(),
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line of text for each event.
+    Text,
+    /// A JSON object for each event.
+    Json,
+}
+
+/// Why a configuration was refused; says where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Longer than [`CONFIG_BYTES_MAX`].
+    #[error("the configuration has more than {CONFIG_BYTES_MAX} bytes: is it the right file?")]
+    TooLong,
+    /// Not TOML, or a setting that is unknown, missing or out of bounds.
+    #[error("line {line}: {message}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Two settings that contradict each other.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+impl ConfigError {
+    /// The stable name of the refusal.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLong => "config_too_long",
+            Self::Line { .. } => "config_invalid",
+            Self::Contradiction(_) => "config_contradiction",
+        }
+    }
+}
+
+impl Config {
+    /// Parses a whole configuration.
+    ///
+    /// # Errors
+    /// What is not TOML, not known, missing, out of bounds or contradictory, with its line.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        if text.len() > CONFIG_BYTES_MAX {
+            return Err(ConfigError::TooLong);
+        }
+        let config: Self = toml::from_str(text).map_err(|error| located(text, &error))?;
+        config.consistent()
+    }
+
+    fn consistent(self) -> Result<Self, ConfigError> {
+        let exchange = &self.exchange;
+        if exchange.heartbeat_s.value() >= exchange.copy_lease_s.value() {
+            return Err(ConfigError::Contradiction(
+                "exchange.heartbeat_s must be shorter than exchange.copy_lease_s, or no copy stays confirmed",
+            ));
+        }
+        if exchange.listen == self.desk.listen && exchange.listen.port() != 0 {
+            return Err(ConfigError::Contradiction(
+                "exchange.listen and desk.listen must differ: no method is reachable through the other door",
+            ));
+        }
+        Ok(self)
+    }
+}
+
+fn located(text: &str, error: &toml::de::Error) -> ConfigError {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.as_bytes().get(..start).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    ConfigError::Line {
+        line,
+        message: error.message().to_owned(),
+    }
+}
+
+/// [`SAMPLE`] with the choices of a new node.
+#[derive(Clone, Debug)]
+pub struct Choices {
+    /// Whose node.
+    pub authority: AuthorityId,
+    /// The desk that peers reach day and night.
+    pub contact: Contact,
+    /// Where the exchange door listens; else the default.
+    pub exchange_listen: Option<SocketAddr>,
+    /// How peers reach it; else where it listens.
+    pub exchange_advertise: Option<Endpoint>,
+    /// Where the desk door listens; else the default.
+    pub desk_listen: Option<SocketAddr>,
+    /// Where metrics and health are served; else the default.
+    pub telemetry_listen: Option<LoopbackAddr>,
+}
+
+impl Choices {
+    /// The text of a configuration with these choices and every other setting at its default.
+    pub fn to_text(&self) -> String {
+        let advertise = self
+            .exchange_advertise
+            .as_ref()
+            .map(|endpoint| endpoint.to_string());
+        let advertise = advertise.or(self.exchange_listen.map(|listen| listen.to_string()));
+        let set = [
+            ("", "authority", Some(self.authority.to_string())),
+            ("", "contact", Some(self.contact.to_string())),
+            (
+                "[exchange]",
+                "listen",
+                self.exchange_listen.map(|listen| listen.to_string()),
+            ),
+            ("[exchange]", "advertise", advertise),
+            (
+                "[desk]",
+                "listen",
+                self.desk_listen.map(|listen| listen.to_string()),
+            ),
+            (
+                "[telemetry]",
+                "listen",
+                self.telemetry_listen.map(|listen| listen.to_string()),
+            ),
+        ];
+        set.into_iter().fold(
+            SAMPLE.to_owned(),
+            |text, (section, name, value)| match value {
+                Some(value) => with_setting(&text, section, name, value),
+                None => text,
+            },
+        )
+    }
+}
+
+fn with_setting(text: &str, section: &str, name: &str, value: String) -> String {
+    let begins = format!("{name} = ");
+    let value = toml::Value::String(value);
+    let mut here = "";
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        if line.starts_with('[') {
+            here = line;
+        }
+        if here == section && line.starts_with(&begins) {
+            out.push_str(&format!("{begins}{value}"));
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn exchange_listen() -> SocketAddr {
+    loopback(8440)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> toml::Table {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_sample_has_every_setting_at_its_default() {
+        let least = "authority = \"xx.authority\"\n[exchange]\nadvertise = \"localhost:8440\"\n";
+        let defaults = Config::parse(least).unwrap();
+        assert_eq!(Config::parse(SAMPLE).unwrap(), defaults);
+        let written = toml::Table::try_from(&defaults).unwrap();
+        assert_eq!(table(SAMPLE), written, "a field is missing from the sample");
+    }
+
+    #[test]
+    fn every_setting_of_the_sample_is_documented() {
+        let mut documented = false;
+        for line in SAMPLE.lines() {
+            if line.contains(" = ") && !line.starts_with('#') {
+                assert!(documented, "no comment before: {line}");
+            }
+            documented = line.starts_with('#');
+        }
+    }
+
+    #[test]
+    fn choices_change_only_what_was_chosen() {
+        let choices = Choices {
+            authority: "dk.politi".parse().unwrap(),
+            contact: "24 h desk \"north\" +45 00 00 00 00".parse().unwrap(),
+            exchange_listen: Some("0.0.0.0:9440".parse().unwrap()),
+            exchange_advertise: Some("node.example:9440".parse().unwrap()),
+            desk_listen: Some("127.0.0.1:9441".parse().unwrap()),
+            telemetry_listen: Some("127.0.0.1:9442".parse().unwrap()),
+        };
+        let text = choices.to_text();
+        let mut expected = Config::parse(SAMPLE).unwrap();
+        expected.authority = choices.authority.clone();
+        expected.contact = choices.contact.clone();
+        expected.exchange.listen = choices.exchange_listen.unwrap();
+        expected.exchange.advertise = choices.exchange_advertise.clone().unwrap();
+        expected.desk.listen = choices.desk_listen.unwrap();
+        expected.telemetry.listen = choices.telemetry_listen.unwrap();
+        assert_eq!(Config::parse(&text).unwrap(), expected);
+        assert_eq!(text.lines().count(), SAMPLE.lines().count());
+    }
+
+    fn check(from: &str, to: &str, line: usize, says: &str) {
+        assert!(SAMPLE.contains(from), "{from}");
+        let text = SAMPLE.replacen(from, to, 1);
+        let error = Config::parse(&text).unwrap_err();
+        assert_eq!(error.reason(), "config_invalid", "{to}: {error}");
+        let ConfigError::Line {
+            line: found,
+            message,
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        let expected = text
+            .lines()
+            .position(|l| l.contains(to))
+            .map_or(line, |at| at + 1);
+        assert_eq!(
+            (*found, message.contains(says)),
+            (expected, true),
+            "{to}: {error}"
+        );
+    }
+
+    #[test]
+    fn bad_settings_name_their_line() {
+        check(
+            "heartbeat_s = 60",
+            "hartbeat_s = 60",
+            0,
+            "unknown field `hartbeat_s`",
+        );
+        check(
+            "reflection = false",
+            "reflexion = false",
+            0,
+            "unknown field `reflexion`",
+        );
+        check("heartbeat_s = 60", "heartbeat_s = 0", 0, "from 1 to 3600");
+        check("heartbeat_s = 60", "heartbeat_s = -5", 0, "from 1 to 3600");
+        check(
+            "heartbeat_s = 60",
+            "heartbeat_s = \"60\"",
+            0,
+            "invalid type",
+        );
+        check(
+            "cache_bytes = 33554432",
+            "cache_bytes = 4096",
+            0,
+            "from 1048576",
+        );
+        check(
+            "listen = \"127.0.0.1:8442\"",
+            "listen = \"0.0.0.0:8442\"",
+            0,
+            "loopback",
+        );
+        check(
+            "listen = \"127.0.0.1:8440\"",
+            "listen = \"127.0.0.1\"",
+            0,
+            "invalid socket address",
+        );
+        check(
+            "advertise = \"localhost:8440\"",
+            "advertise = \"localhost\"",
+            0,
+            "host:port",
+        );
+        check(
+            "advertise = \"localhost:8440\"",
+            "advertise = \"http://a:1\"",
+            0,
+            "host:port",
+        );
+        check(
+            "authority = \"xx.authority\"",
+            "authority = \"Politi\"",
+            0,
+            "dk.politi",
+        );
+        check(
+            "format = \"text\"",
+            "format = \"xml\"",
+            0,
+            "unknown variant `xml`",
+        );
+        check("filter = \"info\"", "filter = \"loud\"", 0, "level");
+        check("[store]", "[stor]", 0, "unknown field `stor`");
+        check("reflection = false", "reflection = ", 0, "");
+    }
+
+    #[test]
+    fn contradictions_and_oversize_are_refused() {
+        for (from, to, reason) in [
+            (
+                "copy_lease_s = 172800",
+                "copy_lease_s = 60",
+                "config_contradiction",
+            ),
+            ("127.0.0.1:8441", "127.0.0.1:8440", "config_contradiction"),
+        ] {
+            let error = Config::parse(&SAMPLE.replacen(from, to, 1)).unwrap_err();
+            assert_eq!(error.reason(), reason, "{to}");
+        }
+        let long = format!("{SAMPLE}#{}", "x".repeat(CONFIG_BYTES_MAX));
+        assert_eq!(Config::parse(&long), Err(ConfigError::TooLong));
+        let missing = Config::parse("authority = \"xx.authority\"").unwrap_err();
+        assert!(
+            missing.to_string().contains("missing field `exchange`"),
+            "{missing}"
+        );
+    }
+}

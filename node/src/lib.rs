@@ -18,6 +18,7 @@ pub mod wire;
 pub mod tls;
 pub mod outbound;
 pub mod server;
+pub mod shutdown;
 pub mod config;
 pub mod telemetry;
 pub mod pki;

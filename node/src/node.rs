@@ -1,45 +1,193 @@
-//! What one authority's node holds in memory: its name, keys, clock, store, and the peers and policy in force. Use cases take it as their first argument.
+//! What one authority's node holds in memory: its name, keys, clock and store, and the descriptor,
+//! peers and policy in force. Use cases take it as their first argument.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use arc_swap::ArcSwap;
+
+use crate::config::Config;
 use crate::id::{AuthorityId, Clock, Entropy, PolicyVersion};
 use crate::jose::SigningKey;
-use crate::policy::Policy;
-use crate::store::{Store, StoreError};
-use crate::trust::Directory;
-
-/// The node.
-pub struct Node {
-    /// who
-    pub authority: AuthorityId,
-    /// time
-    pub clock: Clock,
-    /// randomness
-    pub entropy: Entropy,
-    /// store
-    pub store: Store,
-    /// signs alerts, heads, receipts
-    pub statement_key: SigningKey,
-    /// signs checkpoints
-    pub log_key: SigningKey,
-    /// the own descriptor, as signed by the identity key; `None` until it was signed
-    pub descriptor: ArcSwap<Option<crate::trust::SignedDescriptor>>,
-    /// peers now
-    pub directory: ArcSwap<Directory>,
-    /// policy now
-    pub policy: ArcSwap<(PolicyVersion, Policy)>,
-    /// copies are leases of this long (48 h), seconds
-    pub copy_lease_s: i64,
-    /// a peer not heard for this long is silent (4 h), seconds
-    pub peer_silence_s: i64,
-    /// live state of streams, kept by the exchange use cases
-    pub streams: crate::exchange::Streams,
-}
-
-impl Node {
-    /// Rebuilds directory and policy from the store; called at start and after each change of either.
-    pub fn refresh(&self) -> Result<(), StoreError> { todo!() }
-}
+use crate::policy::{Policy, PolicyError};
+use crate::store::{Peers, Policies, Store, StoreError, Table};
+use crate::trust::{Directory, Peer, SignedDescriptor, TrustError};
 
 /// Shared by every door and loop.
 pub type SharedNode = Arc<Node>;
+
+/// The node.
+pub struct Node {
+    /// Whose node it is.
+    pub authority: AuthorityId,
+    /// What it was told at start.
+    pub config: Config,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where randomness comes from.
+    pub entropy: Entropy,
+    /// What it keeps.
+    pub store: Store,
+    /// Signs alerts, heads and receipts.
+    pub statement_key: SigningKey,
+    /// Signs checkpoints of the audit log.
+    pub log_key: SigningKey,
+    /// The own descriptor, as the identity key signed it.
+    pub descriptor: ArcSwap<Option<SignedDescriptor>>,
+    /// The peers as they are now.
+    pub directory: ArcSwap<Directory>,
+    /// The sharing policy in force, with its version; 0 is the empty policy of a new node.
+    pub policy: ArcSwap<(PolicyVersion, Policy)>,
+    /// A copy counts as confirmed for this long (decision 11), in seconds.
+    pub copy_lease_s: i64,
+    /// A peer that was not heard for this long is silent, in seconds.
+    pub peer_silence_s: i64,
+    /// How the streams stand, kept by the exchange use cases.
+    pub streams: crate::exchange::Streams,
+    /// Reads certificates, descriptor and peers anew.
+    pub reload: Reload,
+}
+
+/// What a node is made of, besides what it reads from its store.
+pub struct Parts {
+    /// What it was told.
+    pub config: Config,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where randomness comes from.
+    pub entropy: Entropy,
+    /// What it keeps.
+    pub store: Store,
+    /// Signs alerts, heads and receipts.
+    pub statement_key: SigningKey,
+    /// Signs checkpoints of the audit log.
+    pub log_key: SigningKey,
+    /// The own descriptor.
+    pub descriptor: Option<SignedDescriptor>,
+}
+
+impl Node {
+    /// A node with the peers and the policy its store holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds a peer or a policy that does not parse.
+    pub fn new(parts: Parts) -> Result<SharedNode, NodeError> {
+        let exchange = &parts.config.exchange;
+        let node = Self {
+            authority: parts.config.authority.clone(),
+            copy_lease_s: i64::from(exchange.copy_lease_s),
+            peer_silence_s: i64::from(exchange.peer_silence_s),
+            directory: ArcSwap::from_pointee(directory(&parts.store)?),
+            policy: ArcSwap::from_pointee(policy(&parts.store)?),
+            descriptor: ArcSwap::from_pointee(parts.descriptor),
+            streams: crate::exchange::Streams::default(),
+            reload: Reload::default(),
+            config: parts.config,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            store: parts.store,
+            statement_key: parts.statement_key,
+            log_key: parts.log_key,
+        };
+        Ok(Arc::new(node))
+    }
+
+    /// Rebuilds directory and policy from the store; called after each change of either. What does
+    /// not parse leaves both as they were.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds a peer or a policy that does not parse.
+    pub fn refresh(&self) -> Result<(), NodeError> {
+        let directory = directory(&self.store)?;
+        let policy = policy(&self.store)?;
+        self.directory.store(Arc::new(directory));
+        self.policy.store(Arc::new(policy));
+        Ok(())
+    }
+}
+
+/// Why the node's memory could not be built from its store; each is a fault of this node.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A kept peer does not parse.
+    #[error("a peer in the store cannot be read: {0}")]
+    Peer(#[from] TrustError),
+    /// A kept policy does not parse.
+    #[error("the policy in the store cannot be read: {0}")]
+    Policy(#[from] PolicyError),
+}
+
+/// Records read at once while a table is walked: keeps the memory of a start small.
+const PAGE_RECORDS: usize = 256;
+
+fn directory(store: &Store) -> Result<Directory, NodeError> {
+    let mut peers: Vec<Peer> = Vec::new();
+    walk::<Peers>(store, |_, peer| peers.push(peer))?;
+    Ok(Directory::new(peers)?)
+}
+
+fn policy(store: &Store) -> Result<(PolicyVersion, Policy), NodeError> {
+    let mut newest = None;
+    walk::<Policies>(store, |version, record| {
+        newest = Some((version, record.source))
+    })?;
+    match newest {
+        Some((version, source)) => Ok((version, Policy::parse(&source)?)),
+        None => Ok((0, Policy::empty())),
+    }
+}
+
+fn walk<T: Table>(store: &Store, mut each: impl FnMut(T::Key, T::Value)) -> Result<(), StoreError>
+where
+    T::Key: Clone + PartialEq,
+{
+    let mut last: Option<T::Key> = None;
+    loop {
+        let page = store.scan::<T>(&[], last.as_ref(), PAGE_RECORDS)?;
+        let full = page.len() == PAGE_RECORDS;
+        for (key, value) in page {
+            if last.as_ref() != Some(&key) {
+                last = Some(key.clone());
+                each(key, value);
+            }
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// What `run` does when certificates and peers are to be read anew, by signal or by an administrator.
+#[derive(Default)]
+pub struct Reload(Mutex<Option<Reloader>>);
+
+type Reloader = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>;
+
+impl Reload {
+    /// Sets what is done.
+    pub fn set(&self, reloader: impl Fn() -> Result<Vec<String>, String> + Send + Sync + 'static) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(reloader));
+    }
+
+    /// Validates all of it, then publishes; returns what is new in force.
+    ///
+    /// # Errors
+    /// What did not validate, in a sentence; everything old stays in force.
+    pub fn now(&self) -> Result<Vec<String>, String> {
+        let reloader = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        reloader.map_or_else(|| Ok(Vec::new()), |reload| reload())
+    }
+}
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reload")
+    }
+}
