@@ -2,6 +2,7 @@
 //! peers and policy in force. Use cases take it as their first argument.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -20,6 +21,8 @@ pub type SharedNode = Arc<Node>;
 pub struct Node {
     /// Whose node it is.
     pub authority: AuthorityId,
+    /// Its home folder.
+    pub home: PathBuf,
     /// What it was told at start.
     pub config: Config,
     /// What time it is.
@@ -50,6 +53,8 @@ pub struct Node {
 
 /// What a node is made of, besides what it reads from its store.
 pub struct Parts {
+    /// The home folder.
+    pub home: PathBuf,
     /// What it was told.
     pub config: Config,
     /// What time it is.
@@ -82,6 +87,7 @@ impl Node {
             descriptor: ArcSwap::from_pointee(parts.descriptor),
             streams: crate::exchange::Streams::default(),
             reload: Reload::default(),
+            home: parts.home,
             config: parts.config,
             clock: parts.clock,
             entropy: parts.entropy,

@@ -1,1 +1,99 @@
-//! to come
+//! What the node says of its own doings: log lines without personal data, metrics, and health on a
+//! loopback port.
+
+mod calls;
+mod gauges;
+mod serve;
+pub use calls::{CallsLayer, CountCalls, CountedBody};
+pub use serve::serve;
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::{Log, LogFormat};
+use crate::id::AuthorityId;
+
+/// Writes log lines to stderr from now on, for the whole process; the first call wins.
+///
+/// # Errors
+/// When the process already has a subscriber.
+pub fn init_log(log: &Log) -> Result<(), TryInitError> {
+    // EnvFilter reads what `LogFilter` accepted; `new` passes over what it does not understand.
+    let filter = tracing_subscriber::registry().with(EnvFilter::new(log.filter.as_str()));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    match log.format {
+        LogFormat::Text => filter.with(lines).try_init(),
+        LogFormat::Json => filter.with(lines.json().flatten_event(true)).try_init(),
+    }
+}
+
+/// Upper bounds of the buckets for how long a call takes, in seconds: a search should stay in the first
+/// few, an import or a stream fills the last.
+const CALL_SECONDS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 60.0];
+
+/// The process's one recorder. Several nodes in a process share it; every series says whose it is.
+pub(crate) fn recorder() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let recorder = with_buckets(PrometheusBuilder::new())
+            .unwrap_or_else(|_| PrometheusBuilder::new())
+            .build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("this process already has a metrics recorder: /metrics stays empty");
+        }
+        describe();
+        handle
+    })
+}
+
+fn with_buckets(builder: PrometheusBuilder) -> Result<PrometheusBuilder, BuildError> {
+    builder.set_buckets_for_metric(
+        Matcher::Full("entente_call_seconds".to_owned()),
+        &CALL_SECONDS,
+    )
+}
+
+fn describe() {
+    metrics::describe_counter!("entente_calls_total", "Calls by door, method and gRPC code");
+    metrics::describe_histogram!("entente_call_seconds", "From a call's beginning to its end");
+    metrics::describe_counter!(
+        "entente_statements_refused_total",
+        "Statements refused, by direction (in: theirs, out: ours) and reason"
+    );
+    metrics::describe_counter!("entente_reloads_total", "Reloads by outcome");
+    gauges::describe();
+}
+
+/// Counts a statement that was refused: `in` when it is a peer's, `out` when a peer refused ours.
+pub fn refused(
+    authority: &AuthorityId,
+    peer: &AuthorityId,
+    direction: &'static str,
+    reason: &'static str,
+) {
+    metrics::counter!(
+        "entente_statements_refused_total",
+        "authority" => authority.to_string(),
+        "peer" => peer.to_string(),
+        "direction" => direction,
+        "reason" => reason,
+    )
+    .increment(1);
+}
+
+/// Counts a reload of certificates and peers.
+pub fn reloaded(authority: &AuthorityId, outcome: &'static str) {
+    metrics::counter!(
+        "entente_reloads_total",
+        "authority" => authority.to_string(),
+        "outcome" => outcome,
+    )
+    .increment(1);
+}
