@@ -1,1 +1,138 @@
-fn main(){}
+//! `entente`: the command line of officers, coordinators, administrators and auditors.
+#![allow(unreachable_pub, reason = "all items of a program are its own")]
+
+mod commands;
+mod files;
+mod output;
+mod profile;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use entente_node::command;
+
+use commands::{alert, audit, certs, demo, identity, node, peer, policy, sample, search, user};
+use output::{Answer, Format, Outcome};
+
+/// Exchange of alerts about trafficking in human beings between authorities
+#[derive(Parser)]
+#[command(name = "entente", version, about, arg_required_else_help = true)]
+struct Cli {
+    /// As whom, at which node: a name below ~/.config/entente/profiles, or the path of a file
+    #[arg(long, short, global = true, env = "ENTENTE_PROFILE", value_name = "PROFILE")]
+    profile: Option<String>,
+    /// How results are written
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows three authorities exchange alerts, step by step, on this machine
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Demo),
+    /// Alerts: own ones, and those that peers share
+    #[command(subcommand)]
+    Alert(alert::Command),
+    /// Searches own and received alerts; the justification is mandatory and logged
+    #[command(after_help = search::EXAMPLES)]
+    Search(search::Search),
+    /// Peers: whom this authority trusts
+    #[command(subcommand)]
+    Peer(peer::Command),
+    /// The sharing policy: who sees what
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// The audit log, and the proof that nobody changed it
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Users of this authority's desk
+    #[command(subcommand)]
+    User(user::Command),
+    /// After a loss of state: fetch back what peers hold, then start anew
+    #[command(subcommand)]
+    Epoch(node::Epoch),
+    /// The authority's identity key; works without a node and without a network
+    #[command(subcommand)]
+    Identity(identity::Command),
+    /// Certificates in the profile of certs-example/
+    #[command(subcommand)]
+    Certs(certs::Command),
+    /// Writes synthetic alerts as JSON Lines, to try things with
+    #[command(after_help = sample::EXAMPLES)]
+    Sample(sample::Sample),
+    /// How the node and its streams to peers stand
+    #[command(after_help = "Example:\n  entente status --profile coordinator")]
+    Status,
+    /// Has the node read certificates, descriptor and peers anew
+    #[command(after_help = "Example:\n  entente reload --profile administrator")]
+    Reload,
+    /// Who the node takes you for
+    #[command(after_help = "Example:\n  entente whoami --profile officer")]
+    Whoami,
+    /// Prints completions for a shell
+    #[command(
+        after_help = "Example:\n  entente completions bash > ~/.local/share/bash-completion/completions/entente"
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The node itself, as `entente-node`
+    #[command(hide = true)]
+    Node(command::Cli),
+}
+
+fn main() -> ExitCode {
+    match command::parse::<Cli>() {
+        Ok(Cli { command: Command::Node(cli), .. }) => command::run_cli(&cli),
+        Ok(cli) => speak(cli),
+        Err(code) => code,
+    }
+}
+
+fn speak(cli: Cli) -> ExitCode {
+    let format = cli.format;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(output::Failure::new(error.to_string())),
+    };
+    match outcome {
+        Ok(answer) if answer.text.is_empty() && answer.json.is_null() => ExitCode::SUCCESS,
+        Ok(answer) => {
+            answer.say(format);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => failure.report(format),
+    }
+}
+
+async fn run(cli: Cli) -> Outcome {
+    let Cli { profile, format, command } = cli;
+    let profile = profile.as_deref();
+    match command {
+        Command::Demo(demo) => demo.run(format).await,
+        Command::Alert(command) => command.run(profile, format).await,
+        Command::Search(search) => search.run(profile).await,
+        Command::Peer(command) => command.run(profile).await,
+        Command::Policy(command) => command.run(profile).await,
+        Command::Audit(command) => command.run(profile, format).await,
+        Command::User(command) => command.run(profile).await,
+        Command::Epoch(command) => command.run(profile).await,
+        Command::Identity(command) => command.run(),
+        Command::Certs(command) => command.run(),
+        Command::Sample(sample) => sample.run(),
+        Command::Status => node::status(profile).await,
+        Command::Reload => node::reload(profile).await,
+        Command::Whoami => node::whoami(profile).await,
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "entente", &mut std::io::stdout());
+            Ok(Answer::new(serde_json::Value::Null, ""))
+        }
+        Command::Node(_) => Err(output::Failure::usage("node is the first word, or none")),
+    }
+}

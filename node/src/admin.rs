@@ -1,1 +1,152 @@
-//! to come
+//! Use cases of administration: peers, the sharing policy, users, epochs. None of them gives alert content, and what
+//! widens disclosure or trust takes two people.
+
+mod epochs;
+mod peers;
+mod policy;
+mod users;
+
+pub use epochs::{approve_epoch, propose_epoch};
+pub use peers::{approve_peer, change_peer, import_peer, parked, retry_parked};
+pub use policy::{Applied, Explained, apply, approve, explain, pending, shown};
+pub use users::{actor, add_user, approve_user, first_user, remove_user, users};
+
+use crate::audit::{Event, Operation};
+use crate::holding::HoldingError;
+use crate::id::{AlertId, AuthorityId};
+use crate::node::{NodeError, SharedNode};
+use crate::policy::PolicyError;
+use crate::store::{CommitError, Committed, StoreError};
+use crate::telemetry;
+use crate::trust::{CertificateError, TrustError};
+
+/// Why an administrative call was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Trust does not allow it.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The policy is not one.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A certificate does not fit.
+    #[error("the certificate does not fit: {0}")]
+    Certificate(#[from] CertificateError),
+    /// No such peer.
+    #[error("{0} is not known here: import its descriptor with `entente peer import FILE`")]
+    UnknownPeer(AuthorityId),
+    /// No such policy version.
+    #[error("there is no policy version {0}")]
+    UnknownPolicy(u64),
+    /// No such alert of our own.
+    #[error("{0} is not a live alert of this authority")]
+    UnknownAlert(AlertId),
+    /// No such user.
+    #[error("there is no user of this name: `entente user list` shows them")]
+    UnknownUser,
+    /// The user exists already with this key.
+    #[error("this user is there already; remove it first to give it another key or other roles")]
+    KnownUser,
+    /// A user needs roles, a sound name and a certificate of this authority.
+    #[error("{0}")]
+    User(&'static str),
+    /// Nothing waits under this number.
+    #[error("no proposal {0} waits: `entente policy show` and `entente status` name those that do")]
+    UnknownProposal(u64),
+    /// One person can't propose and approve.
+    #[error("who proposed can't approve: ask another person")]
+    SamePerson,
+    /// The policy in force changed since the proposal was made.
+    #[error("the policy in force changed since this was proposed: apply it again")]
+    Outdated,
+    /// Too much waits already.
+    #[error("too many proposals wait: approve or replace one first")]
+    TooManyProposals,
+    /// A mandatory reason is missing or too long.
+    #[error("a reason is mandatory: 1 to 500 bytes without control characters")]
+    Reason,
+    /// The last one of a kind can't be removed.
+    #[error("this is the last active {0}: nobody could appoint another")]
+    LastOne(&'static str),
+    /// The node did not lose state.
+    #[error("this node did not lose state: there is nothing to start anew")]
+    NotStopped,
+    /// What was to be read anew does not validate.
+    #[error("nothing was reloaded, the old stays in force: {0}")]
+    Reload(String),
+    /// A record can't be read.
+    #[error(transparent)]
+    Holding(#[from] HoldingError),
+    /// What the node holds in memory can't be built anew.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<CommitError<AdminError>> for AdminError {
+    fn from(error: CommitError<AdminError>) -> Self {
+        match error {
+            CommitError::Refused(refusal) => refusal,
+            CommitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl AdminError {
+    /// Stable and machine-readable.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Trust(error) => error.reason(),
+            Self::Policy(error) => error.reason(),
+            Self::Certificate(_) => "certificate_not_in_profile",
+            Self::UnknownPeer(_) => "unknown_peer",
+            Self::UnknownPolicy(_) => "unknown_policy",
+            Self::UnknownAlert(_) => "unknown_alert",
+            Self::UnknownUser => "unknown_user",
+            Self::KnownUser => "known_user",
+            Self::User(_) => "user_refused",
+            Self::UnknownProposal(_) => "unknown_proposal",
+            Self::SamePerson => "same_person",
+            Self::Outdated => "proposal_outdated",
+            Self::TooManyProposals => "too_many_proposals",
+            Self::Reason => "reason_missing",
+            Self::LastOne(_) => "last_one",
+            Self::NotStopped => "not_stopped",
+            Self::Reload(_) => "reload_refused",
+            Self::Holding(_) => "record_unreadable",
+            Self::Node(_) => "node_unreadable",
+            Self::Store(StoreError::Full) => "disk_full",
+            Self::Store(_) => "store_unavailable",
+        }
+    }
+}
+
+/// Reads certificates, the descriptor and peers anew; what does not validate leaves the old in force. Either outcome is
+/// counted and in the log.
+///
+/// # Errors
+/// [`AdminError::Reload`] with what did not validate.
+pub async fn reload(node: &SharedNode, by: &str) -> Result<Vec<String>, AdminError> {
+    let reloading = node.clone();
+    let outcome = tokio::task::spawn_blocking(move || reloading.reload.now()).await;
+    let outcome = outcome.unwrap_or_else(|_| Err("the reload was interrupted".to_owned()));
+    let refused = outcome.as_ref().err().cloned();
+    telemetry::reloaded(&node.authority, if refused.is_none() { "done" } else { "refused" });
+    let event = Event::new(Operation::Key, "node.reloaded", by);
+    let event = match &refused {
+        None => event,
+        Some(why) => event.with("refused", why.as_str()),
+    };
+    let committed = node.store.commit(|_| Ok::<_, AdminError>(Committed::new((), event)));
+    committed.await?;
+    outcome.map_err(AdminError::Reload)
+}
+
+/// A mandatory reason of a person.
+fn reason(text: &str) -> Result<&str, AdminError> {
+    let text = text.trim();
+    let sound = (1..=500).contains(&text.len()) && !text.chars().any(char::is_control);
+    if sound { Ok(text) } else { Err(AdminError::Reason) }
+}

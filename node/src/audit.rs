@@ -1,75 +1,227 @@
-//! The audit log: events, the Merkle tree over them (RFC 6962 hashing), signed checkpoints, proofs and verifiers.
+//! The audit log: events, the Merkle tree over them (RFC 6962 hashing), signed checkpoints, proofs and
+//! their verifiers.
+
+mod tree;
+
+pub use tree::{
+    Proof, Tree, consistency_path, inclusion_path, leaf_hash, node_hash, verify_consistency,
+    verify_inclusion,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
 use crate::id::{AlertId, AuthorityId, Digest, Timestamp};
-use crate::jose::{PublicKey, SigningKey};
+use crate::jose::{self, JoseError, PublicKey, SigningKey};
 
 /// `typ` of a checkpoint.
 pub const CHECKPOINT_TYP: &str = "entente-checkpoint+jwt";
 
-/// What was done, in the words of 2016/680 Art. 25 and for administration.
+/// What was done: the operations of 2016/680 Art. 25, and those of administration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Operation { Collect, Alter, Consult, Disclose, Combine, Erase, Trust, Policy, Key, User }
+pub enum Operation {
+    /// Data came in: created here or received.
+    Collect,
+    /// Data was changed.
+    Alter,
+    /// Data was searched or opened.
+    Consult,
+    /// Data was given to a peer.
+    Disclose,
+    /// Data of several sources was brought together.
+    Combine,
+    /// Data was erased.
+    Erase,
+    /// Trust in a peer changed.
+    Trust,
+    /// The sharing policy changed.
+    Policy,
+    /// Keys and states of the node.
+    Key,
+    /// Users of the desk changed.
+    User,
+}
 
-/// One thing that happened. Holds ids, digests, counts and claim names; never a value of a claim, never a search term.
+/// One thing that happened. It holds ids, digests, counts and names of claims; never a value of a claim, never a
+/// search term.
 #[derive(Clone, Debug)]
-pub struct Event { operation: Operation, kind: &'static str, actor: String, alert: Option<AlertId>, peer: Option<AuthorityId>, facts: Map<String, Value> }
+pub struct Event {
+    operation: Operation,
+    kind: &'static str,
+    actor: String,
+    alert: Option<AlertId>,
+    peer: Option<AuthorityId>,
+    facts: Map<String, Value>,
+}
 
 impl Event {
-    /// `kind` is dotted, e.g. `alert.created`, `consult.asked`, `disclose.offered`; `actor` a user's name, or `node`.
-    pub fn new(operation: Operation, kind: &'static str, actor: &str) -> Self { todo!() }
+    /// `kind` is dotted, e.g. `alert.created`; `actor` is a user's name, or `node`.
+    pub fn new(operation: Operation, kind: &'static str, actor: &str) -> Self {
+        let (alert, peer, facts) = (None, None, Map::new());
+        Self { operation, kind, actor: actor.to_owned(), alert, peer, facts }
+    }
+
     /// About this alert.
-    #[must_use] pub fn alert(mut self, id: &AlertId) -> Self { todo!() }
+    #[must_use]
+    pub fn alert(mut self, id: &AlertId) -> Self {
+        self.alert = Some(id.clone());
+        self
+    }
+
     /// About this peer.
-    #[must_use] pub fn peer(mut self, peer: &AuthorityId) -> Self { todo!() }
+    #[must_use]
+    pub fn peer(mut self, peer: &AuthorityId) -> Self {
+        self.peer = Some(peer.clone());
+        self
+    }
+
     /// One more fact.
-    #[must_use] pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self { todo!() }
-    /// The leaf's bytes: JSON object with index, time, a random salt, and the above.
-    pub fn leaf(&self, index: u64, at: Timestamp, salt: [u8; 16]) -> Vec<u8> { todo!() }
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The entry this event becomes.
+    pub fn entry(self, index: u64, at: Timestamp, salt: [u8; 16]) -> Entry {
+        Entry {
+            index,
+            at,
+            operation: self.operation,
+            kind: self.kind.to_owned(),
+            actor: self.actor,
+            alert: self.alert,
+            peer: self.peer,
+            facts: self.facts,
+            salt: hex::encode(salt),
+        }
+    }
 }
 
-/// An entry as read back from a leaf.
+/// An entry of the log. Its JSON, byte for byte, is the leaf that the tree runs over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Entry { /// place, from 0
-    pub index: u64, /// when
-    pub at: Timestamp, /// operation
-    pub operation: Operation, /// kind
-    pub kind: String, /// who
-    pub actor: String, /// alert
-    pub alert: Option<AlertId>, /// peer
-    pub peer: Option<AuthorityId>, /// rest
-    pub facts: Map<String, Value>, /// 16 random bytes, base64url
-    pub salt: String }
-
-/// Right edge of the tree: enough to append and to know the root. Serialisable; at most 64 digests.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tree { size: u64, edge: Vec<Digest> }
-
-impl Tree {
-    /// Leaves so far.
-    pub fn size(&self) -> u64 { self.size }
-    /// RFC 6962 §2.1 root; of the empty tree SHA-256("").
-    pub fn root(&self) -> Digest { todo!() }
-    /// Appends the hash of a leaf.
-    pub fn append(&mut self, leaf: Digest) { todo!() }
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Place in the log, from 0.
+    pub index: u64,
+    /// When it became durable.
+    pub at: Timestamp,
+    /// What was done.
+    pub operation: Operation,
+    /// What exactly, dotted.
+    pub kind: String,
+    /// Who: a user's name, or `node`.
+    pub actor: String,
+    /// About which alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertId>,
+    /// About which peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<AuthorityId>,
+    /// Ids, digests, counts and names.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub facts: Map<String, Value>,
+    /// Sixteen random bytes in hexadecimal: a leaf's hash tells nothing about its content.
+    pub salt: String,
 }
 
-/// RFC 6962 leaf hash.
-pub fn leaf_hash(leaf: &[u8]) -> Digest { todo!() }
+impl Entry {
+    /// The leaf's bytes.
+    pub fn leaf(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a leaf back.
+    ///
+    /// # Errors
+    /// When the bytes are no entry.
+    pub fn parse(leaf: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(leaf)
+    }
+}
 
 /// A signed head of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Checkpoint { /// whose log
-    pub iss: AuthorityId, /// leaves
-    pub size: u64, /// root
-    pub root: Digest, /// UTC seconds
-    pub iat: i64 }
+pub struct Checkpoint {
+    /// Whose log.
+    pub iss: AuthorityId,
+    /// Leaves.
+    pub size: u64,
+    /// Root over them.
+    pub root: Digest,
+    /// When signed, UTC seconds.
+    pub iat: i64,
+}
 
 /// Signs a checkpoint.
-pub fn sign_checkpoint(checkpoint: &Checkpoint, key: &SigningKey) -> String { todo!() }
-/// Verifies one.
-pub fn verify_checkpoint(jws: &str, key: &PublicKey) -> Result<Checkpoint, crate::jose::JoseError> { todo!() }
-// to come: inclusion and consistency proofs over leaf hashes (RFC 6962 §2.1.1, §2.1.2) and their verifiers
+pub fn sign_checkpoint(checkpoint: &Checkpoint, key: &SigningKey) -> String {
+    jose::sign(CHECKPOINT_TYP, checkpoint, key)
+}
+
+/// Verifies a checkpoint against the log key.
+///
+/// # Errors
+/// When it is no checkpoint that this key signed.
+pub fn verify_checkpoint(jws: &str, key: &PublicKey) -> Result<Checkpoint, JoseError> {
+    jose::verify(CHECKPOINT_TYP, jws, |kid| (*kid == key.key_id()).then(|| key.clone()))
+}
+
+/// Recomputes a log leaf by leaf, from its first.
+#[derive(Default)]
+pub struct Verifier {
+    tree: Tree,
+}
+
+/// Why a log does not verify.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// A leaf is missing or stands twice.
+    #[error("entry {expected} is missing: entry {found} follows instead")]
+    Gap {
+        /// What should come.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// A leaf is no entry, or says another place than it has.
+    #[error("entry {0} cannot be read, or says another place")]
+    Malformed(u64),
+    /// The tree over the leaves is not the one that was committed to.
+    #[error("the log was changed: at size {0} its root is not the one that was signed")]
+    Root(u64),
+}
+
+impl Verifier {
+    /// Takes the next leaf.
+    ///
+    /// # Errors
+    /// When it is not the next, or says another place.
+    pub fn push(&mut self, index: u64, leaf: &[u8]) -> Result<Entry, VerifyError> {
+        let expected = self.tree.size();
+        if index != expected {
+            return Err(VerifyError::Gap { expected, found: index });
+        }
+        let entry = Entry::parse(leaf).map_err(|_| VerifyError::Malformed(index))?;
+        if entry.index != index {
+            return Err(VerifyError::Malformed(index));
+        }
+        self.tree.append(leaf_hash(leaf));
+        Ok(entry)
+    }
+
+    /// The tree over what was taken so far.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Compares with a checkpoint at the present size.
+    ///
+    /// # Errors
+    /// When the root differs.
+    pub fn check(&self, checkpoint: &Checkpoint) -> Result<(), VerifyError> {
+        let same = (self.tree.size(), self.tree.root()) == (checkpoint.size, checkpoint.root);
+        if same { Ok(()) } else { Err(VerifyError::Root(checkpoint.size)) }
+    }
+}

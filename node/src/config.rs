@@ -116,9 +116,7 @@ pub struct Telemetry {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self {
-            listen: LoopbackAddr::port(8442),
-        }
+        Self { listen: LoopbackAddr::port(8442) }
     }
 }
 
@@ -153,10 +151,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: LogFilter::default(),
-        }
+        Self { format: LogFormat::Text, filter: LogFilter::default() }
     }
 }
 
@@ -209,7 +204,10 @@ impl Config {
         if text.len() > CONFIG_BYTES_MAX {
             return Err(ConfigError::TooLong);
         }
-        let config: Self = toml::from_str(text).map_err(|error| located(text, &error))?;
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let (line, message) = crate::toml_line::located(text, &error);
+            ConfigError::Line { line, message }
+        })?;
         config.consistent()
     }
 
@@ -226,16 +224,6 @@ impl Config {
             ));
         }
         Ok(self)
-    }
-}
-
-fn located(text: &str, error: &toml::de::Error) -> ConfigError {
-    let start = error.span().map_or(0, |span| span.start);
-    let before = text.as_bytes().get(..start).unwrap_or_default();
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    ConfigError::Line {
-        line,
-        message: error.message().to_owned(),
     }
 }
 
@@ -259,38 +247,20 @@ pub struct Choices {
 impl Choices {
     /// The text of a configuration with these choices and every other setting at its default.
     pub fn to_text(&self) -> String {
-        let advertise = self
-            .exchange_advertise
-            .as_ref()
-            .map(|endpoint| endpoint.to_string());
+        let advertise = self.exchange_advertise.as_ref().map(|endpoint| endpoint.to_string());
         let advertise = advertise.or(self.exchange_listen.map(|listen| listen.to_string()));
         let set = [
             ("", "authority", Some(self.authority.to_string())),
             ("", "contact", Some(self.contact.to_string())),
-            (
-                "[exchange]",
-                "listen",
-                self.exchange_listen.map(|listen| listen.to_string()),
-            ),
+            ("[exchange]", "listen", self.exchange_listen.map(|listen| listen.to_string())),
             ("[exchange]", "advertise", advertise),
-            (
-                "[desk]",
-                "listen",
-                self.desk_listen.map(|listen| listen.to_string()),
-            ),
-            (
-                "[telemetry]",
-                "listen",
-                self.telemetry_listen.map(|listen| listen.to_string()),
-            ),
+            ("[desk]", "listen", self.desk_listen.map(|listen| listen.to_string())),
+            ("[telemetry]", "listen", self.telemetry_listen.map(|listen| listen.to_string())),
         ];
-        set.into_iter().fold(
-            SAMPLE.to_owned(),
-            |text, (section, name, value)| match value {
-                Some(value) => with_setting(&text, section, name, value),
-                None => text,
-            },
-        )
+        set.into_iter().fold(SAMPLE.to_owned(), |text, (section, name, value)| match value {
+            Some(value) => with_setting(&text, section, name, value),
+            None => text,
+        })
     }
 }
 
@@ -372,88 +342,25 @@ mod tests {
         let text = SAMPLE.replacen(from, to, 1);
         let error = Config::parse(&text).unwrap_err();
         assert_eq!(error.reason(), "config_invalid", "{to}: {error}");
-        let ConfigError::Line {
-            line: found,
-            message,
-        } = &error
-        else {
-            panic!("{error}")
-        };
-        let expected = text
-            .lines()
-            .position(|l| l.contains(to))
-            .map_or(line, |at| at + 1);
-        assert_eq!(
-            (*found, message.contains(says)),
-            (expected, true),
-            "{to}: {error}"
-        );
+        let ConfigError::Line { line: found, message } = &error else { panic!("{error}") };
+        let expected = text.lines().position(|l| l.contains(to)).map_or(line, |at| at + 1);
+        assert_eq!((*found, message.contains(says)), (expected, true), "{to}: {error}");
     }
 
     #[test]
     fn bad_settings_name_their_line() {
-        check(
-            "heartbeat_s = 60",
-            "hartbeat_s = 60",
-            0,
-            "unknown field `hartbeat_s`",
-        );
-        check(
-            "reflection = false",
-            "reflexion = false",
-            0,
-            "unknown field `reflexion`",
-        );
+        check("heartbeat_s = 60", "hartbeat_s = 60", 0, "unknown field `hartbeat_s`");
+        check("reflection = false", "reflexion = false", 0, "unknown field `reflexion`");
         check("heartbeat_s = 60", "heartbeat_s = 0", 0, "from 1 to 3600");
         check("heartbeat_s = 60", "heartbeat_s = -5", 0, "from 1 to 3600");
-        check(
-            "heartbeat_s = 60",
-            "heartbeat_s = \"60\"",
-            0,
-            "invalid type",
-        );
-        check(
-            "cache_bytes = 33554432",
-            "cache_bytes = 4096",
-            0,
-            "from 1048576",
-        );
-        check(
-            "listen = \"127.0.0.1:8442\"",
-            "listen = \"0.0.0.0:8442\"",
-            0,
-            "loopback",
-        );
-        check(
-            "listen = \"127.0.0.1:8440\"",
-            "listen = \"127.0.0.1\"",
-            0,
-            "invalid socket address",
-        );
-        check(
-            "advertise = \"localhost:8440\"",
-            "advertise = \"localhost\"",
-            0,
-            "host:port",
-        );
-        check(
-            "advertise = \"localhost:8440\"",
-            "advertise = \"http://a:1\"",
-            0,
-            "host:port",
-        );
-        check(
-            "authority = \"xx.authority\"",
-            "authority = \"Politi\"",
-            0,
-            "dk.politi",
-        );
-        check(
-            "format = \"text\"",
-            "format = \"xml\"",
-            0,
-            "unknown variant `xml`",
-        );
+        check("heartbeat_s = 60", "heartbeat_s = \"60\"", 0, "invalid type");
+        check("cache_bytes = 33554432", "cache_bytes = 4096", 0, "from 1048576");
+        check("listen = \"127.0.0.1:8442\"", "listen = \"0.0.0.0:8442\"", 0, "loopback");
+        check("listen = \"127.0.0.1:8440\"", "listen = \"127.0.0.1\"", 0, "invalid socket address");
+        check("advertise = \"localhost:8440\"", "advertise = \"localhost\"", 0, "host:port");
+        check("advertise = \"localhost:8440\"", "advertise = \"http://a:1\"", 0, "host:port");
+        check("authority = \"xx.authority\"", "authority = \"Politi\"", 0, "dk.politi");
+        check("format = \"text\"", "format = \"xml\"", 0, "unknown variant `xml`");
         check("filter = \"info\"", "filter = \"loud\"", 0, "level");
         check("[store]", "[stor]", 0, "unknown field `stor`");
         check("reflection = false", "reflection = ", 0, "");
@@ -462,11 +369,7 @@ mod tests {
     #[test]
     fn contradictions_and_oversize_are_refused() {
         for (from, to, reason) in [
-            (
-                "copy_lease_s = 172800",
-                "copy_lease_s = 60",
-                "config_contradiction",
-            ),
+            ("copy_lease_s = 172800", "copy_lease_s = 60", "config_contradiction"),
             ("127.0.0.1:8441", "127.0.0.1:8440", "config_contradiction"),
         ] {
             let error = Config::parse(&SAMPLE.replacen(from, to, 1)).unwrap_err();
@@ -475,9 +378,6 @@ mod tests {
         let long = format!("{SAMPLE}#{}", "x".repeat(CONFIG_BYTES_MAX));
         assert_eq!(Config::parse(&long), Err(ConfigError::TooLong));
         let missing = Config::parse("authority = \"xx.authority\"").unwrap_err();
-        assert!(
-            missing.to_string().contains("missing field `exchange`"),
-            "{missing}"
-        );
+        assert!(missing.to_string().contains("missing field `exchange`"), "{missing}");
     }
 }

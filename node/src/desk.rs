@@ -1,1 +1,141 @@
-//! to come
+//! Use cases of alerts and searches, for the authority's own people: who may do what is decided at the door.
+
+mod create;
+mod expire;
+mod import;
+mod read;
+mod search;
+mod update;
+mod withdraw;
+
+pub use create::create;
+pub use expire::expire;
+pub use import::{Imported, import};
+pub use read::{Listed, Opened, State, get, list};
+pub use search::{Aim, Found, Hit, Justification, search};
+pub use update::update;
+pub use withdraw::withdraw;
+
+use crate::alert::AlertError;
+use crate::holding::HoldingError;
+use crate::id::{AlertId, Version};
+use crate::matching::MatchError;
+use crate::store::{CommitError, StoreError};
+
+/// Longest justification, reason or confirmation, in bytes.
+pub const REASON_BYTES_MAX: usize = 500;
+
+/// An own alert after it was created, updated or withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// Which.
+    pub id: AlertId,
+    /// Its version now.
+    pub version: Version,
+    /// For whoever issued it: what to look at again.
+    pub warnings: Vec<String>,
+}
+
+/// Why a desk call was refused or failed. No variant holds a value of a claim.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// The draft is not permitted.
+    #[error(transparent)]
+    Draft(#[from] AlertError),
+    /// The search is not one that may be made.
+    #[error(transparent)]
+    Query(#[from] MatchError),
+    /// A mandatory reason is missing or too long.
+    #[error("{0} is mandatory: 1 to 500 bytes without control characters")]
+    Reason(&'static str),
+    /// Not held here, or not an own alert where one is needed.
+    #[error("{0} is not held here: check the id")]
+    NotFound(AlertId),
+    /// A received alert cannot be changed.
+    #[error("{0} is another authority's alert: only its issuer changes it")]
+    NotOwn(AlertId),
+    /// It was erased.
+    #[error("{id} is {state}: its content is erased")]
+    Gone {
+        /// Which.
+        id: AlertId,
+        /// `withdrawn`, `expired`, `retracted` or `dropped`.
+        state: &'static str,
+    },
+    /// Somebody else was quicker.
+    #[error("{id} has version {held} now, not {expected}: look at it again, then repeat")]
+    VersionMoved {
+        /// Which.
+        id: AlertId,
+        /// As held.
+        held: Version,
+        /// As the caller thought.
+        expected: Version,
+    },
+    /// A check of somebody whom an own alert shows as missing or protected.
+    #[error(
+        "a check is incompatible with the own alert {0} on a missing or protected person: agree with its case officer, then update or withdraw one of the two"
+    )]
+    Incompatible(AlertId),
+    /// The same by a received alert, or by a match that may be another person.
+    #[error(
+        "{0} shows the person as missing or protected: speak to its issuer, then repeat with a confirmation that gives your reason"
+    )]
+    ConfirmationNeeded(AlertId),
+    /// More values than are indexed.
+    #[error("an alert has at most 24 searchable values: names with birth date, and identifiers")]
+    TooManyMatchKeys,
+    /// The same draft was imported before, or by another line at the same moment.
+    #[error("this draft was imported before, as {0}")]
+    AlreadyImported(AlertId),
+    /// The node forgot what it issued.
+    #[error(
+        "this node lost state and issues nothing until an administrator runs `entente epoch recover` and two people run `entente epoch start`"
+    )]
+    LostState,
+    /// A record of our own cannot be read.
+    #[error(transparent)]
+    Holding(#[from] HoldingError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<CommitError<DeskError>> for DeskError {
+    fn from(error: CommitError<DeskError>) -> Self {
+        match error {
+            CommitError::Refused(refusal) => refusal,
+            CommitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl DeskError {
+    /// Stable and machine-readable.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Draft(error) => error.reason(),
+            Self::Query(error) => error.reason(),
+            Self::Reason(_) => "reason_missing",
+            Self::NotFound(_) => "not_found",
+            Self::NotOwn(_) => "not_own",
+            Self::Gone { state, .. } => state,
+            Self::VersionMoved { .. } => "version_moved",
+            Self::Incompatible(_) => "incompatible",
+            Self::ConfirmationNeeded(_) => "confirmation_needed",
+            Self::TooManyMatchKeys => "too_many_match_keys",
+            Self::AlreadyImported(_) => "already_imported",
+            Self::LostState => "lost_state",
+            Self::Holding(_) => "record_unreadable",
+            Self::Store(StoreError::Full) => "disk_full",
+            Self::Store(_) => "store_unavailable",
+        }
+    }
+}
+
+/// A mandatory text of a person: a reason, a justification.
+fn reason<'a>(name: &'static str, text: &'a str) -> Result<&'a str, DeskError> {
+    let text = text.trim();
+    let sound = (1..=REASON_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    if sound { Ok(text) } else { Err(DeskError::Reason(name)) }
+}

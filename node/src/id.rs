@@ -110,7 +110,8 @@ impl AlertId {
 
     /// Back from its parts; `None` when the check digit does not fit.
     pub fn from_parts(authority: AuthorityId, year: u16, number: u32) -> Option<Self> {
-        let sound = year <= 9999 && number <= 999_999_999 && check_digit(number / 10) == number % 10;
+        let sound =
+            year <= 9999 && number <= 999_999_999 && check_digit(number / 10) == number % 10;
         sound.then_some(Self { authority, year, number })
     }
 }
@@ -296,7 +297,11 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let time: jiff::Timestamp = text.parse().map_err(|_| IdError::Timestamp)?;
         let seconds = time.as_second();
-        if (0..=TIMESTAMP_MAX).contains(&seconds) { Ok(Self(seconds)) } else { Err(IdError::Timestamp) }
+        if (0..=TIMESTAMP_MAX).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(IdError::Timestamp)
+        }
     }
 }
 

@@ -1,107 +1,217 @@
 //! JWS (RFC 7515) and SD-JWT (RFC 9901): sign, disclose, verify. Parsing is strict, total and bounded.
 
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+mod json;
+mod key;
+mod sd_jwt;
 
-use crate::id::{Digest, Entropy, KeyId, Secret};
+pub use key::{PublicKey, SigningKey};
+pub use sd_jwt::{Claim, SdJwt, Verified};
 
-/// A private Ed25519 key: statement key, log key or identity key.
-#[derive(Clone, Debug)]
-pub struct SigningKey(Secret<[u8; 32]>);
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-impl SigningKey {
-    /// A fresh key.
-    pub fn generate(entropy: &Entropy) -> Self { todo!() }
-    /// From the 32-byte seed.
-    pub fn from_seed(seed: Secret<[u8; 32]>) -> Self { todo!() }
-    /// The seed, for the key file only.
-    pub fn seed(&self) -> &Secret<[u8; 32]> { todo!() }
-    /// The public half.
-    pub fn public(&self) -> PublicKey { todo!() }
-    /// `kid` of what this key signs.
-    pub fn key_id(&self) -> KeyId { todo!() }
-}
+use crate::id::KeyId;
 
-/// A public Ed25519 key; in JSON a JWK (RFC 8037 OKP). (Add serde through the JWK form.)
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKey([u8; 32]);
+/// Largest statement, in bytes: an alert with all its disclosures.
+pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
-impl Serialize for PublicKey {
-    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> { todo!() }
-}
-
-impl<'de> serde::Deserialize<'de> for PublicKey {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> { todo!() }
-}
-
-impl PublicKey {
-    /// From 32 bytes; refused when they are no point of the curve or a weak one.
-    pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, JoseError> { todo!() }
-    /// The 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] { &self.0 }
-    /// RFC 7638 thumbprint.
-    pub fn key_id(&self) -> KeyId { todo!() }
-}
-
-/// Why a token was refused. (To be completed: one variant for each reason, each with a stable `reason()` string.)
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a token was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JoseError {
-    /// Placeholder.
-    #[error("malformed token")]
+    /// Over [`TOKEN_BYTES_MAX`].
+    #[error("the token is larger than 64 KiB")]
+    TooLarge,
+    /// Not three parts, or parts missing.
+    #[error("the token does not have the parts it must have")]
     Malformed,
+    /// Not base64url, or not in its one form.
+    #[error("a part of the token is not canonical base64url")]
+    Base64,
+    /// Not JSON, or nested too deeply.
+    #[error("a part of the token is not the JSON it must be")]
+    Json,
+    /// A name stands twice in an object.
+    #[error("a name stands twice in one object")]
+    DuplicateClaim,
+    /// `alg` is not `EdDSA`.
+    #[error("the token's alg is not EdDSA")]
+    UnknownAlg,
+    /// `typ` is another one.
+    #[error("the token's typ is not the one expected here")]
+    UnknownTyp,
+    /// The header says more than it may, `crit` among it.
+    #[error("the token's header says more than alg, typ and kid")]
+    UnknownHeader,
+    /// No valid key of the issuer has this `kid`.
+    #[error("no valid key of the issuer has the token's kid")]
+    UnknownKey,
+    /// The signature does not verify.
+    #[error("the signature does not verify")]
+    Signature,
+    /// `_sd_alg` is missing, misplaced or not `sha-256`.
+    #[error("_sd_alg is not sha-256, or not at the top")]
+    UnknownSdAlg,
+    /// A disclosure is not an array of two or three elements that fits its place.
+    #[error("a disclosure does not fit its place")]
+    Disclosure,
+    /// A digest stands twice.
+    #[error("a digest stands twice in the token")]
+    DuplicateDigest,
+    /// No digest in the token belongs to a disclosure.
+    #[error("a disclosure has no digest in the token")]
+    OrphanDisclosure,
+    /// The same disclosure is given twice.
+    #[error("a disclosure is given twice")]
+    DisclosureReused,
+    /// A disclosure claims a reserved name.
+    #[error("a disclosure has a reserved name")]
+    ReservedName,
+    /// Too many disclosures or digests.
+    #[error("the token has more disclosures or digests than are read")]
+    TooMany,
+    /// Not a point of the curve, or a weak one.
+    #[error("the key is not a sound Ed25519 key")]
+    Key,
 }
 
-/// Signs `payload` as a compact JWS with the given `typ`, `alg: EdDSA` and the key's `kid`.
-pub fn sign(typ: &str, payload: &impl Serialize, key: &SigningKey) -> String { todo!() }
-
-/// Verifies a compact JWS strictly: size, `typ`, `alg`, no `crit`, the key that `key_of(kid)` gives, the
-/// signature (`verify_strict`), then the payload into `T` (duplicate JSON keys refused).
-pub fn verify<T: DeserializeOwned>(typ: &str, jws: &str, key_of: impl FnOnce(&KeyId) -> Option<PublicKey>) -> Result<T, JoseError> { todo!() }
-
-/// As [`verify`], for a statement that carries its own key (the identity key in a descriptor): reads the payload
-/// BEFORE the signature is checked; the caller finds the key in it and calls [`verify`].
-pub fn peek<T: DeserializeOwned>(typ: &str, jws: &str) -> Result<T, JoseError> { todo!() }
-
-/// A claim before signing: a plain value, an object each of whose properties is a disclosure of its own, or an
-/// array each of whose elements is one (RFC 9901 §4.2: recursive disclosures).
-#[derive(Clone, Debug)]
-pub enum Claim {
-    /// One value, disclosed whole.
-    Value(Value),
-    /// Properties that are disclosed one by one.
-    Object(Vec<(String, Claim)>),
-    /// Elements that are disclosed one by one.
-    Array(Vec<Claim>),
+impl JoseError {
+    /// Stable and machine-readable.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed_token",
+            Self::Base64 => "base64_not_canonical",
+            Self::Json => "json_malformed",
+            Self::DuplicateClaim => "duplicate_claim",
+            Self::UnknownAlg => "unknown_alg",
+            Self::UnknownTyp => "unknown_typ",
+            Self::UnknownHeader => "unknown_header",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature_invalid",
+            Self::UnknownSdAlg => "unknown_sd_alg",
+            Self::Disclosure => "disclosure_malformed",
+            Self::DuplicateDigest => "duplicate_digest",
+            Self::OrphanDisclosure => "orphan_disclosure",
+            Self::DisclosureReused => "disclosure_reused",
+            Self::ReservedName => "reserved_name",
+            Self::TooMany => "too_many_disclosures",
+            Self::Key => "key_unsound",
+        }
+    }
 }
 
-/// A token with some of its disclosures, `<JWT>~<d1>~…~`, kept as signed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SdJwt {/* jwt, disclosures */}
-
-/// What a verified token says.
-#[derive(Clone)]
-pub struct Verified {
-    /// The claims in clear (without `_sd`, `_sd_alg`).
-    pub plain: Map<String, Value>,
-    /// The disclosed claims, put back in their places. Array elements not disclosed are absent.
-    pub disclosed: Map<String, Value>,
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: String,
+    typ: String,
+    kid: KeyId,
 }
 
-impl SdJwt {
-    /// Signs `plain` claims and the digests of `claims`; every `_sd` array is sorted and padded with decoys to a multiple of
-    /// 16, every array with undisclosed elements to a multiple of 4.
-    pub fn issue(typ: &str, plain: Map<String, Value>, claims: Vec<(String, Claim)>, key: &SigningKey, entropy: &Entropy) -> Self { todo!() }
-    /// Splits the text into its parts, bounded; checks nothing else.
-    pub fn parse(text: &str) -> Result<Self, JoseError> { todo!() }
-    /// SHA-256 of the issuer-signed JWT without disclosures: `prev`, and what equivocation is judged by.
-    pub fn jwt_digest(&self) -> Digest { todo!() }
-    /// Strict verification (RFC 9901 §7.1 and the list in CRATES.md).
-    pub fn verify(&self, typ: &str, key_of: impl FnOnce(&Map<String, Value>, &KeyId) -> Option<PublicKey>) -> Result<Verified, JoseError> { todo!() }
-    /// Reads a token that this node keeps itself, without checking the signature again.
-    pub fn read(&self) -> Result<Verified, JoseError> { todo!() }
-    /// The same token with only the disclosures whose path `keep` allows; the path is the property names from the top, without
-    /// array positions, e.g. `["subjects", "birth_date"]`. What hangs below a withheld disclosure goes too. Deterministic: same input, same bytes.
-    pub fn disclose(&self, keep: impl FnMut(&[&str], &Value) -> bool) -> Result<Self, JoseError> { todo!() }
-    /// The text, ending in `~`.
-    pub fn to_text(&self) -> String { todo!() }
+const ALG: &str = "EdDSA";
+
+/// Signs `payload` as a compact JWS with this `typ`.
+pub fn sign(typ: &str, payload: &impl Serialize, key: &SigningKey) -> String {
+    let header = Header { alg: ALG.to_owned(), typ: typ.to_owned(), kid: key.key_id() };
+    let part = |bytes: Vec<u8>| Base64UrlUnpadded::encode_string(&bytes);
+    let header = part(serde_json::to_vec(&header).unwrap_or_default());
+    let payload = part(serde_json::to_vec(payload).unwrap_or_default());
+    let input = format!("{header}.{payload}");
+    let signature = Base64UrlUnpadded::encode_string(&key.sign(input.as_bytes()));
+    format!("{input}.{signature}")
+}
+
+/// Verifies a compact JWS: size, header, the key that `key_of` gives for its `kid`, the signature
+/// (`verify_strict`), and only then the payload.
+///
+/// # Errors
+/// [`JoseError`], the first that applies.
+pub fn verify<T: DeserializeOwned>(
+    typ: &str,
+    jws: &str,
+    key_of: impl FnOnce(&KeyId) -> Option<PublicKey>,
+) -> Result<T, JoseError> {
+    let parts = Parts::split(jws)?;
+    let header = parts.header(typ)?;
+    let key = key_of(&header.kid).ok_or(JoseError::UnknownKey)?;
+    parts.check(&key)?;
+    json::parse_as(&parts.payload()?)
+}
+
+/// Parses JSON in which no name stands twice, within a bounded depth.
+///
+/// # Errors
+/// [`JoseError::DuplicateClaim`] or [`JoseError::Json`].
+pub fn parse_json(bytes: &[u8]) -> Result<serde_json::Value, JoseError> {
+    json::parse(bytes)
+}
+
+/// Reads the payload *before* the signature was checked: for a statement that carries its own key, whose
+/// caller goes on with [`verify`].
+///
+/// # Errors
+/// When header or payload are not what they must be.
+pub fn peek<T: DeserializeOwned>(typ: &str, jws: &str) -> Result<T, JoseError> {
+    let parts = Parts::split(jws)?;
+    parts.header(typ)?;
+    json::parse_as(&parts.payload()?)
+}
+
+/// The three parts of a compact JWS, still encoded.
+struct Parts<'a> {
+    input: &'a str,
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn split(jws: &'a str) -> Result<Self, JoseError> {
+        if jws.len() > TOKEN_BYTES_MAX {
+            return Err(JoseError::TooLarge);
+        }
+        let (input, signature) = jws.rsplit_once('.').ok_or(JoseError::Malformed)?;
+        let (header, payload) = input.split_once('.').ok_or(JoseError::Malformed)?;
+        if payload.contains('.') {
+            return Err(JoseError::Malformed);
+        }
+        Ok(Self { input, header, payload, signature })
+    }
+
+    fn header(&self, typ: &str) -> Result<Header, JoseError> {
+        #[derive(Deserialize)]
+        struct Loose {
+            alg: Option<String>,
+            typ: Option<String>,
+        }
+        let bytes = decode(self.header)?;
+        let loose: Loose = json::parse_as(&bytes)?;
+        if loose.alg.as_deref() != Some(ALG) {
+            return Err(JoseError::UnknownAlg);
+        }
+        if loose.typ.as_deref() != Some(typ) {
+            return Err(JoseError::UnknownTyp);
+        }
+        serde_json::from_slice(&bytes).map_err(|_| JoseError::UnknownHeader)
+    }
+
+    fn payload(&self) -> Result<Vec<u8>, JoseError> {
+        decode(self.payload)
+    }
+
+    fn check(&self, key: &PublicKey) -> Result<(), JoseError> {
+        let signature = decode(self.signature)?;
+        let signature = signature.try_into().map_err(|_| JoseError::Signature)?;
+        if key.verifies(self.input.as_bytes(), &signature) {
+            Ok(())
+        } else {
+            Err(JoseError::Signature)
+        }
+    }
+}
+
+/// base64url without padding, in its one canonical form.
+fn decode(part: &str) -> Result<Vec<u8>, JoseError> {
+    Base64UrlUnpadded::decode_vec(part).map_err(|_| JoseError::Base64)
 }

@@ -2,15 +2,18 @@
 //! human beings. ARCHITECTURE.md has the map; the modules below stand in its order.
 
 pub mod id;
+mod toml_line;
 pub mod jose;
 pub mod alert;
 pub mod trust;
 pub mod roles;
 pub mod policy;
 pub mod matching;
+pub mod sample;
 pub mod audit;
 pub mod store;
 pub mod node;
+pub mod holding;
 pub mod exchange;
 pub mod desk;
 pub mod admin;
@@ -22,4 +25,6 @@ pub mod shutdown;
 pub mod config;
 pub mod telemetry;
 pub mod pki;
+pub mod home;
 pub mod run;
+pub mod command;

@@ -1,1 +1,9 @@
-fn main(){}
+//! `entente-node`: the daemon of an authority.
+
+use std::process::ExitCode;
+
+use entente_node::command;
+
+fn main() -> ExitCode {
+    command::parse().map_or_else(|code| code, |cli| command::run_cli(&cli))
+}

@@ -1,44 +1,250 @@
-//! Normalise and transliterate names, build match keys, compare. Identifiers have one normal form per type.
+//! What can be searched for: match keys of alerts, and queries made of the same keys. Identifiers have one normal
+//! form per type; a name matches when its words do, in any order, written in any script that transliterates
+//! to the same letters, together with the full birth date.
 
-use crate::alert::View;
+use std::collections::HashSet;
 
-/// A value that can be searched for, in normal form. Not printable.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct MatchKey {/* kind: &'static str (e.g. "passport", "name+birth_date"), text: Zeroizing<String> */}
+use icu_normalizer::ComposingNormalizerBorrowed;
+use zeroize::Zeroizing;
 
-impl MatchKey {
-    /// Which field it is made of.
-    pub fn kind(&self) -> &'static str { todo!() }
-    /// Unambiguous bytes for the keyed hash of the index.
-    pub fn bytes(&self) -> Vec<u8> { todo!() }
-}
+use crate::alert::{AlertError, Content, Identifier, IdentifierKind, View};
+use crate::id::{Digest, Secret};
 
-/// Most match keys an alert may have (sled: each costs a write).
+/// Most match keys of an alert: each costs the store a write.
 pub const MATCH_KEYS_MAX: usize = 24;
 
-/// The keys of an alert, own or received: identifiers of subjects and objects, full name (each name and alias) with full birth date.
-pub fn match_keys(view: &View) -> Vec<MatchKey> { todo!() }
+/// Most keys of one query: an officer asks about one person or thing.
+pub const QUERY_KEYS_MAX: usize = 16;
+
+/// Name of the field that a match by name has.
+pub const NAME_AND_BIRTH_DATE: &str = "name+birth_date";
+
+/// A value that can be searched for, in its normal form. It cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MatchKey {
+    field: &'static str,
+    text: Secret<String>,
+}
+
+impl MatchKey {
+    fn identifier(identifier: &Identifier) -> Self {
+        let country = identifier.country().unwrap_or_default();
+        let text = Secret::new(format!("{country}\0{}", identifier.number()));
+        Self { field: identifier.kind().as_str(), text }
+    }
+
+    /// `None` when no letter is left, or the date is not a full one.
+    fn name(family: &str, given: &str, birth_date: &str) -> Option<Self> {
+        let words = name_words(&format!("{family} {given}"));
+        let full_date = birth_date.len() == 10;
+        let text = Secret::new(format!("{}\0{birth_date}", words.as_str()));
+        (full_date && !words.is_empty()).then_some(Self { field: NAME_AND_BIRTH_DATE, text })
+    }
+
+    /// The field it is made of: a type of identifier, or [`NAME_AND_BIRTH_DATE`].
+    pub fn kind(&self) -> &'static str {
+        self.field
+    }
+
+    /// Unambiguous bytes for the keyed hash of the index.
+    pub fn bytes(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new([self.field.as_bytes(), b"\0", self.text.expose().as_bytes()].concat())
+    }
+}
+
+/// The words of a name, in Latin letters without marks, sorted.
+fn name_words(name: &str) -> Zeroizing<String> {
+    let compatible = ComposingNormalizerBorrowed::new_nfkc().normalize(name);
+    let latin = Zeroizing::new(any_ascii::any_ascii(&compatible.to_lowercase()).to_lowercase());
+    let mut words: Vec<&str> =
+        latin.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.sort_unstable();
+    Zeroizing::new(words.join(" "))
+}
+
+/// The keys of an alert, own or received: identifiers first, then each name with the birth date; no key twice. An
+/// issuer refuses an alert with more than [`MATCH_KEYS_MAX`]; of a received one the rest is left out.
+pub fn match_keys(view: &View) -> Vec<MatchKey> {
+    content_keys(&view.content)
+}
+
+/// As [`match_keys`], for content that is not issued yet.
+pub fn content_keys(content: &Content) -> Vec<MatchKey> {
+    let mut keys = Vec::new();
+    let of_subjects = content.subjects.iter().flat_map(|subject| &subject.identifiers);
+    let of_objects = content.objects.iter().flat_map(|object| &object.identifiers);
+    keys.extend(of_subjects.chain(of_objects).map(MatchKey::identifier));
+    for subject in &content.subjects {
+        let date = subject.birth_date.as_deref().unwrap_or_default();
+        let named = subject.names.iter();
+        keys.extend(named.filter_map(|name| MatchKey::name(&name.family, &name.given, date)));
+    }
+    let mut seen = HashSet::new();
+    keys.retain(|key| seen.insert(Digest::of(&key.bytes())));
+    keys
+}
 
 /// What is searched for.
 #[derive(Clone)]
-pub struct Query {/* identifiers + name + birth date, parsed */}
-
-impl Query {
-    /// Parses; refuses what is too weak: at least one strong identifier, or name and birth date (2024/982 Art. 33, 43).
-    /// identifiers: (type, country, number); names may be empty; birth_date `YYYY-MM-DD` or empty.
-    pub fn parse(identifiers: &[(String, String, String)], family_name: &str, given_name: &str, birth_date: &str) -> Result<Self, MatchError> { todo!() }
-    /// The keys to look up.
-    pub fn keys(&self) -> Vec<MatchKey> { todo!() }
+pub struct Query {
+    keys: Vec<MatchKey>,
 }
 
-/// Quality of a match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Quality { /// weak
-    Possible, /// good
-    Strong, /// identical after normalisation
-    Exact }
+impl Query {
+    /// Reads identifiers as (type, country, number), and names with `YYYY-MM-DD`; what is not given is empty.
+    ///
+    /// # Errors
+    /// When a part has no normal form, or nothing is strong enough: a search takes an identifier, or a name with the
+    /// full birth date (2024/982 Art. 33, 43).
+    pub fn parse(
+        identifiers: &[(String, String, String)],
+        family: &str,
+        given: &str,
+        birth_date: &str,
+    ) -> Result<Self, MatchError> {
+        let mut keys = Vec::new();
+        for (kind, country, number) in identifiers {
+            keys.push(MatchKey::identifier(&Identifier::parse(kind, country, number)?));
+        }
+        let named = !family.trim().is_empty() || !given.trim().is_empty();
+        match (named, birth_date.trim()) {
+            (true, "") => return Err(MatchError::TooWeak),
+            (false, "") => {}
+            (false, _) => return Err(MatchError::TooWeak),
+            (true, date) => {
+                let is_date = date.len() == 10 && date.parse::<jiff::civil::Date>().is_ok();
+                let key = MatchKey::name(family, given, date).filter(|_| is_date);
+                keys.push(key.ok_or(MatchError::Name)?);
+            }
+        }
+        if keys.is_empty() {
+            return Err(MatchError::TooWeak);
+        }
+        if keys.len() > QUERY_KEYS_MAX {
+            return Err(MatchError::TooMany);
+        }
+        Ok(Self { keys })
+    }
 
-/// Why a query was refused; says what to do, without the value.
+    /// The keys to look up.
+    pub fn keys(&self) -> &[MatchKey] {
+        &self.keys
+    }
+}
+
+/// How good a match is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quality {
+    /// Alike.
+    Possible,
+    /// The same name and birth date, or something that changes hands: a plate, a phone, an account.
+    Strong,
+    /// The same document, vehicle, device or account number.
+    Exact,
+}
+
+impl Quality {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Strong => "strong",
+            Self::Exact => "exact",
+        }
+    }
+
+    /// Of a match in this field.
+    pub fn of(field: &str) -> Self {
+        use IdentifierKind as K;
+        let kind = field.parse::<IdentifierKind>().ok();
+        match kind {
+            Some(K::Plate | K::Phone | K::Email | K::Account | K::Url) => Self::Strong,
+            Some(_) => Self::Exact,
+            None if field == NAME_AND_BIRTH_DATE => Self::Strong,
+            None => Self::Possible,
+        }
+    }
+}
+
+/// Why a query was refused; never with its values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct MatchError(pub String);
+pub enum MatchError {
+    /// Neither an identifier nor a name with a birth date.
+    #[error(
+        "a search takes at least one identifier, or a name with the full birth date YYYY-MM-DD"
+    )]
+    TooWeak,
+    /// No letters, or no date.
+    #[error("a name needs letters, and a birth date is written YYYY-MM-DD")]
+    Name,
+    /// More than [`QUERY_KEYS_MAX`] values.
+    #[error("one search asks about one person or thing: at most 16 values")]
+    TooMany,
+    /// An identifier has no normal form.
+    #[error(transparent)]
+    Identifier(#[from] AlertError),
+}
+
+impl MatchError {
+    /// Stable and machine-readable.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooWeak => "search_too_weak",
+            Self::Name => "search_name_malformed",
+            Self::TooMany => "search_too_many_values",
+            Self::Identifier(error) => error.reason(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_matches_in_any_order_script_and_case() {
+        let key = |family, given| MatchKey::name(family, given, "1990-01-31").unwrap();
+        for (family, given) in [
+            ("Jørgensen", "Anna-Marie"),
+            ("JORGENSEN", "anna marie"),
+            ("Anna", "Marie Jørgensen"),
+            ("Ｊørgensen", "Anna  Marie"),
+            ("Jo\u{308}rgensen", "Anna Marie"),
+        ] {
+            assert!(key(family, given) == key("Jorgensen", "Anna Marie"), "{family}");
+        }
+        assert!(key("Иванова", "Анна") == key("Ivanova", "Anna"));
+        assert!(key("Jorgensen", "Anna") != key("Jorgensen", "Anna Marie"));
+    }
+
+    #[test]
+    fn a_search_that_is_too_weak_is_refused() {
+        let passport = vec![("passport".to_owned(), "dk".to_owned(), "P 123 4567".to_owned())];
+        for (identifiers, family, date, strong) in [
+            (vec![], "", "", false),
+            (vec![], "Hansen", "", false),
+            (vec![], "Hansen", "1990", false),
+            (vec![], "", "1990-01-31", false),
+            (vec![], "…", "1990-01-31", false),
+            (vec![], "Hansen", "1990-02-31", false),
+            (vec![], "Hansen", "1990-01-31", true),
+            (passport.clone(), "", "", true),
+            (passport, "Hansen", "", false),
+        ] {
+            let parsed = Query::parse(&identifiers, family, "", date);
+            assert_eq!(parsed.is_ok(), strong, "{family:?} {date:?}");
+        }
+    }
+
+    #[test]
+    fn qualities_follow_from_the_field() {
+        for (field, quality) in [
+            ("passport", Quality::Exact),
+            ("plate", Quality::Strong),
+            (NAME_AND_BIRTH_DATE, Quality::Strong),
+            ("nothing known", Quality::Possible),
+        ] {
+            assert_eq!(Quality::of(field), quality, "{field}");
+        }
+    }
+}

@@ -5,13 +5,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::config::Config;
-use crate::id::{AuthorityId, Clock, Entropy, PolicyVersion};
-use crate::jose::SigningKey;
+use crate::id::{AuthorityId, Clock, Entropy, KeyId, PolicyVersion};
+use crate::jose::{PublicKey, SigningKey};
 use crate::policy::{Policy, PolicyError};
 use crate::store::{Peers, Policies, Store, StoreError, Table};
+use crate::tls::TlsIdentity;
 use crate::trust::{Directory, Peer, SignedDescriptor, TrustError};
 
 /// Shared by every door and loop.
@@ -49,6 +50,7 @@ pub struct Node {
     pub streams: crate::exchange::Streams,
     /// Reads certificates, descriptor and peers anew.
     pub reload: Reload,
+    tls: ArcSwapOption<TlsIdentity>,
 }
 
 /// What a node is made of, besides what it reads from its store.
@@ -87,6 +89,7 @@ impl Node {
             descriptor: ArcSwap::from_pointee(parts.descriptor),
             streams: crate::exchange::Streams::default(),
             reload: Reload::default(),
+            tls: ArcSwapOption::empty(),
             home: parts.home,
             config: parts.config,
             clock: parts.clock,
@@ -109,6 +112,27 @@ impl Node {
         self.directory.store(Arc::new(directory));
         self.policy.store(Arc::new(policy));
         Ok(())
+    }
+
+    /// Who this node is towards its peers; `None` before its doors are open.
+    pub fn tls_identity(&self) -> Option<TlsIdentity> {
+        self.tls.load().as_deref().cloned()
+    }
+
+    /// From now on this node is `identity` towards its peers.
+    pub fn set_tls_identity(&self, identity: TlsIdentity) {
+        self.tls.store(Some(Arc::new(identity)));
+    }
+
+    /// A statement key of this node itself: the one in use, or another of its descriptor.
+    pub fn own_statement_key(&self, kid: &KeyId) -> Option<PublicKey> {
+        let used = self.statement_key.public();
+        if used.key_id() == *kid {
+            return Some(used);
+        }
+        let descriptor = self.descriptor.load();
+        let keys = &descriptor.as_ref().as_ref()?.descriptor().statement_keys;
+        keys.iter().map(|dated| &dated.key).find(|key| key.key_id() == *kid).cloned()
     }
 }
 
@@ -137,9 +161,7 @@ fn directory(store: &Store) -> Result<Directory, NodeError> {
 
 fn policy(store: &Store) -> Result<(PolicyVersion, Policy), NodeError> {
     let mut newest = None;
-    walk::<Policies>(store, |version, record| {
-        newest = Some((version, record.source))
-    })?;
+    walk::<Policies>(store, |version, record| newest = Some((version, record.source)))?;
     match newest {
         Some((version, source)) => Ok((version, Policy::parse(&source)?)),
         None => Ok((0, Policy::empty())),
@@ -183,11 +205,7 @@ impl Reload {
     /// # Errors
     /// What did not validate, in a sentence; everything old stays in force.
     pub fn now(&self) -> Result<Vec<String>, String> {
-        let reloader = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let reloader = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reloader.map_or_else(|| Ok(Vec::new()), |reload| reload())
     }
 }

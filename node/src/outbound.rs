@@ -1,25 +1,142 @@
 //! What we start: connections to peers, the dispatch loop of each, tests of a peer, recovery.
 
-use crate::id::AuthorityId;
+mod connection;
+mod probe;
+mod recovery;
+mod session;
+
+pub use probe::{TestStep, test_peer};
+pub use recovery::{Recovered, recover};
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+
+use connection::{connect, connect_stepwise};
+
+use crate::id::{AuthorityId, Entropy};
 use crate::node::SharedNode;
+use crate::shutdown::Shutdown;
+use crate::store::Change;
 
-/// One step of `entente peer test`.
-#[derive(Clone, Debug)]
-pub struct TestStep { /// name, tcp, tls, trust, version, clock, stream
-    pub name: &'static str, /// whether it went well
-    pub ok: bool, /// what was found
-    pub found: String, /// what to do about it; empty when ok
-    pub hint: String }
+/// First wait after a failed connection; each further failure doubles it.
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
 
-/// Tries each step towards a peer in turn; stops at the first that fails.
-pub async fn test_peer(node: &SharedNode, peer: &AuthorityId) -> Vec<TestStep> { todo!() }
+/// Longest wait between two tries: a peer that was down for a week is found again within a minute.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
-/// What recovery brought.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered { /// statements fetched and kept
-    pub recovered: u64, /// peers that answered
-    pub asked: Vec<AuthorityId>, /// peers that did not, and why
-    pub failed: Vec<(AuthorityId, String)> }
+/// How often the list of peers is looked through when nobody says that it changed.
+const PEERS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Fetches this node's own later statements from every active peer.
-pub async fn recover(node: &SharedNode) -> Recovered { todo!() }
+/// Keeps a stream to every active peer until the node ends.
+pub async fn run(node: SharedNode, heartbeat: Duration, mut shutdown: Shutdown) {
+    let mut loops: HashMap<AuthorityId, JoinHandle<()>> = HashMap::new();
+    let mut changes = node.store.changes();
+    loop {
+        loops.retain(|_, handle| !handle.is_finished());
+        for peer in active_peers(&node) {
+            loops.entry(peer.clone()).or_insert_with(|| {
+                tokio::spawn(keep_sending(node.clone(), peer, heartbeat, shutdown.clone()))
+            });
+        }
+        tokio::select! {
+            () = shutdown.begun() => break,
+            () = peers_changed(&mut changes) => {}
+            () = tokio::time::sleep(PEERS_INTERVAL) => {}
+        }
+    }
+    for (_, handle) in loops {
+        // A loop that panicked has been logged by the panic hook; the others end by themselves.
+        let _ = handle.await;
+    }
+}
+
+fn active_peers(node: &SharedNode) -> Vec<AuthorityId> {
+    let directory = node.directory.load();
+    let active = |peer: &AuthorityId| directory.active(peer).is_some();
+    directory.all().map(|known| known.peer.authority.clone()).filter(active).collect()
+}
+
+/// Returns when peers changed, or when it is unknown whether they did.
+async fn peers_changed(changes: &mut tokio::sync::broadcast::Receiver<Change>) {
+    loop {
+        match changes.recv().await {
+            Ok(Change::Peers) | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Connects to one peer again and again while it is active.
+async fn keep_sending(
+    node: SharedNode,
+    peer: AuthorityId,
+    heartbeat: Duration,
+    mut shutdown: Shutdown,
+) {
+    let mut backoff = Backoff::new(&node.entropy);
+    let live = node.streams.live(&peer);
+    while !shutdown.has_begun() && node.directory.load().active(&peer).is_some() {
+        let ended = tokio::select! {
+            ended = session::run(&node, &peer, heartbeat) => ended,
+            () = shutdown.begun() => break,
+        };
+        let was_open = std::mem::take(&mut live.status().sending);
+        if was_open {
+            backoff.reset();
+        }
+        let Err(error) = ended else { continue };
+        tracing::info!(%peer, reason = error.reason(), "the stream to the peer ended: {error}");
+        live.status().problem = Some(error.to_string());
+        let wait = if error.waits_for_people() { BACKOFF_MAX } else { backoff.next() };
+        let mut changes = node.store.changes();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = peers_changed(&mut changes) => {}
+            () = shutdown.begun() => break,
+        }
+    }
+    live.status().sending = false;
+}
+
+/// Waits that double, with jitter, so that peers of a node that was down don't come back all at once.
+struct Backoff {
+    entropy: Entropy,
+    wait: Duration,
+}
+
+impl Backoff {
+    fn new(entropy: &Entropy) -> Self {
+        Self { entropy: entropy.clone(), wait: BACKOFF_MIN }
+    }
+
+    fn reset(&mut self) {
+        self.wait = BACKOFF_MIN;
+    }
+
+    /// Between half and the whole of the present wait.
+    fn next(&mut self) -> Duration {
+        let half = self.wait / 2;
+        self.wait = (self.wait * 2).min(BACKOFF_MAX);
+        half + Duration::from_millis(self.entropy.below(half.as_millis() as u64 + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_their_bound_and_start_again() {
+        let mut backoff = Backoff::new(&Entropy::seeded(1));
+        let waits: Vec<_> = (0..20).map(|_| backoff.next()).collect();
+        assert!(waits[0] >= BACKOFF_MIN / 2 && waits[0] <= BACKOFF_MIN);
+        assert!(waits.iter().all(|wait| *wait <= BACKOFF_MAX));
+        assert!(waits[19] >= BACKOFF_MAX / 2);
+        backoff.reset();
+        assert!(backoff.next() <= BACKOFF_MIN);
+    }
+}

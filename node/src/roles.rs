@@ -1,25 +1,213 @@
-//! Actor, action, role: one exhaustive `allow` (decision 10).
+//! Who may do what: actor, action, role, and one exhaustive `allow` (decision 10). Roles come from approved records
+//! only, never from a certificate.
 
 use serde::{Deserialize, Serialize};
 
 /// What a person may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role { /// alerts, searches, requests
-    Officer, /// second approver of trust and policy, statistics
-    Coordinator, /// peers, policy, keys, users
-    Administrator, /// the log
-    Auditor }
+pub enum Role {
+    /// Alerts and searches.
+    Officer,
+    /// Second person for trust, policy and users.
+    Coordinator,
+    /// Peers, policy, keys and users; sees no content.
+    Administrator,
+    /// The audit log.
+    Auditor,
+}
 
-/// Who acts: a user whose record is active, or the node itself.
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] =
+        [Self::Officer, Self::Coordinator, Self::Administrator, Self::Auditor];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Officer => "officer",
+            Self::Coordinator => "coordinator",
+            Self::Administrator => "administrator",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    /// Reads a role.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+/// Who acts: a user whose record is active.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor { /// user name, or `node`
-    pub name: String, /// from the approved record
-    pub roles: Vec<Role> }
+pub struct Actor {
+    /// Name in the certificate and the record.
+    pub name: String,
+    /// From the approved record.
+    pub roles: Vec<Role>,
+}
 
-/// What one may do: one for each method of the desk door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action { Placeholder }
+impl Actor {
+    /// Whether one of the actor's roles may do `action`.
+    pub fn may(&self, action: Action) -> bool {
+        self.roles.iter().any(|role| allow(*role, action))
+    }
+}
+
+/// Declares the actions, one for each method of the desk door, so that none is forgotten in [`Action::ALL`].
+macro_rules! actions {
+    ($($action:ident,)+) => {
+        /// What one may do: one for each method of the desk door.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "each is the method of its name")]
+        pub enum Action {
+            $($action,)+
+        }
+
+        impl Action {
+            /// Every action.
+            pub const ALL: &[Self] = &[$(Self::$action,)+];
+
+            /// The method's name.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$action => stringify!($action),)+
+                }
+            }
+        }
+    };
+}
+
+actions!(
+    Whoami,
+    Status,
+    CreateAlert,
+    ImportAlerts,
+    UpdateAlert,
+    WithdrawAlert,
+    GetAlert,
+    ListAlerts,
+    WatchAlerts,
+    Search,
+    ExportDescriptor,
+    ImportPeer,
+    ListPeers,
+    ShowPeer,
+    ApprovePeer,
+    SuspendPeer,
+    ResumePeer,
+    RemovePeer,
+    TestPeer,
+    RetryParked,
+    ListParked,
+    ShowPolicy,
+    ApplyPolicy,
+    ApprovePolicy,
+    ExplainPolicy,
+    ListUsers,
+    AddUser,
+    ApproveUser,
+    RemoveUser,
+    RecoverStatements,
+    ProposeEpoch,
+    ApproveEpoch,
+    Reload,
+    ListEntries,
+    Checkpoint,
+    Proof,
+);
 
 /// Whether `role` may do `action`.
-pub fn allow(role: Role, action: Action) -> bool { todo!() }
+pub fn allow(role: Role, action: Action) -> bool {
+    use Action as A;
+    use Role as R;
+    match action {
+        A::Whoami | A::Status => true,
+        A::CreateAlert
+        | A::ImportAlerts
+        | A::UpdateAlert
+        | A::WithdrawAlert
+        | A::GetAlert
+        | A::ListAlerts
+        | A::WatchAlerts
+        | A::Search => role == R::Officer,
+        A::ListPeers | A::ShowPeer | A::ShowPolicy | A::ListUsers => role != R::Officer,
+        A::ExportDescriptor | A::SuspendPeer | A::TestPeer | A::ListParked | A::ExplainPolicy => {
+            matches!(role, R::Administrator | R::Coordinator)
+        }
+        A::ApprovePeer | A::ResumePeer | A::ApprovePolicy | A::ApproveUser | A::ApproveEpoch => {
+            role == R::Coordinator
+        }
+        A::ImportPeer
+        | A::RemovePeer
+        | A::RetryParked
+        | A::ApplyPolicy
+        | A::AddUser
+        | A::RemoveUser
+        | A::RecoverStatements
+        | A::ProposeEpoch
+        | A::Reload => role == R::Administrator,
+        A::ListEntries | A::Checkpoint | A::Proof => role == R::Auditor,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Officer, coordinator, administrator, auditor; `x` where the role may. Every action stands here once.
+    const TABLE: &str = "
+        Whoami            x x x x
+        Status            x x x x
+        CreateAlert       x . . .
+        ImportAlerts      x . . .
+        UpdateAlert       x . . .
+        WithdrawAlert     x . . .
+        GetAlert          x . . .
+        ListAlerts        x . . .
+        WatchAlerts       x . . .
+        Search            x . . .
+        ExportDescriptor  . x x .
+        ImportPeer        . . x .
+        ListPeers         . x x x
+        ShowPeer          . x x x
+        ApprovePeer       . x . .
+        SuspendPeer       . x x .
+        ResumePeer        . x . .
+        RemovePeer        . . x .
+        TestPeer          . x x .
+        RetryParked       . . x .
+        ListParked        . x x .
+        ShowPolicy        . x x x
+        ApplyPolicy       . . x .
+        ApprovePolicy     . x . .
+        ExplainPolicy     . x x .
+        ListUsers         . x x x
+        AddUser           . . x .
+        ApproveUser       . x . .
+        RemoveUser        . . x .
+        RecoverStatements . . x .
+        ProposeEpoch      . . x .
+        ApproveEpoch      . x . .
+        Reload            . . x .
+        ListEntries       . . . x
+        Checkpoint        . . . x
+        Proof             . . . x
+    ";
+
+    #[test]
+    fn every_role_may_do_exactly_what_the_table_says() {
+        let rows: Vec<Vec<&str>> = TABLE
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|row| !row.is_empty())
+            .collect();
+        assert_eq!(rows.len(), Action::ALL.len());
+        for (row, action) in rows.iter().zip(Action::ALL) {
+            assert_eq!(row[0], action.as_str());
+            for (cell, role) in row[1..].iter().zip(Role::ALL) {
+                assert_eq!(*cell == "x", allow(role, *action), "{action:?} {role:?}");
+            }
+        }
+    }
+}

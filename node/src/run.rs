@@ -2,31 +2,333 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use entente_proto::admin::admin_server::AdminServer;
+use entente_proto::admin::audit_server::AuditServer;
+use entente_proto::desk::desk_server::DeskServer;
+use entente_proto::exchange::exchange_server::ExchangeServer;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::desk;
+use crate::home::{Credentials, Home};
 use crate::id::{Clock, Entropy};
-use crate::node::SharedNode;
+use crate::jose::SigningKey;
+use crate::node::{Node, Parts, SharedNode};
+use crate::server::admin::AdminService;
+use crate::server::audit::AuditService;
+use crate::server::desk::DeskService;
+use crate::server::door::{Door, MESSAGE_BYTES_MAX, server};
+use crate::server::exchange::ExchangeService;
+use crate::shutdown::{Shutdown, Trigger};
+use crate::telemetry::CallsLayer;
+use crate::{outbound, telemetry, tls};
+
+/// How long calls under way may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often what has ended is looked for.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often the head of the audit log is signed: what an administrator could cut off unseen.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What tests set and people don't.
 #[derive(Clone, Debug)]
-pub struct Options { /// time
-    pub clock: Clock, /// randomness
-    pub entropy: Entropy }
+pub struct Options {
+    /// What time it is.
+    pub clock: Clock,
+    /// Where randomness comes from.
+    pub entropy: Entropy,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { clock: Clock::system(), entropy: Entropy::os() }
+    }
+}
 
 /// A running node.
 pub struct Running {
-    /// its state, for tests
+    /// What it holds.
     pub node: SharedNode,
-    /// exchange door as bound
+    /// The exchange door, as bound.
     pub exchange: SocketAddr,
-    /// desk door as bound
+    /// The desk door, as bound.
     pub desk: SocketAddr,
-    /// health and metrics as bound
+    /// Health and metrics, as bound.
     pub telemetry: SocketAddr,
+    trigger: Trigger,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Ends in good order: no new calls, those under way end (within a bound), the writer commits what waits.
-    pub async fn stop(self) -> anyhow::Result<()> { todo!() }
+    /// Ends in good order: no new calls, those under way end within 10 s, the writer commits what waits.
+    ///
+    /// # Errors
+    /// When a part panicked before.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.trigger.begin();
+        let mut failed = false;
+        for mut task in self.tasks {
+            match tokio::time::timeout(GRACE, &mut task).await {
+                Ok(ended) => failed |= ended.is_err(),
+                Err(_) => task.abort(),
+            }
+        }
+        // Streams end by themselves; the store's folder is free once the last has.
+        let ended = async {
+            while Arc::strong_count(&self.node) > 1 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        failed |= tokio::time::timeout(GRACE, ended).await.is_err();
+        let store = self.node.store.clone();
+        drop(self.node);
+        tokio::task::spawn_blocking(move || store.close()).await?;
+        anyhow::ensure!(!failed, "a part of the node panicked, or did not end in time");
+        Ok(())
+    }
 }
 
-/// Parses the configuration whole, opens the store, binds the doors, starts the loops.
-pub async fn start(home: &Path, options: Options) -> anyhow::Result<Running> { todo!() }
+/// Both doors' set-ups, swapped whole at a reload.
+struct Doors {
+    exchange: Arc<ArcSwap<ServerConfig>>,
+    desk: Arc<ArcSwap<ServerConfig>>,
+}
+
+/// Reads the home whole, opens the store, binds the ports, then starts.
+///
+/// # Errors
+/// The first thing that does not fit, before a port answers.
+pub async fn start(home: &Path, options: Options) -> anyhow::Result<Running> {
+    let home = Home::read(home, &options.clock)?;
+    let credentials = home.credentials.clone();
+    let path = home.layout.addresses();
+    let (node, layout) = open(home, options).await?;
+    let config = node.config.clone();
+    let exchange = bind(config.exchange.listen, "exchange.listen").await?;
+    let desk = bind(config.desk.listen, "desk.listen").await?;
+    let health = bind(config.telemetry.listen.address(), "telemetry.listen").await?;
+    let addresses = (exchange.local_addr()?, desk.local_addr()?, health.local_addr()?);
+    let (exchange_tls, desk_tls) = tls_configs(&node, &credentials)?;
+    let doors = Arc::new(Doors {
+        exchange: Arc::new(ArcSwap::from_pointee(exchange_tls)),
+        desk: Arc::new(ArcSwap::from_pointee(desk_tls)),
+    });
+    publish(&node, &credentials);
+    reload_with(&node, layout, Arc::clone(&doors));
+    let (trigger, shutdown) = Trigger::new();
+    let tasks = vec![
+        tokio::spawn(serve_exchange(node.clone(), exchange, &doors, shutdown.clone())),
+        tokio::spawn(serve_desk(node.clone(), desk, &doors, shutdown.clone())),
+        tokio::spawn(telemetry::serve(health, node.clone(), shutdown.clone())),
+        tokio::spawn(outbound::run(
+            node.clone(),
+            config.exchange.heartbeat_s.seconds(),
+            shutdown.clone(),
+        )),
+        tokio::spawn(expire(node.clone(), shutdown.clone())),
+        tokio::spawn(checkpoint(node.clone(), shutdown)),
+    ];
+    let (exchange, desk, telemetry) = addresses;
+    write_addresses(&path, addresses)?;
+    tracing::info!(authority = %node.authority, %exchange, %desk, %telemetry, "the node is up");
+    Ok(Running { node, exchange, desk, telemetry, trigger, tasks })
+}
+
+type Layout = crate::home::Layout;
+
+async fn open(home: Home, options: Options) -> anyhow::Result<(SharedNode, Layout)> {
+    let Options { clock, entropy } = options;
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = home.open_store(clock.clone(), entropy.clone())?;
+        let layout = home.layout.clone();
+        let parts = Parts {
+            home: layout.folder().to_owned(),
+            config: home.config,
+            clock,
+            entropy,
+            store,
+            statement_key: home.statement_key,
+            log_key: home.log_key,
+            descriptor: Some(home.credentials.descriptor),
+        };
+        anyhow::Ok((Node::new(parts)?, layout))
+    });
+    opened.await?
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{address} can't be bound: free it, or choose another port in {setting}")
+    })
+}
+
+fn tls_configs(
+    node: &SharedNode,
+    credentials: &Credentials,
+) -> Result<(ServerConfig, ServerConfig), tls::TlsError> {
+    // Weak: the node holds the doors' set-ups, for reloads.
+    let peers = Arc::downgrade(node);
+    let peers = move || peers.upgrade().map(|node| node.directory.load_full()).unwrap_or_default();
+    let peers = tls::Exchange::new(peers);
+    let users = tls::Desk::new(node.authority.clone(), credentials.user_ca.clone())?;
+    let own = &credentials.tls;
+    Ok((tls::exchange_config(own, peers)?, tls::desk_config(own, users)?))
+}
+
+fn publish(node: &Node, credentials: &Credentials) {
+    node.set_tls_identity(credentials.tls.clone());
+    node.descriptor.store(Arc::new(Some(credentials.descriptor.clone())));
+}
+
+/// A reload reads and validates everything, builds both set-ups, and only then publishes.
+fn reload_with(node: &SharedNode, layout: Layout, doors: Arc<Doors>) {
+    let held = Arc::downgrade(node);
+    node.reload.set(move || {
+        let node = held.upgrade().ok_or("the node is ending")?;
+        let keys: (&SigningKey, &SigningKey) = (&node.statement_key, &node.log_key);
+        let fresh = Credentials::read(&layout, &node.config, keys.0, keys.1, &node.clock)
+            .map_err(|error| error.to_string())?;
+        let (exchange, desk) = tls_configs(&node, &fresh).map_err(|error| error.to_string())?;
+        node.refresh().map_err(|error| error.to_string())?;
+        doors.exchange.store(Arc::new(exchange));
+        doors.desk.store(Arc::new(desk));
+        publish(&node, &fresh);
+        let serial = fresh.descriptor.descriptor().serial;
+        Ok(vec![
+            "the node's certificate".to_owned(),
+            "the user CA".to_owned(),
+            format!("descriptor {serial}"),
+            "peers and policy".to_owned(),
+        ])
+    });
+}
+
+fn serve_exchange(
+    node: SharedNode,
+    listener: TcpListener,
+    doors: &Doors,
+    shutdown: Shutdown,
+) -> impl Future<Output = ()> + use<> {
+    let config = node.config.exchange.clone();
+    let door = Door {
+        listener,
+        config: Arc::clone(&doors.exchange),
+        connections_max: config.connections_max.count(),
+    };
+    async move {
+        let service = ExchangeService::new(node.clone(), shutdown.clone());
+        let service = ExchangeServer::new(service)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let calls = config.calls_per_connection_max.count();
+        let router = server(calls, config.connection_age_s.seconds())
+            .layer(CallsLayer::new(node.authority.clone(), "exchange"))
+            .add_service(service)
+            .add_service(health().await);
+        let incoming = door.open(shutdown.clone());
+        ended("exchange", router.serve_with_incoming_shutdown(incoming, begun(shutdown)).await);
+    }
+}
+
+fn serve_desk(
+    node: SharedNode,
+    listener: TcpListener,
+    doors: &Doors,
+    shutdown: Shutdown,
+) -> impl Future<Output = ()> + use<> {
+    let config = node.config.desk.clone();
+    let door = Door {
+        listener,
+        config: Arc::clone(&doors.desk),
+        connections_max: config.connections_max.count(),
+    };
+    async move {
+        let desk = DeskServer::new(DeskService::new(node.clone(), shutdown.clone()))
+            .max_decoding_message_size(DESK_MESSAGE_BYTES_MAX);
+        let admin = AdminServer::new(AdminService::new(node.clone()))
+            .max_decoding_message_size(DESK_MESSAGE_BYTES_MAX);
+        let audit = AuditServer::new(AuditService::new(node.clone()))
+            .max_decoding_message_size(DESK_MESSAGE_BYTES_MAX);
+        let calls = config.calls_per_connection_max.count();
+        let router = server(calls, config.connection_age_s.seconds())
+            .layer(CallsLayer::new(node.authority.clone(), "desk"))
+            .add_service(desk)
+            .add_service(admin)
+            .add_service(audit)
+            .add_service(health().await)
+            .add_optional_service(node.config.reflection.then(reflection).flatten());
+        let incoming = door.open(shutdown.clone());
+        ended("desk", router.serve_with_incoming_shutdown(incoming, begun(shutdown)).await);
+    }
+}
+
+/// Largest request at the desk door: a policy or a descriptor.
+const DESK_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+async fn health()
+-> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    service
+}
+
+fn reflection() -> Option<
+    tonic_reflection::server::v1::ServerReflectionServer<
+        impl tonic_reflection::server::v1::ServerReflection,
+    >,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(entente_proto::DESCRIPTORS)
+        .build_v1()
+        .ok()
+}
+
+async fn begun(mut shutdown: Shutdown) {
+    shutdown.begun().await;
+}
+
+fn ended(door: &str, served: Result<(), tonic::transport::Error>) {
+    if let Err(error) = served {
+        tracing::error!(door, "the door failed: {error}");
+    }
+}
+
+async fn expire(node: SharedNode, mut shutdown: Shutdown) {
+    loop {
+        match desk::expire(&node).await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(error) => tracing::error!("what has ended was not erased: {error}"),
+        }
+        if !shutdown.tick(EXPIRY_INTERVAL).await {
+            return;
+        }
+    }
+}
+
+async fn checkpoint(node: SharedNode, mut shutdown: Shutdown) {
+    while shutdown.tick(CHECKPOINT_INTERVAL).await {
+        if let Err(error) = node.store.checkpoint(&node.authority, &node.log_key).await {
+            tracing::error!("the log's head was not signed: {error}");
+        }
+    }
+}
+
+fn write_addresses(
+    path: &Path,
+    (exchange, desk, telemetry): (SocketAddr, SocketAddr, SocketAddr),
+) -> anyhow::Result<()> {
+    let addresses = serde_json::json!({
+        "exchange": exchange, "desk": desk, "telemetry": telemetry, "pid": std::process::id(),
+    });
+    std::fs::write(path, format!("{addresses}\n"))
+        .with_context(|| format!("{} can't be written", path.display()))
+}

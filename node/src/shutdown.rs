@@ -58,10 +58,7 @@ mod tests {
         assert!(!first.has_begun());
         trigger.begin();
         assert!(!first.tick(LONG).await);
-        assert!(
-            !shutdown.clone().tick(LONG).await,
-            "a late listener learns it too"
-        );
+        assert!(!shutdown.clone().tick(LONG).await, "a late listener learns it too");
         assert!(shutdown.has_begun());
     }
 

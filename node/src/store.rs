@@ -1,145 +1,435 @@
-//! sled, used in the one way that was found safe: schema, sealed records, key slots, single writer, `commit`, typed reads, start-up checks.
+//! sled, used in the one way that was found safe: one tree, one writer thread that groups waiting commits into
+//! one durable flush, sealed records, key slots outside the database, checks at the start.
 
 mod keys;
 mod schema;
-pub use keys::TableKey;
-pub use schema::*;
+mod seal;
+mod slots;
+mod disk;
+mod group;
+mod writer;
+mod open;
+mod log;
+mod fsck;
 
+pub use fsck::Fsck;
+pub use group::Tx;
+pub use keys::TableKey;
+pub use log::LogError;
+pub use schema::*;
+pub use slots::Slot;
+
+use std::collections::HashMap;
 use std::path::Path;
-use crate::audit::{Entry, Event, Tree};
-use crate::id::{AlertId, Clock, Digest, Entropy, Secret, Timestamp};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::audit::{Event, Tree};
+use crate::id::{AlertId, AuthorityId, Clock, Entropy, Secret, Version};
+
+/// Largest value, in bytes: sled moves larger ones to files that the flush does not cover.
+pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Commits that may wait for the writer: past it callers wait, which bounds memory.
+const WAITING_MAX: usize = 1024;
+
+/// Changes a slow listener may lag behind before it is told that it missed some.
+const CHANGES_HELD: usize = 4096;
 
 /// The store of one node. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {/* Arc<…> */}
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    jobs: Mutex<Option<mpsc::Sender<group::Job>>>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// What readers and the writer share.
+struct Shared {
+    folder: std::path::PathBuf,
+    tree: sled::Db,
+    slots: slots::SlotFile,
+    keys: seal::Keys,
+    counts: HashMap<u8, AtomicU64>,
+    log: Mutex<Tree>,
+    changes: broadcast::Sender<Change>,
+    disk: disk::Disk,
+    clock: Clock,
+    entropy: Entropy,
+}
 
 /// Settings of the store.
 #[derive(Clone, Debug)]
-pub struct StoreOptions { /// sled's cache
-    pub cache_bytes: u64, /// below this, [`CommitKind`] creates and searches are refused (512 MiB by default)
-    pub disk_free_bytes_min: u64 }
+pub struct StoreOptions {
+    /// sled's cache, in bytes; it uses up to half more.
+    pub cache_bytes: u64,
+    /// Below this much free disk, in bytes, nothing that grows the store is taken.
+    pub disk_free_bytes_min: u64,
+}
 
-/// A table: one key prefix, typed keys and values (postcard).
+/// A table: one key prefix, typed keys and values.
 pub trait Table {
     /// First byte of every key; unique.
     const PREFIX: u8;
-    /// Key
+    /// Its keys.
     type Key: TableKey;
-    /// Value
-    type Value: serde::Serialize + serde::de::DeserializeOwned + Send;
+    /// Its values.
+    type Value: Serialize + DeserializeOwned + Send;
 }
 
-/// Result of a transaction: what to return, and the events that say what was done. There is no way to commit without one.
-pub struct Committed<T> { value: T, events: Vec<Event> }
+/// Result of a transaction: what to return, and the events that say what was done. There is no way to commit
+/// without one.
+pub struct Committed<T> {
+    value: T,
+    events: Vec<Event>,
+}
+
 impl<T> Committed<T> {
     /// With its first event.
-    pub fn new(value: T, event: Event) -> Self { Self { value, events: vec![event] } }
+    pub fn new(value: T, event: Event) -> Self {
+        Self { value, events: vec![event] }
+    }
+
     /// One more event.
-    #[must_use] pub fn and(mut self, event: Event) -> Self { self.events.push(event); self }
+    #[must_use]
+    pub fn and(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
 }
 
 /// Why a commit did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError<E> {
-    /// The closure refused; nothing was written.
-    #[error(transparent)]
+    /// The transaction refused; nothing was written.
+    #[error("{0}")]
     Refused(E),
     /// The store did.
     #[error(transparent)]
     Store(StoreError),
 }
 
-/// What goes wrong with a store (complete as needed: Full, Failed (latched), Corrupt, Schema, Locked, WrongKey …).
-#[derive(Debug, thiserror::Error)]
+impl CommitError<StoreError> {
+    /// The one error, for transactions that fail only with the store.
+    pub fn flatten(self) -> StoreError {
+        match self {
+            Self::Refused(error) | Self::Store(error) => error,
+        }
+    }
+}
+
+/// What goes wrong with a store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Placeholder
-    #[error("…")]
-    Placeholder,
+    /// Too little free disk for what grows the store.
+    #[error("too little free disk: free some, or lower store.disk_free_bytes_min")]
+    Full,
+    /// A write failed earlier: nothing is written until the node is started again.
+    #[error(
+        "a write to the store failed ({0}): free disk space or repair it, then start the node again"
+    )]
+    Failed(String),
+    /// It cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Io(String),
+    /// It does not hold what it must.
+    #[error("the store is damaged ({0}): set the folder aside and restore a backup")]
+    Corrupt(String),
+    /// Another process has it open.
+    #[error("the store is in use: another node runs on this home")]
+    InUse,
+    /// Made by another version.
+    #[error(
+        "the store has schema {found}, this version reads {known}: run the version that made it"
+    )]
+    Schema {
+        /// As stored.
+        found: u32,
+        /// As this version writes.
+        known: u32,
+    },
+    /// Of another authority.
+    #[error("the store belongs to {0}: check the home folder")]
+    OtherOwner(String),
+    /// The node key is not the one it was made with.
+    #[error("the node key does not open this store: restore keys/node.key that belongs to it")]
+    WrongKey,
+    /// The content was erased.
+    #[error("the content was erased")]
+    Erased,
+    /// A value is larger than [`VALUE_BYTES_MAX`].
+    #[error("a record of {0} bytes is larger than the store takes")]
+    TooLarge(usize),
+    /// The store was closed.
+    #[error("the node is ending; try again later")]
+    Closed,
 }
 
 /// What just became durable, for dispatchers, watchers and caches.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// the feed grew: dispatchers look
+    /// The feed grew, or a stream must decide anew: dispatchers look.
     Feed,
-    /// an alert changed here; kind as in desk.proto `Change.kind`
-    Alert { /// kind
-        kind: &'static str, /// alert
-        id: AlertId, /// version
-        version: u32 },
-    /// peers changed: the directory is rebuilt
+    /// An alert changed here.
+    Alert {
+        /// `created`, `updated`, `withdrawn`, `received`, `retracted` or `expired`.
+        kind: &'static str,
+        /// Which.
+        id: AlertId,
+        /// Its version.
+        version: Version,
+    },
+    /// Peers changed: the directory is rebuilt.
     Peers,
-    /// the policy in force changed
+    /// The policy in force changed.
     Policy,
-    /// users changed
+    /// Users changed.
     Users,
 }
 
 impl Store {
-    /// Opens or makes the store in `folder` (sled below `folder/db`, key slots in `folder/slots`), checks schema version, owner and tail of the log, finishes half-done erasures.
-    /// `node_key` wraps the slots, and the keys of index and seal are derived from it.
-    pub fn open(folder: &Path, node_key: &Secret<[u8; 32]>, options: &StoreOptions, clock: Clock, entropy: Entropy) -> Result<Self, StoreError> { todo!() }
-    /// Runs `f` on the writer thread against the newest state, one transaction after the other; writes of a group become durable in one flush (key slots first), then this
-    /// returns. `Err` from `f` writes nothing. `f` must be quick: seal and sign before.
-    pub async fn commit<T: Send + 'static, E: Send + 'static>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static) -> Result<T, CommitError<E>> { todo!() }
-    /// As `commit`, refused below `disk_free_bytes_min` with `StoreError::Full`: for what grows the store (create, search). Withdrawal, retraction, erasure use `commit`.
-    pub async fn commit_growing<T: Send + 'static, E: Send + 'static>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static) -> Result<T, CommitError<E>> { todo!() }
+    /// Opens or makes the store of `owner` in `folder`: the database below `folder/db`, the key slots in
+    /// `folder/slots`. Checks schema, owner, node key and the tail of the log, and finishes half-done
+    /// erasures. `node_key` wraps the slots; the other keys are derived from it.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, with what to do about it.
+    pub fn open(
+        folder: &Path,
+        owner: &AuthorityId,
+        node_key: &Secret<[u8; 32]>,
+        options: &StoreOptions,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, StoreError> {
+        let shared = Arc::new(open::open(folder, owner, node_key, options, clock, entropy)?);
+        let (jobs, waiting) = mpsc::channel(WAITING_MAX);
+        let writer = writer::spawn(Arc::clone(&shared), waiting)?;
+        let (jobs, writer) = (Mutex::new(Some(jobs)), Mutex::new(Some(writer)));
+        let store = Self(Arc::new(Inner { shared, jobs, writer }));
+        open::finish_erasures(&store)?;
+        Ok(store)
+    }
+
+    /// Runs `f` on the writer thread against the newest state, one transaction after the other. The writes of a
+    /// group become durable in one flush, key slots first; then this returns. `Err` from `f` writes
+    /// nothing. `f` must be quick: seal and sign before.
+    ///
+    /// # Errors
+    /// What `f` refused with, or the store's failure.
+    pub async fn commit<T, E>(
+        &self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static,
+    ) -> Result<T, CommitError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (job, outcome) = group::job(f);
+        let closed = || CommitError::Store(StoreError::Closed);
+        self.jobs()?.send(job).await.map_err(|_| closed())?;
+        outcome.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// As [`Store::commit`], for callers outside of async code. It waits on a thread of its own, so that it may
+    /// also be called where a runtime drives the present one.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn commit_blocking<T, E>(
+        &self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static,
+    ) -> Result<T, CommitError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (job, outcome) = group::job(f);
+        let jobs = self.jobs()?;
+        let waiting = std::thread::spawn(move || {
+            jobs.blocking_send(job).ok()?;
+            outcome.blocking_recv().ok()
+        });
+        let closed = || Err(CommitError::Store(StoreError::Closed));
+        waiting.join().ok().flatten().unwrap_or_else(closed)
+    }
+
+    /// As [`Store::commit`], refused when there is no [`Store::room`]: for what grows the store. Withdrawal,
+    /// retraction and erasure use `commit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], and as [`Store::commit`].
+    pub async fn commit_growing<T, E>(
+        &self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static,
+    ) -> Result<T, CommitError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        if !self.room() {
+            return Err(CommitError::Store(StoreError::Full));
+        }
+        self.commit(f).await
+    }
+
+    fn jobs<E>(&self) -> Result<mpsc::Sender<group::Job>, CommitError<E>> {
+        let jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.clone().ok_or(CommitError::Store(StoreError::Closed))
+    }
+
+    /// Whether there is free disk for what grows the store.
+    pub fn room(&self) -> bool {
+        self.0.shared.disk.has_room(self.0.shared.clock.now())
+    }
+
+    /// Free disk where the store lies, in bytes.
+    pub fn disk_free_bytes(&self) -> u64 {
+        self.0.shared.disk.free_bytes()
+    }
+
     /// Reads one record.
-    pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> { todo!() }
-    /// Reads records in key order from `from` (inclusive) while the encoded key begins with `within` (encoded prefix after the table byte; empty: whole table), at most `limit`.
-    pub fn scan<T: Table>(&self, within: &[u8], from: Option<&T::Key>, limit: usize) -> Result<Vec<(T::Key, T::Value)>, StoreError> { todo!() }
-    /// How many records a table has (counted at open, kept in memory).
-    pub fn count<T: Table>(&self) -> u64 { todo!() }
-    /// A fresh key slot, not yet on disk: `Tx::keep_slot` writes it.
-    pub fn new_slot(&self) -> Slot { todo!() }
-    /// Seals under the slot's key, AES-256-GCM; `about` is the associated data (the record's key).
-    pub fn seal(&self, slot: &Slot, about: &[u8], plain: &[u8]) -> Vec<u8> { todo!() }
-    /// Opens what `seal` made. `Err(Erased)` when the slot was overwritten.
-    pub fn unseal(&self, slot: SlotId, about: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> { todo!() }
-    /// The slot of a stored record, to seal its next version under the same key.
-    pub fn slot(&self, slot: SlotId) -> Result<Slot, StoreError> { todo!() }
-    /// Keyed hash of a match key: 16 bytes of HMAC-SHA-256 under the index key.
-    pub fn index_key(&self, match_key: &[u8]) -> IndexKey { todo!() }
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
+        let bytes = self.0.shared.tree.get(key_bytes::<T>(key)).map_err(read_error)?;
+        bytes.map(|bytes| decode::<T>(&bytes)).transpose()
+    }
+
+    /// Reads records in the order of their keys, from `from` on, while the encoded key begins with `within`
+    /// (empty: the whole table), at most `limit`.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn scan<T: Table>(
+        &self,
+        within: &[u8],
+        from: Option<&T::Key>,
+        limit: usize,
+    ) -> Result<Vec<(T::Key, T::Value)>, StoreError> {
+        let (start, prefix) = scan_bounds::<T>(within, from);
+        let records = self.0.shared.tree.range(start..);
+        let mut found = Vec::new();
+        for record in records.take(limit) {
+            let (key, value) = record.map_err(read_error)?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            found.push(decode_record::<T>(&key, &value)?);
+        }
+        Ok(found)
+    }
+
+    /// How many records a counted table has ([`COUNTED`]); 0 for the others.
+    pub fn count<T: Table>(&self) -> u64 {
+        self.0.shared.counts.get(&T::PREFIX).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// A fresh key slot, not yet on disk: [`Tx::keep_slot`] writes it.
+    pub fn new_slot(&self) -> Slot {
+        self.0.shared.slots.reserve(&self.0.shared.entropy)
+    }
+
+    /// The slot of a stored record.
+    ///
+    /// # Errors
+    /// [`StoreError::Erased`] when it was overwritten.
+    pub fn slot(&self, id: SlotId) -> Result<Slot, StoreError> {
+        self.0.shared.slots.read(id, &self.0.shared.keys)
+    }
+
+    /// Seals under the slot's key, AES-256-GCM; `about` is authenticated with it ([`about()`]).
+    pub fn seal(&self, slot: &Slot, about: &[u8], plain: &[u8]) -> Vec<u8> {
+        seal::seal(slot.key(), about, plain, &self.0.shared.entropy)
+    }
+
+    /// Opens what [`Store::seal`] made.
+    ///
+    /// # Errors
+    /// [`StoreError::Erased`] when the slot was overwritten, [`StoreError::Corrupt`] when the record is not
+    /// the one that was sealed.
+    pub fn unseal(&self, id: SlotId, about: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let slot = self.slot(id)?;
+        let damaged = || StoreError::Corrupt("a sealed record does not open".to_owned());
+        seal::unseal(slot.key(), about, sealed).ok_or_else(damaged)
+    }
+
+    /// Keyed hash of a match key: the index tells a thief of the disk nothing.
+    pub fn index_key(&self, match_key: &[u8]) -> IndexKey {
+        self.0.shared.keys.index_key(match_key)
+    }
+
     /// What becomes durable from now on.
-    pub fn changes(&self) -> tokio::sync::broadcast::Receiver<Change> { todo!() }
-    /// Right edge of the audit log after the last durable commit.
-    pub fn log(&self) -> Tree { todo!() }
-    /// Leaves of the log from `from`, at most `limit`.
-    pub fn leaves(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> { todo!() }
-    /// Recomputes the whole log and checks it against the stored edge and every kept checkpoint.
-    pub fn verify_log(&self) -> Result<Tree, StoreError> { todo!() }
-    /// Ends the writer after what waits was committed.
-    pub fn close(&self) -> Result<(), StoreError> { todo!() }
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.0.shared.changes.subscribe()
+    }
+
+    /// Tells listeners of a change of what the node holds in memory, once it is there.
+    pub fn announce(&self, change: Change) {
+        // Nobody listens: nobody needs to know.
+        let _ = self.0.shared.changes.send(change);
+    }
+
+    /// Ends the writer after what waits was committed; later commits are refused.
+    pub fn close(&self) {
+        drop(self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A writer that panicked has failed the commits that waited for it.
+            let _ = writer.join();
+        }
+    }
 }
 
-/// A key slot and its key; the key is not printable.
-#[derive(Clone)]
-pub struct Slot { id: SlotId, key: Secret<[u8; 32]> }
-impl Slot { /// its place
-    pub fn id(&self) -> SlotId { self.id } }
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer.filter(|w| w.thread().id() != std::thread::current().id()) {
+            let _ = writer.join();
+        }
+    }
+}
 
-/// One transaction: reads see its own writes and those of earlier transactions of the group.
-pub struct Tx<'a> { _p: std::marker::PhantomData<&'a ()> }
+/// Answers one commit.
+type Outcome<T, E> = oneshot::Receiver<Result<T, CommitError<E>>>;
 
-impl Tx<'_> {
-    /// Reads.
-    pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> { todo!() }
-    /// As `Store::scan`, with this group's writes applied.
-    pub fn scan<T: Table>(&self, within: &[u8], from: Option<&T::Key>, limit: usize) -> Result<Vec<(T::Key, T::Value)>, StoreError> { todo!() }
-    /// Writes; a value over 256 KiB fails the transaction.
-    pub fn put<T: Table>(&mut self, key: &T::Key, value: &T::Value) { todo!() }
-    /// Deletes.
-    pub fn delete<T: Table>(&mut self, key: &T::Key) { todo!() }
-    /// Makes a fresh slot durable with this transaction.
-    pub fn keep_slot(&mut self, slot: &Slot) { todo!() }
-    /// Overwrites a slot: durable before this transaction's records are.
-    pub fn erase_slot(&mut self, slot: SlotId) { todo!() }
-    /// The next free place in the feed (counts up within the group).
-    pub fn next_feed(&mut self) -> u64 { todo!() }
-    /// Index the first event of this transaction will get in the log.
-    pub fn log_index(&self) -> u64 { todo!() }
-    /// The time of this transaction.
-    pub fn now(&self) -> Timestamp { todo!() }
-    /// Told to `Store::changes` once durable.
-    pub fn announce(&mut self, change: Change) { todo!() }
+fn key_bytes<T: Table>(key: &T::Key) -> Vec<u8> {
+    let mut bytes = vec![T::PREFIX];
+    key.encode(&mut bytes);
+    bytes
+}
+
+fn scan_bounds<T: Table>(within: &[u8], from: Option<&T::Key>) -> (Vec<u8>, Vec<u8>) {
+    let prefix: Vec<u8> = std::iter::once(T::PREFIX).chain(within.iter().copied()).collect();
+    let start = from.map_or_else(|| prefix.clone(), key_bytes::<T>);
+    (start.max(prefix.clone()), prefix)
+}
+
+fn decode<T: Table>(bytes: &[u8]) -> Result<T::Value, StoreError> {
+    postcard::from_bytes(bytes).map_err(|_| unreadable::<T>())
+}
+
+fn decode_record<T: Table>(key: &[u8], value: &[u8]) -> Result<(T::Key, T::Value), StoreError> {
+    let mut rest = key.get(1..).unwrap_or_default();
+    let key = T::Key::take(&mut rest).filter(|_| rest.is_empty()).ok_or_else(unreadable::<T>)?;
+    Ok((key, decode::<T>(value)?))
+}
+
+fn unreadable<T: Table>() -> StoreError {
+    StoreError::Corrupt(format!("a record of table {:#04x} cannot be read", T::PREFIX))
+}
+
+fn read_error(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Corruption { .. } => StoreError::Corrupt("a page does not verify".to_owned()),
+        other => StoreError::Io(other.to_string()),
+    }
 }

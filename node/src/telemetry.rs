@@ -24,9 +24,7 @@ use crate::id::AuthorityId;
 pub fn init_log(log: &Log) -> Result<(), TryInitError> {
     // EnvFilter reads what `LogFilter` accepted; `new` passes over what it does not understand.
     let filter = tracing_subscriber::registry().with(EnvFilter::new(log.filter.as_str()));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     match log.format {
         LogFormat::Text => filter.with(lines).try_init(),
         LogFormat::Json => filter.with(lines.json().flatten_event(true)).try_init(),
@@ -54,10 +52,7 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
 }
 
 fn with_buckets(builder: PrometheusBuilder) -> Result<PrometheusBuilder, BuildError> {
-    builder.set_buckets_for_metric(
-        Matcher::Full("entente_call_seconds".to_owned()),
-        &CALL_SECONDS,
-    )
+    builder.set_buckets_for_metric(Matcher::Full("entente_call_seconds".to_owned()), &CALL_SECONDS)
 }
 
 fn describe() {

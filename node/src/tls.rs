@@ -1,1 +1,48 @@
-//! to come
+//! TLS 1.3 with mutual authentication: every peer is vouched for by its own roots only, chosen by the identity
+//! that its certificate claims; the desk door by the authority's user CA.
+
+mod client;
+mod identity;
+mod server;
+
+pub(crate) use client::channel;
+pub use client::{Target, connect, handshake};
+pub use identity::{TlsIdentity, read_pem_certificates};
+pub use server::{Desk, Exchange, desk_config, exchange_config};
+
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::CertificateDer;
+
+/// Why TLS could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{0} cannot be read: {1}")]
+    File(String, std::io::Error),
+    /// A certificate or key does not fit.
+    #[error("{0}")]
+    Unfit(String),
+    /// rustls refused.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// TLS 1.3's algorithms, the hybrid post-quantum key exchange first.
+fn provider() -> Arc<CryptoProvider> {
+    use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
+    let kx_groups = vec![X25519MLKEM768, X25519, SECP256R1];
+    Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
+}
+
+fn root_store(
+    roots: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root)?;
+    }
+    Ok(Arc::new(store))
+}

@@ -1,1 +1,5 @@
-//! to come
+//! proto ↔ domain: the only parser of what others send; errors → `Status`.
+
+pub mod admin;
+pub mod desk;
+pub mod exchange;

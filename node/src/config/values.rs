@@ -97,9 +97,7 @@ impl std::str::FromStr for Contact {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.len() > CONTACT_BYTES_MAX || text.chars().any(char::is_control) {
-            return Err(format!(
-                "a contact is one line of at most {CONTACT_BYTES_MAX} bytes"
-            ));
+            return Err(format!("a contact is one line of at most {CONTACT_BYTES_MAX} bytes"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -129,18 +127,13 @@ impl std::str::FromStr for Endpoint {
 }
 
 fn is_host(host: &str) -> bool {
-    if let Some(inner) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inner.parse::<std::net::Ipv6Addr>().is_ok();
     }
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     host.split('.').all(label)
 }
@@ -200,15 +193,12 @@ impl std::str::FromStr for LogFilter {
 
     fn from_str(text: &str) -> Result<Self, String> {
         // A lone word that is no level would silently be taken for a module.
-        let levels = text
-            .split(',')
-            .all(|part| part.contains('=') || part.parse::<Level>().is_ok());
+        let levels =
+            text.split(',').all(|part| part.contains('=') || part.parse::<Level>().is_ok());
         match text.parse::<Targets>() {
             Ok(_) if levels => Ok(Self(text.to_owned())),
-            _ => Err(
-                "expected a level (error … trace), also by module: info,entente_node=debug"
-                    .to_owned(),
-            ),
+            _ => Err("expected a level (error … trace), also by module: info,entente_node=debug"
+                .to_owned()),
         }
     }
 }
@@ -220,14 +210,9 @@ mod tests {
     #[test]
     fn endpoints_are_host_and_port() {
         for ok in ["a:1", "node.example.org:443", "127.0.0.1:0", "[::1]:65535"] {
-            assert_eq!(
-                ok.parse::<Endpoint>().map(|e| e.to_string()),
-                Ok(ok.to_owned())
-            );
+            assert_eq!(ok.parse::<Endpoint>().map(|e| e.to_string()), Ok(ok.to_owned()));
         }
-        for bad in [
-            "", "a", ":1", "a:", "a:65536", "a:+1", "a b:1", "::1:1", "[::g]:1", "a..b:1",
-        ] {
+        for bad in ["", "a", ":1", "a:", "a:65536", "a:+1", "a b:1", "::1:1", "[::g]:1", "a..b:1"] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
         }
     }

@@ -1,1 +1,224 @@
-//! to come
+//! The exchange door's service: peers deliver statements, ask who we are, and fetch back what is theirs.
+
+use std::time::Duration;
+
+use entente_proto::exchange as proto;
+use entente_proto::exchange::exchange_server::Exchange;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::door;
+use crate::alert::SCHEMA;
+use crate::exchange::{self, ReceiveError, Reception};
+use crate::id::AuthorityId;
+use crate::node::SharedNode;
+use crate::shutdown::Shutdown;
+use crate::store::{Change, StreamsIn};
+use crate::wire::exchange::{FromReceiver, FromSender, receive_status, refusal};
+
+/// Version of the protocol of the exchange door.
+pub const PROTOCOL: u32 = 1;
+
+/// Answers waiting to be sent on one stream: one for each batch under way.
+const ANSWERS_OPEN_MAX: usize = 8;
+
+/// How long a sender may take for its hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The service, one for each connection's calls.
+#[derive(Clone)]
+pub struct ExchangeService {
+    node: SharedNode,
+    shutdown: Shutdown,
+}
+
+impl ExchangeService {
+    /// For this node; streams end when `shutdown` begins.
+    pub fn new(node: SharedNode, shutdown: Shutdown) -> Self {
+        Self { node, shutdown }
+    }
+
+    /// The calling peer, if it is active at this moment.
+    fn peer<T>(&self, request: &Request<T>) -> Result<AuthorityId, Status> {
+        let peer = door::peer(request)?;
+        match self.node.directory.load().active(&peer) {
+            Some(_) => Ok(peer),
+            None => Err(receive_status(&ReceiveError::NotActive)),
+        }
+    }
+}
+
+type Answers = mpsc::Sender<Result<proto::FromReceiver, Status>>;
+
+#[tonic::async_trait]
+impl Exchange for ExchangeService {
+    type DeliverStream = ReceiverStream<Result<proto::FromReceiver, Status>>;
+    type RecoverStream = ReceiverStream<Result<proto::RecoverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<proto::FromSender>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let peer = self.peer(&request)?;
+        let (answers, stream) = mpsc::channel(ANSWERS_OPEN_MAX);
+        let incoming = Incoming {
+            node: self.node.clone(),
+            changes: self.node.store.changes(),
+            peer,
+            sent: request.into_inner(),
+            answers,
+        };
+        let mut shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            let answers = incoming.answers.clone();
+            let ended = tokio::select! {
+                ended = incoming.serve() => ended,
+                () = shutdown.begun() => {
+                    Err(refusal(Code::Unavailable, "shutting_down", "this node is ending; try again later"))
+                }
+            };
+            if let Err(status) = ended {
+                let _ = answers.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn describe(
+        &self,
+        request: Request<proto::DescribeRequest>,
+    ) -> Result<Response<proto::DescribeResponse>, Status> {
+        let peer = self.peer(&request)?;
+        let held = self.node.store.get::<StreamsIn>(&peer);
+        let held = held.map_err(|error| receive_status(&error.into()))?.unwrap_or_default();
+        let descriptor = self.node.descriptor.load();
+        Ok(Response::new(proto::DescribeResponse {
+            authority: self.node.authority.to_string(),
+            software: concat!("entente ", env!("CARGO_PKG_VERSION")).to_owned(),
+            protocols: vec![PROTOCOL],
+            schema_min: SCHEMA,
+            schema_max: SCHEMA,
+            time: self.node.clock.now().seconds(),
+            caller_state: "active".to_owned(),
+            caller_epoch: held.epoch,
+            caller_seq: held.seq,
+            descriptor: descriptor
+                .as_ref()
+                .as_ref()
+                .map(|d| d.jws().to_owned())
+                .unwrap_or_default(),
+        }))
+    }
+
+    async fn recover(
+        &self,
+        request: Request<proto::RecoverRequest>,
+    ) -> Result<Response<Self::RecoverStream>, Status> {
+        let peer = self.peer(&request)?;
+        let (answers, stream) = mpsc::channel(ANSWERS_OPEN_MAX);
+        let node = self.node.clone();
+        tokio::spawn(async move { hand_back(&node, &peer, &answers).await });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+struct Incoming {
+    node: SharedNode,
+    peer: AuthorityId,
+    changes: broadcast::Receiver<Change>,
+    sent: Streaming<proto::FromSender>,
+    answers: Answers,
+}
+
+impl Incoming {
+    async fn serve(mut self) -> Result<(), Status> {
+        let Some(mut reception) = self.greet().await? else {
+            return Ok(());
+        };
+        loop {
+            let message = tokio::select! {
+                message = self.sent.message() => message?,
+                () = lost_trust(&self.node, &self.peer, &mut self.changes) => {
+                    return Err(receive_status(&ReceiveError::NotActive));
+                }
+            };
+            let Some(message) = message else {
+                return Ok(());
+            };
+            let FromSender::Batch(batch) = FromSender::try_from(message)? else {
+                let message = "a hello stands only at the beginning of a stream";
+                return Err(refusal(Code::InvalidArgument, "hello_repeated", message));
+            };
+            let received = reception.receive(&self.node, batch).await;
+            let (receipt, nonce) = received.map_err(|error| {
+                tracing::warn!(peer = %self.peer, "a batch was refused: {error}");
+                receive_status(&error)
+            })?;
+            if self.answers.send(Ok(FromReceiver::Receipt(receipt, nonce).into())).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn greet(&mut self) -> Result<Option<Reception>, Status> {
+        let first = tokio::time::timeout(HELLO_TIMEOUT, self.sent.message()).await;
+        let late =
+            |_| refusal(Code::DeadlineExceeded, "no_hello", "the stream began without a hello");
+        let Some(first) = first.map_err(late)?? else {
+            return Ok(None);
+        };
+        let FromSender::Hello { acknowledged, .. } = FromSender::try_from(first)? else {
+            let message = "a stream begins with a hello";
+            return Err(refusal(Code::InvalidArgument, "no_hello", message));
+        };
+        let (reception, resume) = exchange::hello(&self.node, &self.peer, acknowledged)
+            .map_err(|error| receive_status(&error))?;
+        let _ = self.answers.send(Ok(FromReceiver::Resume(resume).into())).await;
+        Ok(Some(reception))
+    }
+}
+
+/// Returns when the peer is no longer active.
+async fn lost_trust(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    changes: &mut broadcast::Receiver<Change>,
+) {
+    loop {
+        if node.directory.load().active(peer).is_none() {
+            return;
+        }
+        if let Err(RecvError::Closed) = changes.recv().await {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn hand_back(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    answers: &mpsc::Sender<Result<proto::RecoverResponse, Status>>,
+) {
+    let mut after = None;
+    loop {
+        let page = exchange::statements_of(node, peer, after.as_ref());
+        let (statements, next) = match page {
+            Ok(page) => page,
+            Err(error) => {
+                let _ = answers.send(Err(receive_status(&error.into()))).await;
+                return;
+            }
+        };
+        for statement in statements {
+            if answers.send(Ok(proto::RecoverResponse { statement })).await.is_err() {
+                return;
+            }
+        }
+        if next.is_none() {
+            return;
+        }
+        after = next;
+    }
+}

@@ -4,11 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::Table;
 use crate::alert::ClaimSet;
-use crate::id::{AlertId, AuthorityId, Digest, Epoch, FeedSeq, PolicyVersion, StreamSeq, Timestamp, Version};
+use crate::id::{
+    AlertId, AuthorityId, Digest, Epoch, FeedSeq, PolicyVersion, StreamSeq, Timestamp, Version,
+};
 use crate::trust::Peer;
 
 /// Version of these tables; a store with another one is refused.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// Tables whose records are counted in memory.
+pub const COUNTED: [u8; 5] =
+    [Own::PREFIX, Copies::PREFIX, Tombstones::PREFIX, ParkedOut::PREFIX, ParkedIn::PREFIX];
 
 /// Place of a key in the slot file.
 pub type SlotId = u64;
@@ -119,11 +125,28 @@ pub struct HeldCopy {
 /// Why content was erased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Erased { /// by its issuer, for good
-    Withdrawn, /// the issuer no longer shares it with us
-    Retracted, /// its time was over
-    Expired, /// not confirmed by the issuer's snapshot
-    Dropped }
+pub enum Erased {
+    /// by its issuer, for good
+    Withdrawn,
+    /// the issuer no longer shares it with us
+    Retracted,
+    /// its time was over
+    Expired,
+    /// not confirmed by the issuer's snapshot
+    Dropped,
+}
+
+impl Erased {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Withdrawn => "withdrawn",
+            Self::Retracted => "retracted",
+            Self::Expired => "expired",
+            Self::Dropped => "dropped",
+        }
+    }
+}
 
 /// What stays of an erased alert.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -142,15 +165,21 @@ pub struct Tombstone {
 
 /// A hit of a match key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct MatchEntry { /// name of the field, e.g. `passport`
-    pub field: String, /// own alert or copy
-    pub own: bool }
+pub struct MatchEntry {
+    /// name of the field, e.g. `passport`
+    pub field: String,
+    /// own alert or copy
+    pub own: bool,
+}
 
 /// A place in the feed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FeedEntry { /// whose newest statement stands here
-    pub alert: AlertId, /// the statement is a withdrawal (its text is in the tombstone)
-    pub withdrawn: bool }
+pub struct FeedEntry {
+    /// whose newest statement stands here
+    pub alert: AlertId,
+    /// the statement is a withdrawal (its text is in the tombstone)
+    pub withdrawn: bool,
+}
 
 /// Our stream to a peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -169,28 +198,42 @@ pub struct StreamOut {
     pub cursor: FeedSeq,
     /// what must be decided anew
     pub sweep: Option<Sweep>,
-    /// the present view is being sent whole: complete once the feed is decided up to this place
-    pub snapshot: Option<FeedSeq>,
+    /// counts the sweeps that were begun: progress of an older one is void
+    pub sweeps: u64,
+    /// the present view is being sent whole: complete once the feed was decided to its end
+    pub snapshot: bool,
     /// stopped, with the reason, until a person acts
     pub halted: Option<String>,
-    /// policy the sweep last ran for
+    /// policy in force for this stream: an offer decided under another one is refused
     pub policy: PolicyVersion,
+    /// the peer's newest receipt in this epoch, as signed
+    pub receipt: String,
 }
 
 /// Deciding anew after a change of policy: first what the peer holds (retractions go ahead), then the feed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sweep { /// ledger entries after this alert
-    Held(Option<AlertId>), /// feed entries after this place, up to the cursor
-    Feed(FeedSeq) }
+pub enum Sweep {
+    /// ledger entries after this alert
+    Held(Option<AlertId>),
+    /// feed entries after this place, up to the cursor
+    Feed(FeedSeq),
+}
 
 /// What stands at a place of the stream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Offered { /// a view of this version with these claims; its bytes follow from both
-    View { /// version
-        version: Version, /// claims
-        claims: ClaimSet }, /// withdrawal, as signed
-    Withdrawal(String), /// retraction, as signed
-    Retraction(String) }
+pub enum Offered {
+    /// a view of this version with these claims; its bytes follow from both
+    View {
+        /// version
+        version: Version,
+        /// claims
+        claims: ClaimSet,
+    },
+    /// withdrawal, as signed
+    Withdrawal(String),
+    /// retraction, as signed
+    Retraction(String),
+}
 
 /// An offer: durable before its first byte leaves; from then on it counts as held by the peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -211,12 +254,18 @@ pub struct Offer {
 
 /// What was disclosed to a peer at one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Disclosed { /// epoch
-    pub epoch: Epoch, /// place
-    pub seq: StreamSeq, /// version
-    pub version: Version, /// which claims
-    pub claims: ClaimSet, /// when offered
-    pub at: Timestamp }
+pub struct Disclosed {
+    /// epoch
+    pub epoch: Epoch,
+    /// place
+    pub seq: StreamSeq,
+    /// version
+    pub version: Version,
+    /// which claims
+    pub claims: ClaimSet,
+    /// when offered
+    pub at: Timestamp,
+}
 
 /// What a peer holds or may hold of an alert.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,11 +282,20 @@ pub struct LedgerEntry {
 
 /// A refused statement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Parked { /// version
-    pub version: Version, /// stable reason
-    pub reason: String, /// when refused
-    pub at: Timestamp, /// place in the stream
-    pub seq: StreamSeq }
+pub struct Parked {
+    /// version
+    pub version: Version,
+    /// stable reason
+    pub reason: String,
+    /// when refused
+    pub at: Timestamp,
+    /// epoch of the stream
+    pub epoch: Epoch,
+    /// place in the stream
+    pub seq: StreamSeq,
+    /// offered again at this time; `None`: when its reason goes, or by hand
+    pub retry_at: Option<Timestamp>,
+}
 
 /// A peer's stream to us.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -258,27 +316,44 @@ pub struct StreamIn {
 
 /// A policy that is or was in force.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PolicyRecord { /// TOML
-    pub source: String, /// who
-    pub applied_by: String, /// second person, where needed
-    pub approved_by: Option<String>, /// when
-    pub applied_at: Timestamp }
+pub struct PolicyRecord {
+    /// TOML
+    pub source: String,
+    /// who
+    pub applied_by: String,
+    /// second person, where needed
+    pub approved_by: Option<String>,
+    /// when
+    pub applied_at: Timestamp,
+}
 
 /// What waits for a second person.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Proposal { /// what
-    pub what: Proposed, /// by whom
-    pub by: String, /// when
-    pub at: Timestamp }
+pub struct Proposal {
+    /// what
+    pub what: Proposed,
+    /// by whom
+    pub by: String,
+    /// when
+    pub at: Timestamp,
+}
 
 /// The kinds of proposals. (Peers and users carry their pending state in their own records.)
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Proposed { /// a policy made against this version
-    Policy { /// TOML
-        source: String, /// version it was compared with
-        base: PolicyVersion }, /// new epochs to all peers after a loss of state
-    StartEpoch { /// why
-        reason: String } }
+pub enum Proposed {
+    /// a policy made against this version
+    Policy {
+        /// TOML
+        source: String,
+        /// version it was compared with
+        base: PolicyVersion,
+    },
+    /// new epochs to all peers after a loss of state
+    StartEpoch {
+        /// why
+        reason: String,
+    },
+}
 
 /// A user of the desk door.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -298,10 +373,14 @@ pub struct User {
 /// Where a user stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum UserState { /// waits for a second person
-    Pending, /// may act
-    Active, /// may not
-    Removed }
+pub enum UserState {
+    /// waits for a second person
+    Pending,
+    /// may act
+    Active,
+    /// may not
+    Removed,
+}
 
 /// Associated data of an alert's sealed values: table and id, so that no sealed value can be moved.
 pub fn about(own: bool, id: &AlertId) -> Vec<u8> {

@@ -29,10 +29,7 @@ impl<S> tower::Layer<S> for CallsLayer {
     type Service = CountCalls<S>;
 
     fn layer(&self, inner: S) -> CountCalls<S> {
-        CountCalls {
-            inner,
-            layer: self.clone(),
-        }
+        CountCalls { inner, layer: self.clone() }
     }
 }
 
@@ -63,13 +60,7 @@ where
         Box::pin(async move {
             let (head, body) = answer.await?.into_parts();
             call.note(&head.headers);
-            Ok(Response::from_parts(
-                head,
-                CountedBody {
-                    inner: Box::pin(body),
-                    call,
-                },
-            ))
+            Ok(Response::from_parts(head, CountedBody { inner: Box::pin(body), call }))
         })
     }
 }
@@ -102,9 +93,7 @@ impl Call {
     }
 
     fn note(&mut self, headers: &HeaderMap) {
-        let code = headers
-            .get("grpc-status")
-            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let code = headers.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
         self.code = code.or(self.code);
     }
 }
@@ -114,11 +103,7 @@ impl Drop for Call {
         let code = self.code.unwrap_or(CANCELLED);
         // A caller may invent names; only those that exist become a series.
         let known = code != UNIMPLEMENTED && self.code.is_some();
-        let method = if known {
-            std::mem::take(&mut self.method)
-        } else {
-            "unknown".to_owned()
-        };
+        let method = if known { std::mem::take(&mut self.method) } else { "unknown".to_owned() };
         let authority = self.authority.to_string();
         let labels = vec![
             metrics::Label::new("authority", authority),

@@ -5,8 +5,7 @@ use metrics::Label;
 use crate::exchange;
 use crate::node::Node;
 use crate::store::{
-    Copies, Feed, Ledger, Matches, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut,
-    Tombstones,
+    Copies, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut, Tombstones,
 };
 use crate::trust::Known;
 
@@ -14,49 +13,22 @@ use crate::trust::Known;
 pub(super) fn describe() {
     for (name, meaning) in [
         ("entente_store_records", "Records in a table of the store"),
-        (
-            "entente_audit_log_entries",
-            "Entries of the audit log, durable",
-        ),
+        ("entente_audit_log_entries", "Entries of the audit log, durable"),
         ("entente_disk_free_bytes", "Free space where the store lies"),
-        (
-            "entente_policy_version",
-            "Version of the sharing policy in force",
-        ),
-        (
-            "entente_lost_state",
-            "1 while nothing is issued because state was lost",
-        ),
+        ("entente_policy_version", "Version of the sharing policy in force"),
+        ("entente_lost_state", "1 while nothing is issued because state was lost"),
         ("entente_peer_active", "1 while the peer is active"),
-        (
-            "entente_stream_sending",
-            "1 while our stream to the peer is open",
-        ),
-        (
-            "entente_stream_receiving",
-            "1 while the peer's stream to us is open",
-        ),
+        ("entente_stream_sending", "1 while our stream to the peer is open"),
+        ("entente_stream_receiving", "1 while the peer's stream to us is open"),
         ("entente_stream_offered", "Last place offered to the peer"),
-        (
-            "entente_stream_acknowledged",
-            "Last place the peer acknowledged",
-        ),
-        (
-            "entente_stream_received",
-            "Last place of the peer's stream committed here",
-        ),
-        (
-            "entente_stream_behind",
-            "Places of the feed not yet decided for the peer",
-        ),
+        ("entente_stream_acknowledged", "Last place the peer acknowledged"),
+        ("entente_stream_received", "Last place of the peer's stream committed here"),
+        ("entente_stream_behind", "Places of the feed not yet decided for the peer"),
         (
             "entente_stream_confirmed_age_seconds",
             "Since the peer last confirmed its copies; -1: never",
         ),
-        (
-            "entente_peer_silent",
-            "1 while the peer was not heard for longer than peer_silence_s",
-        ),
+        ("entente_peer_silent", "1 while the peer was not heard for longer than peer_silence_s"),
     ] {
         metrics::describe_gauge!(name, meaning);
     }
@@ -73,15 +45,9 @@ pub(super) fn measure(node: &Node) -> Result<(), StoreError> {
     gauge("entente_policy_version", node.policy.load().0 as f64);
     gauge("entente_lost_state", flag(exchange::lost_state(node)?));
     if let Ok(disk) = rustix::fs::statvfs(&node.home) {
-        gauge(
-            "entente_disk_free_bytes",
-            (disk.f_bavail * disk.f_frsize) as f64,
-        );
+        gauge("entente_disk_free_bytes", (disk.f_bavail * disk.f_frsize) as f64);
     }
-    node.directory
-        .load()
-        .all()
-        .try_for_each(|known| peer(node, known))
+    node.directory.load().all().try_for_each(|known| peer(node, known))
 }
 
 fn tables(node: &Node) {
@@ -90,18 +56,10 @@ fn tables(node: &Node) {
         ("own", store.count::<Own>()),
         ("copies", store.count::<Copies>()),
         ("tombstones", store.count::<Tombstones>()),
-        ("matches", store.count::<Matches>()),
-        ("feed", store.count::<Feed>()),
-        ("ledger", store.count::<Ledger>()),
         ("parked_out", store.count::<ParkedOut>()),
         ("parked_in", store.count::<ParkedIn>()),
     ] {
-        set(
-            node,
-            "entente_store_records",
-            Some(("table", table)),
-            records as f64,
-        );
+        set(node, "entente_store_records", Some(("table", table)), records as f64);
     }
 }
 
@@ -109,30 +67,20 @@ fn peer(node: &Node, known: &Known) -> Result<(), StoreError> {
     let name = &known.peer.authority;
     let gauge = |metric, value| set(node, metric, Some(("peer", name.as_str())), value);
     let live = node.streams.status(name);
-    gauge(
-        "entente_peer_active",
-        flag(known.peer.state == crate::trust::PeerState::Active),
-    );
+    gauge("entente_peer_active", flag(known.peer.state == crate::trust::PeerState::Active));
     gauge("entente_stream_sending", flag(live.sending));
     gauge("entente_stream_receiving", flag(live.receiving));
     if let Some(stream) = node.store.get::<StreamsOut>(name)? {
         gauge("entente_stream_offered", stream.tail as f64);
         gauge("entente_stream_acknowledged", stream.acked as f64);
+        gauge("entente_stream_behind", exchange::behind(node, name, &stream)? as f64);
     }
     if let Some(stream) = node.store.get::<StreamsIn>(name)? {
         gauge("entente_stream_received", stream.seq as f64);
     }
-    let age = exchange::lease(node, name)
-        .1
-        .map(|at| node.clock.now().since(at));
-    gauge(
-        "entente_stream_confirmed_age_seconds",
-        age.unwrap_or(-1) as f64,
-    );
-    gauge(
-        "entente_peer_silent",
-        flag(age.is_none_or(|age| age > node.peer_silence_s)),
-    );
+    let age = exchange::lease(node, name).1.map(|at| node.clock.now().since(at));
+    gauge("entente_stream_confirmed_age_seconds", age.unwrap_or(-1) as f64);
+    gauge("entente_peer_silent", flag(age.is_none_or(|age| age > node.peer_silence_s)));
     Ok(())
 }
 

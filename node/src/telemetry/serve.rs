@@ -81,19 +81,13 @@ fn answer(
     shutdown: &Shutdown,
 ) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
-        return text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET is answered here\n".to_owned(),
-        );
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".to_owned());
     }
     match path {
         "/health/live" => text(StatusCode::OK, "live\n".to_owned()),
         "/health/ready" => ready(node, shutdown),
         "/metrics" => measured(node),
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "/metrics, /health/live, /health/ready\n".to_owned(),
-        ),
+        _ => text(StatusCode::NOT_FOUND, "/metrics, /health/live, /health/ready\n".to_owned()),
     }
 }
 

@@ -1,0 +1,13 @@
+//! The commands, one file for each noun.
+
+pub(crate) mod alert;
+pub(crate) mod audit;
+pub(crate) mod certs;
+pub(crate) mod demo;
+pub(crate) mod identity;
+pub(crate) mod node;
+pub(crate) mod peer;
+pub(crate) mod policy;
+pub(crate) mod sample;
+pub(crate) mod search;
+pub(crate) mod user;

@@ -1,0 +1,265 @@
+//! `entente alert`: own alerts, and those that peers share.
+
+mod import;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use entente_node::alert::{Category, Draft};
+use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::{
+    Alert, AlertSummary, CreateAlertRequest, GetAlertRequest, ListAlertsRequest,
+    UpdateAlertRequest, WatchAlertsRequest, WithdrawAlertRequest,
+};
+use serde_json::{Value, json};
+
+use super::node::time;
+use crate::output::{Answer, Failure, Format, Outcome, fields, say, table};
+use crate::{files, profile};
+
+/// Alerts asked for at a time while all are listed.
+const PAGE_SIZE: u32 = 500;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Prints a filled-in draft of a category
+    #[command(after_help = "Example:\n  entente alert template missing_protect > draft.json")]
+    Template {
+        /// e.g. missing_protect, discreet_check, object_seizure
+        category: String,
+    },
+    /// Creates an alert from a draft
+    #[command(after_help = "Example:\n  entente alert create draft.json --profile officer")]
+    Create {
+        /// The draft, JSON, or - for stdin
+        file: PathBuf,
+        /// Your reason to go on, where the node asked for one
+        #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
+        confirm: String,
+    },
+    /// Imports drafts, JSON Lines; can be repeated without creating anything twice
+    #[command(after_help = "Example:\n  entente alert import drafts.jsonl --profile officer")]
+    Import {
+        /// The drafts, one a line, or - for stdin
+        file: PathBuf,
+    },
+    /// Replaces the content of an own alert
+    #[command(
+        after_help = "Example:\n  entente alert update dk.politi:2026-481920375 draft.json --version 1 --profile officer"
+    )]
+    Update {
+        /// The alert
+        id: String,
+        /// The whole new content, JSON, or - for stdin
+        file: PathBuf,
+        /// The version you looked at; refused if it has moved on
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        version: u32,
+        /// Your reason to go on, where the node asked for one
+        #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
+        confirm: String,
+    },
+    /// Withdraws an own alert for good: it is erased here and at every peer
+    #[command(
+        after_help = "Example:\n  entente alert withdraw dk.politi:2026-481920375 --reason 'found safe' --profile officer"
+    )]
+    Withdraw {
+        /// The alert
+        id: String,
+        /// Why; stays in this node's log, so name nobody
+        #[arg(long)]
+        reason: String,
+    },
+    /// Opens an alert
+    #[command(
+        after_help = "Example:\n  entente alert show fr.police-judiciaire:2026-481920375 --justification 'hit of search 4711' --profile officer"
+    )]
+    Show {
+        /// The alert
+        id: String,
+        /// Why; mandatory for another authority's alert, stays in this node's log
+        #[arg(long, default_value = "", hide_default_value = true)]
+        justification: String,
+        /// Also writes the signed token, for `alert verify`
+        #[arg(long, value_name = "FILE")]
+        token: Option<PathBuf>,
+    },
+    /// Lists alerts
+    #[command(
+        after_help = "Examples:\n  entente alert list --profile officer\n  entente alert list --issuer fr.police-judiciaire --category missing_protect --profile officer\n  entente alert list --state withdrawn --profile officer"
+    )]
+    List {
+        /// Of this authority
+        #[arg(long, default_value = "", hide_default_value = true)]
+        issuer: String,
+        /// Of this category
+        #[arg(long, default_value = "", hide_default_value = true)]
+        category: String,
+        /// live, withdrawn, retracted, expired or dropped
+        #[arg(long, default_value = "live")]
+        state: String,
+        /// How many at most; 0 for all
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Says what becomes visible here from now on, until interrupted
+    #[command(after_help = "Example:\n  entente alert watch --format json --profile officer")]
+    Watch,
+    /// Verifies a signed alert without a node, with its issuer's descriptor
+    #[command(after_help = "Example:\n  entente alert verify alert.jwt --descriptor dk.descriptor")]
+    Verify {
+        /// The token, as `alert show --token` writes it
+        file: PathBuf,
+        /// The issuer's signed descriptor
+        #[arg(long, value_name = "FILE")]
+        descriptor: PathBuf,
+    },
+}
+
+impl Command {
+    pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
+        match self {
+            Self::Template { category } => return template(&category),
+            Self::Verify { file, descriptor } => return verify::verify(&file, &descriptor),
+            _ => {}
+        }
+        let mut desk = DeskClient::new(profile::open(as_whom).await?);
+        match self {
+            Self::Template { .. } | Self::Verify { .. } => Err(Failure::usage("done already")),
+            Self::Create { file, confirm } => {
+                let draft = files::read(&file)?;
+                let asked = CreateAlertRequest { draft, confirmation: confirm };
+                issued(desk.create_alert(asked).await?.into_inner())
+            }
+            Self::Import { file } => import::import(desk, &file, format).await,
+            Self::Update { id, file, version, confirm } => {
+                let draft = files::read(&file)?;
+                let (expected_version, confirmation) = (version, confirm);
+                let asked = UpdateAlertRequest { id, expected_version, draft, confirmation };
+                issued(desk.update_alert(asked).await?.into_inner())
+            }
+            Self::Withdraw { id, reason } => {
+                let asked = WithdrawAlertRequest { id, reason };
+                issued(desk.withdraw_alert(asked).await?.into_inner())
+            }
+            Self::Show { id, justification, token } => {
+                let asked = GetAlertRequest { id, justification };
+                let alert = desk.get_alert(asked).await?.into_inner();
+                if let Some(path) = token {
+                    files::write_new(&path, &alert.token, true)?;
+                }
+                shown(&alert)
+            }
+            Self::List { issuer, category, state, limit } => {
+                let asked = ListAlertsRequest {
+                    issuer,
+                    category,
+                    state,
+                    page_size: PAGE_SIZE,
+                    page_token: String::new(),
+                };
+                list(&mut desk, asked, limit).await
+            }
+            Self::Watch => {
+                let mut changes = desk.watch_alerts(WatchAlertsRequest {}).await?.into_inner();
+                while let Some(change) = changes.message().await? {
+                    let (kind, id, version) = (change.kind, change.id, change.version);
+                    match format {
+                        Format::Json => say(
+                            &json!({ "kind": kind, "id": id, "version": version, "at": change.at })
+                                .to_string(),
+                        ),
+                        Format::Text => {
+                            say(&format!("{}  {kind:9}  {id}  {version}", time(change.at)))
+                        }
+                    }
+                }
+                Ok(Answer::new(Value::Null, ""))
+            }
+        }
+    }
+}
+
+fn template(category: &str) -> Outcome {
+    let category: Category = category
+        .parse()
+        .map_err(|known| Failure::usage(format!("{category} is no category")).hint(known))?;
+    let draft = Draft::template(category);
+    let json = serde_json::from_str(&draft).unwrap_or_default();
+    Ok(Answer::new(json, draft))
+}
+
+fn issued(alert: Alert) -> Outcome {
+    let json = json!({
+        "id": alert.id, "version": alert.version, "state": alert.state, "warnings": alert.warnings,
+    });
+    let text = fields(&[
+        ("alert", alert.id),
+        ("version", alert.version.to_string()),
+        ("state", alert.state),
+        ("beware", alert.warnings.join("; ")),
+    ]);
+    Ok(Answer::new(json, text))
+}
+
+fn shown(alert: &Alert) -> Outcome {
+    let content: Value = serde_json::from_str(&alert.content).unwrap_or_default();
+    let json = json!({
+        "id": alert.id, "version": alert.version, "state": alert.state, "own": alert.own,
+        "category": alert.category, "content": content, "claims": alert.claims,
+        "confirmed": alert.confirmed, "confirmed_at": alert.confirmed_at, "contact": alert.contact,
+        "warnings": alert.warnings, "gap": alert.gap, "expires_at": alert.expires_at,
+    });
+    let confirmed = match (alert.own, alert.confirmed) {
+        (true, _) => "own alert".to_owned(),
+        (false, true) => format!("by its issuer, {}", time(alert.confirmed_at)),
+        (false, false) => format!("not lately: {}", time(alert.confirmed_at)),
+    };
+    let head = fields(&[
+        ("alert", alert.id.clone()),
+        ("version", alert.version.to_string()),
+        ("ends", time(alert.expires_at)),
+        ("confirmed", confirmed),
+        ("24 h desk", alert.contact.clone()),
+        ("beware", alert.warnings.join("; ")),
+    ]);
+    let content = serde_json::to_string_pretty(&content).unwrap_or_default();
+    Ok(Answer::new(json, format!("{head}{content}\n")))
+}
+
+async fn list(
+    desk: &mut DeskClient<tonic::transport::Channel>,
+    mut asked: ListAlertsRequest,
+    limit: usize,
+) -> Outcome {
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let mut alerts: Vec<AlertSummary> = Vec::new();
+    let more = loop {
+        let page = desk.list_alerts(asked.clone()).await?.into_inner();
+        alerts.extend(page.alerts);
+        asked.page_token = page.next_page_token;
+        if asked.page_token.is_empty() || alerts.len() >= limit {
+            break !asked.page_token.is_empty() || alerts.len() > limit;
+        }
+    };
+    alerts.truncate(limit);
+    let json = json!({
+        "more": more,
+        "alerts": alerts.iter().map(|alert| json!({
+            "id": alert.id, "version": alert.version, "state": alert.state, "own": alert.own,
+            "category": alert.category, "confirmed": alert.confirmed, "at": alert.expires_at,
+        })).collect::<Vec<_>>(),
+    });
+    let row = |alert: AlertSummary| {
+        let confirmed = if alert.confirmed { "yes" } else { "no" };
+        let (version, at) = (alert.version.to_string(), time(alert.expires_at));
+        vec![alert.id, version, alert.state, alert.category, confirmed.to_owned(), at]
+    };
+    let headers = ["alert", "version", "state", "category", "confirmed", "ends or ended"];
+    let mut text = table(&headers, alerts.into_iter().map(row).collect());
+    if more {
+        text += "there are more: raise --limit, or narrow the list\n";
+    }
+    Ok(Answer::new(json, text))
+}

@@ -1,0 +1,195 @@
+//! `entente audit`: the log, and the proof that nobody changed it. The auditor's own machine does the checking.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use entente_node::audit::{Checkpoint, Entry, Verifier, verify_checkpoint};
+use entente_node::jose::PublicKey;
+use entente_node::trust::SignedDescriptor;
+use entente_proto::admin::audit_client::AuditClient;
+use entente_proto::admin::{CheckpointRequest, CheckpointResponse, ListEntriesRequest};
+use serde_json::{Value, json};
+use tonic::transport::Channel;
+
+use crate::output::{Answer, Failure, Format, Outcome, fields, remark, say, table};
+use crate::{files, profile};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Lists entries
+    #[command(
+        after_help = "Examples:\n  entente audit list --operation disclose --profile auditor\n  entente audit list --alert dk.politi:2026-481920375 --format json --profile auditor"
+    )]
+    List {
+        /// First index
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many at most; 0 for all
+        #[arg(long, default_value_t = 100)]
+        limit: u64,
+        /// collect, alter, consult, disclose, combine, erase, trust, policy, key or user
+        #[arg(long, default_value = "", hide_default_value = true)]
+        operation: String,
+        /// About this alert
+        #[arg(long, default_value = "", hide_default_value = true)]
+        alert: String,
+        /// By this user, or `node`
+        #[arg(long, default_value = "", hide_default_value = true)]
+        actor: String,
+    },
+    /// Recomputes the whole log here, and compares it with signed checkpoints
+    #[command(
+        after_help = "Give the checkpoints you kept, and the authority's descriptor as you trust it:\n  entente audit verify --checkpoint monday.jws --checkpoint tuesday.jws --descriptor dk/descriptor.jws --profile auditor"
+    )]
+    Verify {
+        /// A checkpoint kept from before; may be repeated
+        #[arg(long = "checkpoint", value_name = "FILE")]
+        checkpoints: Vec<PathBuf>,
+        /// The authority's signed descriptor, which names its log keys; else the node is believed
+        #[arg(long, value_name = "FILE")]
+        descriptor: Option<PathBuf>,
+    },
+    /// Gets a signed head of the log, to be kept where no administrator reaches
+    #[command(
+        after_help = "Example:\n  entente audit checkpoint --out tuesday.jws --profile auditor"
+    )]
+    Checkpoint {
+        /// File to write; else stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+impl Command {
+    pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
+        let mut audit = AuditClient::new(profile::open(as_whom).await?);
+        match self {
+            Self::List { from, limit, operation, alert, actor } => {
+                let asked = ListEntriesRequest { from, limit, operation, alert, actor };
+                list(&mut audit, asked, format).await
+            }
+            Self::Verify { checkpoints, descriptor } => {
+                verify(&mut audit, &checkpoints, descriptor).await
+            }
+            Self::Checkpoint { out } => {
+                let signed = audit.checkpoint(CheckpointRequest {}).await?.into_inner();
+                let json = json!({ "checkpoint": signed.checkpoint });
+                let Some(path) = out else { return Ok(Answer::new(json, signed.checkpoint)) };
+                files::write_new(&path, &format!("{}\n", signed.checkpoint), false)?;
+                Ok(Answer::new(json, format!("wrote {}", path.display())))
+            }
+        }
+    }
+}
+
+async fn list(
+    audit: &mut AuditClient<Channel>,
+    asked: ListEntriesRequest,
+    format: Format,
+) -> Outcome {
+    let mut entries = audit.list_entries(asked).await?.into_inner();
+    let mut rows = Vec::new();
+    while let Some(entry) = entries.message().await? {
+        let parsed = Entry::parse(&entry.leaf)
+            .map_err(|_| Failure::new(format!("entry {} can't be read", entry.index)))?;
+        match format {
+            Format::Json => say(&String::from_utf8_lossy(&entry.leaf)),
+            Format::Text => rows.push(row(&parsed)),
+        }
+    }
+    if format == Format::Json {
+        return Ok(Answer::new(Value::Null, ""));
+    }
+    let headers = ["entry", "at", "what", "who", "alert", "peer", "facts"];
+    Ok(Answer::new(Value::Null, table(&headers, rows)))
+}
+
+fn row(entry: &Entry) -> Vec<String> {
+    let fact = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{name}={text}"),
+        Value::Array(values) if values.len() > 3 => format!("{name}={} of them", values.len()),
+        value => format!("{name}={value}"),
+    };
+    let facts: Vec<String> = entry.facts.iter().map(fact).collect();
+    vec![
+        entry.index.to_string(),
+        entry.at.to_string(),
+        entry.kind.clone(),
+        entry.actor.clone(),
+        entry.alert.as_ref().map(ToString::to_string).unwrap_or_default(),
+        entry.peer.as_ref().map(ToString::to_string).unwrap_or_default(),
+        facts.join(" "),
+    ]
+}
+
+/// Recomputes the log from its leaves; nothing the node says about them is believed.
+async fn verify(
+    audit: &mut AuditClient<Channel>,
+    kept: &[PathBuf],
+    descriptor: Option<PathBuf>,
+) -> Outcome {
+    let signed = audit.checkpoint(CheckpointRequest {}).await?.into_inner();
+    let keys = log_keys(&signed, descriptor)?;
+    let head = checked(&signed.checkpoint, &keys, "the node's checkpoint")?;
+    let mut at: BTreeMap<u64, Vec<Checkpoint>> = BTreeMap::new();
+    for path in kept {
+        let checkpoint = checked(files::read(path)?.trim(), &keys, &path.display().to_string())?;
+        at.entry(checkpoint.size).or_default().push(checkpoint);
+    }
+    if let Some(longer) = at.keys().next_back().filter(|size| **size > head.size) {
+        return Err(changed(format!(
+            "a kept checkpoint has {longer} entries, the log only {}",
+            head.size
+        )));
+    }
+    at.entry(head.size).or_default().push(head.clone());
+    let asked = ListEntriesRequest { limit: head.size, ..ListEntriesRequest::default() };
+    let mut entries = audit.list_entries(asked).await?.into_inner();
+    let mut verifier = Verifier::default();
+    while verifier.tree().size() < head.size {
+        let entry = entries.message().await?;
+        let entry = entry.ok_or_else(|| changed("the log ends before its signed size"))?;
+        verifier.push(entry.index, &entry.leaf).map_err(|error| changed(error.to_string()))?;
+        for checkpoint in at.remove(&verifier.tree().size()).unwrap_or_default() {
+            verifier.check(&checkpoint).map_err(|error| changed(error.to_string()))?;
+        }
+    }
+    let text = fields(&[
+        ("log", format!("{} entries, none changed, none missing", head.size)),
+        ("root", head.root.to_string()),
+        ("checkpoints", format!("{} kept ones and the node's own agree", kept.len())),
+    ]);
+    let json =
+        json!({ "ok": true, "size": head.size, "root": head.root, "checkpoints": kept.len() });
+    Ok(Answer::new(json, text))
+}
+
+fn changed(what: impl Into<String>) -> Failure {
+    Failure::new(what).hint("the log was changed or cut: keep your checkpoints, and report it")
+}
+
+/// From the descriptor that the auditor trusts; else the key that the node names, with a remark.
+fn log_keys(
+    signed: &CheckpointResponse,
+    descriptor: Option<PathBuf>,
+) -> Result<Vec<PublicKey>, Failure> {
+    if let Some(path) = descriptor {
+        let descriptor = SignedDescriptor::parse(&files::read(&path)?)
+            .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        return Ok(descriptor
+            .descriptor()
+            .log_keys
+            .iter()
+            .map(|dated| dated.key.clone())
+            .collect());
+    }
+    remark("hint", "without --descriptor the node's word is taken for its log key");
+    let key = serde_json::from_str(&signed.log_key);
+    Ok(vec![key.map_err(|_| Failure::new("the node named no log key"))?])
+}
+
+fn checked(jws: &str, keys: &[PublicKey], whose: &str) -> Result<Checkpoint, Failure> {
+    let verified = keys.iter().find_map(|key| verify_checkpoint(jws, key).ok());
+    verified.ok_or_else(|| changed(format!("{whose} is not signed by a log key of the authority")))
+}

@@ -1,0 +1,170 @@
+//! `entente status`, `whoami`, `reload` and `epoch`.
+
+use clap::Subcommand;
+use entente_node::id::Timestamp;
+use entente_proto::admin::admin_client::AdminClient;
+use entente_proto::admin::{RecoverStatementsRequest, ReloadRequest, StartEpochRequest};
+use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::{PeerStatus, StatusRequest, WhoamiRequest};
+use serde_json::json;
+
+use crate::output::{Answer, Outcome, fields, table};
+use crate::profile;
+
+#[derive(Subcommand)]
+pub enum Epoch {
+    /// Fetches this node's later statements from its peers, after a restore of an old backup
+    #[command(after_help = "Example:\n  entente epoch recover --profile administrator")]
+    Recover,
+    /// Starts a new epoch towards every peer and ends the stop; takes two people
+    #[command(
+        after_help = "Examples:\n  entente epoch start --reason 'restored from the backup of Monday' --profile administrator\n  entente epoch start --approve 4711 --profile coordinator"
+    )]
+    Start {
+        /// Proposes it, with the reason
+        #[arg(
+            long,
+            required_unless_present = "approve",
+            default_value = "",
+            hide_default_value = true
+        )]
+        reason: String,
+        /// Approves the proposal of this number
+        #[arg(long, conflicts_with = "reason", default_value_t = 0, hide_default_value = true)]
+        approve: u64,
+    },
+}
+
+impl Epoch {
+    pub async fn run(self, as_whom: Option<&str>) -> Outcome {
+        let mut admin = AdminClient::new(profile::open(as_whom).await?);
+        match self {
+            Self::Recover => {
+                let done =
+                    admin.recover_statements(RecoverStatementsRequest {}).await?.into_inner();
+                let text = fields(&[
+                    ("recovered", format!("{} statements", done.recovered)),
+                    ("asked", done.asked.join(", ")),
+                    ("failed", done.failed.join("; ")),
+                ]);
+                let json = json!({ "recovered": done.recovered, "asked": done.asked, "failed": done.failed });
+                Ok(Answer::new(json, text))
+            }
+            Self::Start { reason, approve } => {
+                let asked = StartEpochRequest { approve, reason };
+                let done = admin.start_epoch(asked).await?.into_inner();
+                let text = match done.started {
+                    true => "started: the node issues again".to_owned(),
+                    false => format!(
+                        "waits for a coordinator: entente epoch start --approve {}",
+                        done.proposal
+                    ),
+                };
+                Ok(Answer::new(json!({ "started": done.started, "proposal": done.proposal }), text))
+            }
+        }
+    }
+}
+
+pub async fn whoami(as_whom: Option<&str>) -> Outcome {
+    let mut desk = DeskClient::new(profile::open(as_whom).await?);
+    let me = desk.whoami(WhoamiRequest {}).await?.into_inner();
+    let text = fields(&[
+        ("user", me.user.clone()),
+        ("roles", me.roles.join(", ")),
+        ("authority", me.authority.clone()),
+        ("node", me.software.clone()),
+    ]);
+    let json = json!({ "user": me.user, "roles": me.roles, "authority": me.authority, "node": me.software });
+    Ok(Answer::new(json, text))
+}
+
+pub async fn reload(as_whom: Option<&str>) -> Outcome {
+    let mut admin = AdminClient::new(profile::open(as_whom).await?);
+    let done = admin.reload(ReloadRequest {}).await?.into_inner();
+    let text = format!("in force: {}", done.reloaded.join(", "));
+    Ok(Answer::new(json!({ "reloaded": done.reloaded }), text))
+}
+
+/// A time for people; 0 is never.
+pub fn time(seconds: i64) -> String {
+    if seconds == 0 { "never".to_owned() } else { Timestamp::from_seconds(seconds).to_string() }
+}
+
+pub async fn status(as_whom: Option<&str>) -> Outcome {
+    let mut desk = DeskClient::new(profile::open(as_whom).await?);
+    let status = desk.status(StatusRequest {}).await?.into_inner();
+    let peers: Vec<_> = status
+        .peers
+        .iter()
+        .map(|peer| {
+            json!({
+                "authority": peer.authority, "state": peer.state, "sending": peer.sending,
+                "receiving": peer.receiving, "epoch_out": peer.epoch_out, "offered": peer.offered,
+                "acknowledged": peer.acknowledged, "behind": peer.behind, "epoch_in": peer.epoch_in,
+                "received": peer.received, "confirmed_at": peer.confirmed_at, "silent": peer.silent,
+                "parked_out": peer.parked_out, "parked_in": peer.parked_in, "waiting": peer.waiting,
+                "problem": peer.problem,
+            })
+        })
+        .collect();
+    let json = json!({
+        "authority": status.authority, "own_alerts": status.own_alerts, "copies": status.copies,
+        "lost_state": status.lost_state, "policy_version": status.policy_version, "peers": peers,
+    });
+    let lost = match status.lost_state {
+        true => "yes: nothing is issued until `entente epoch recover` and `entente epoch start`",
+        false => "",
+    };
+    let mut text = fields(&[
+        ("authority", status.authority.clone()),
+        ("own alerts", status.own_alerts.to_string()),
+        ("copies", status.copies.to_string()),
+        ("policy", format!("version {}", status.policy_version)),
+        ("lost state", lost.to_owned()),
+    ]);
+    if !status.peers.is_empty() {
+        let headers = [
+            "peer",
+            "state",
+            "stream",
+            "offered",
+            "acknowledged",
+            "to decide",
+            "received",
+            "confirmed",
+            "parked",
+            "notes",
+        ];
+        text += &table(&headers, status.peers.iter().map(row).collect());
+    }
+    Ok(Answer::new(json, text))
+}
+
+fn row(peer: &PeerStatus) -> Vec<String> {
+    let stream = match (peer.sending, peer.receiving) {
+        (true, true) => "both ways",
+        (true, false) => "to it",
+        (false, true) => "from it",
+        (false, false) => "none",
+    };
+    let mut notes = Vec::new();
+    if peer.silent {
+        notes.push("silent".to_owned());
+    }
+    notes.extend(
+        [&peer.waiting, &peer.problem].into_iter().filter(|note| !note.is_empty()).cloned(),
+    );
+    vec![
+        peer.authority.clone(),
+        peer.state.clone(),
+        stream.to_owned(),
+        peer.offered.to_string(),
+        peer.acknowledged.to_string(),
+        peer.behind.to_string(),
+        peer.received.to_string(),
+        time(peer.confirmed_at),
+        format!("{} out, {} in", peer.parked_out, peer.parked_in),
+        notes.join("; "),
+    ]
+}

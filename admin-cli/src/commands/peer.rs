@@ -1,0 +1,243 @@
+//! `entente peer`: whom this authority trusts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use entente_proto::admin::admin_client::AdminClient;
+use entente_proto::admin::{
+    ApprovePeerRequest, ChangePeerRequest, ExportDescriptorRequest, ImportPeerRequest,
+    ListPeersRequest, Peer, PeerRequest, TestPeerResponse,
+};
+use serde_json::{Value, json};
+
+use super::node::time;
+use crate::output::{Answer, Failure, Outcome, fields, table};
+use crate::{files, profile};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Gives this authority's descriptor, to be sent to another authority
+    #[command(
+        after_help = "Example:\n  entente peer export --out dk.descriptor --profile administrator"
+    )]
+    Export {
+        /// File to write; else stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Imports another authority's descriptor; a coordinator then approves it
+    #[command(after_help = "Example:\n  entente peer import fr.descriptor --profile administrator")]
+    Import {
+        /// The descriptor, or - for stdin
+        file: PathBuf,
+    },
+    /// Lists the peers
+    #[command(after_help = "Example:\n  entente peer list --profile coordinator")]
+    List,
+    /// Shows one peer
+    #[command(
+        after_help = "Example:\n  entente peer show fr.police-judiciaire --profile coordinator"
+    )]
+    Show(One),
+    /// Approves an imported peer, as a second person, with the fingerprint its people read out
+    #[command(
+        after_help = "Ask the peer's coordinator over the phone for `entente peer export`'s fingerprint:\n  entente peer approve fr.police-judiciaire --fingerprint '01234 56789 01234 56789 01234 56789 01234 56789' --profile coordinator"
+    )]
+    Approve {
+        /// Which
+        authority: String,
+        /// Eight groups of five digits, as read out
+        #[arg(long, value_name = "DIGITS")]
+        fingerprint: String,
+    },
+    /// Stops exchange with a peer at once; nothing is erased
+    #[command(
+        after_help = "Example:\n  entente peer suspend fr.police-judiciaire --reason 'incident 12' --profile administrator"
+    )]
+    Suspend(Change),
+    /// Goes on with a suspended peer
+    #[command(
+        after_help = "Example:\n  entente peer resume fr.police-judiciaire --reason 'incident 12 closed' --profile coordinator"
+    )]
+    Resume(Change),
+    /// Ends trust in a peer
+    #[command(
+        after_help = "Example:\n  entente peer remove fr.police-judiciaire --reason 'agreement ended' --profile administrator"
+    )]
+    Remove(Change),
+    /// Tries each step towards a peer and says which fails, and what to do
+    #[command(
+        after_help = "Example:\n  entente peer test fr.police-judiciaire --profile administrator"
+    )]
+    Test(One),
+    /// Lists what was refused between the two nodes, with the reasons
+    #[command(
+        after_help = "Example:\n  entente peer parked fr.police-judiciaire --profile coordinator"
+    )]
+    Parked(One),
+    /// Offers again what a peer refused
+    #[command(
+        after_help = "Example:\n  entente peer retry fr.police-judiciaire --profile administrator"
+    )]
+    Retry(One),
+}
+
+#[derive(Args)]
+pub struct One {
+    /// Which
+    authority: String,
+}
+
+#[derive(Args)]
+pub struct Change {
+    /// Which
+    authority: String,
+    /// Why; stays in the audit log
+    #[arg(long)]
+    reason: String,
+}
+
+impl From<Change> for ChangePeerRequest {
+    fn from(change: Change) -> Self {
+        Self { authority: change.authority, reason: change.reason }
+    }
+}
+
+impl From<One> for PeerRequest {
+    fn from(one: One) -> Self {
+        Self { authority: one.authority }
+    }
+}
+
+impl Command {
+    pub async fn run(self, as_whom: Option<&str>) -> Outcome {
+        let mut admin = AdminClient::new(profile::open(as_whom).await?);
+        match self {
+            Self::Export { out } => {
+                let asked = ExportDescriptorRequest {};
+                let own = admin.export_descriptor(asked).await?.into_inner();
+                let json = json!({ "descriptor": own.descriptor, "fingerprint": own.fingerprint });
+                let Some(path) = out else { return Ok(Answer::new(json, own.descriptor)) };
+                files::write_over(&path, &format!("{}\n", own.descriptor))?;
+                let done = format!("wrote {}", path.display());
+                Ok(Answer::new(json, fields(&[("fingerprint", own.fingerprint), ("done", done)])))
+            }
+            Self::Import { file } => {
+                let descriptor = files::read(&file)?.trim().to_owned();
+                let peer = admin.import_peer(ImportPeerRequest { descriptor }).await?.into_inner();
+                let next = format!(
+                    "waits for a coordinator, who compares the fingerprint with the peer's people:\n  \
+                     entente peer approve {} --fingerprint '…'\n",
+                    peer.authority
+                );
+                Ok(Answer::new(shown(&peer), described(&peer) + &next))
+            }
+            Self::List => {
+                let peers = admin.list_peers(ListPeersRequest {}).await?.into_inner().peers;
+                let row = |peer: &Peer| {
+                    let endpoints = peer.endpoints.join(", ");
+                    let (name, state) = (peer.authority.clone(), peer.state.clone());
+                    vec![name, state, endpoints, peer.contact.clone(), peer.warnings.join("; ")]
+                };
+                let rows = peers.iter().map(row).collect();
+                let text = table(&["peer", "state", "endpoint", "24 h desk", "warnings"], rows);
+                Ok(Answer::new(peers.iter().map(shown).collect(), text))
+            }
+            Self::Show(one) => {
+                answered(admin.show_peer(PeerRequest::from(one)).await?.into_inner())
+            }
+            Self::Approve { authority, fingerprint } => {
+                let asked = ApprovePeerRequest { authority, fingerprint };
+                answered(admin.approve_peer(asked).await?.into_inner())
+            }
+            Self::Suspend(change) => {
+                answered(admin.suspend_peer(ChangePeerRequest::from(change)).await?.into_inner())
+            }
+            Self::Resume(change) => {
+                answered(admin.resume_peer(ChangePeerRequest::from(change)).await?.into_inner())
+            }
+            Self::Remove(change) => {
+                answered(admin.remove_peer(ChangePeerRequest::from(change)).await?.into_inner())
+            }
+            Self::Test(one) => tested(admin.test_peer(PeerRequest::from(one)).await?.into_inner()),
+            Self::Parked(one) => {
+                let parked = admin.list_parked(PeerRequest::from(one)).await?.into_inner().parked;
+                let json = parked
+                    .iter()
+                    .map(|p| {
+                        json!({
+                            "alert": p.alert, "version": p.version, "direction": p.direction,
+                            "reason": p.reason, "at": p.at,
+                        })
+                    })
+                    .collect();
+                let rows = parked.into_iter().map(|p| {
+                    vec![p.alert, p.version.to_string(), p.direction, p.reason, time(p.at)]
+                });
+                let headers = ["alert", "version", "direction", "reason", "refused at"];
+                Ok(Answer::new(json, table(&headers, rows.collect())))
+            }
+            Self::Retry(one) => {
+                let done = admin.retry_parked(PeerRequest::from(one)).await?.into_inner();
+                let text = format!("{} alerts are offered again", done.retried);
+                Ok(Answer::new(json!({ "retried": done.retried }), text))
+            }
+        }
+    }
+}
+
+fn answered(peer: Peer) -> Outcome {
+    Ok(Answer::new(shown(&peer), described(&peer)))
+}
+
+fn shown(peer: &Peer) -> Value {
+    json!({
+        "authority": peer.authority, "state": peer.state, "fingerprint": peer.fingerprint,
+        "endpoints": peer.endpoints, "contact": peer.contact, "serial": peer.serial,
+        "imported_by": peer.imported_by, "approved_by": peer.approved_by,
+        "changed_at": peer.changed_at, "warnings": peer.warnings, "pending": peer.pending,
+    })
+}
+
+fn described(peer: &Peer) -> String {
+    fields(&[
+        ("peer", peer.authority.clone()),
+        ("state", peer.state.clone()),
+        ("fingerprint", peer.fingerprint.clone()),
+        ("endpoint", peer.endpoints.join(", ")),
+        ("24 h desk", peer.contact.clone()),
+        ("serial", peer.serial.to_string()),
+        ("imported by", peer.imported_by.clone()),
+        ("approved by", peer.approved_by.clone()),
+        ("changed at", time(peer.changed_at)),
+        ("waits", peer.pending.clone()),
+        ("warnings", peer.warnings.join("; ")),
+    ])
+}
+
+/// A test that fails is a failure of the command, so that scripts see it.
+fn tested(tested: TestPeerResponse) -> Outcome {
+    let steps: Vec<_> = tested
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "name": step.name, "ok": step.ok, "found": step.found, "hint": step.hint,
+            })
+        })
+        .collect();
+    let row = |step: &entente_proto::admin::TestStep| {
+        let mark = if step.ok { "ok" } else { "failed" };
+        vec![step.name.clone(), mark.to_owned(), step.found.clone()]
+    };
+    let text = table(&["step", "result", "found"], tested.steps.iter().map(row).collect());
+    let answer = Answer::new(json!({ "ok": tested.ok, "steps": steps }), text);
+    match tested.steps.into_iter().find(|step| !step.ok) {
+        None => Ok(answer),
+        Some(step) => {
+            crate::output::say(answer.text.trim_end());
+            let failure = Failure::new(format!("{}: {}", step.name, step.found));
+            Err(if step.hint.is_empty() { failure } else { failure.hint(step.hint) })
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `entente sample`: synthetic alerts.
+
+use clap::Args;
+use entente_node::sample::Samples;
+use serde_json::Value;
+
+use crate::output::{Answer, Outcome, say};
+
+pub const EXAMPLES: &str = "Example:\n  entente sample --count 100 --seed 7 > sample.jsonl\n  entente alert import sample.jsonl --profile officer";
+
+#[derive(Args)]
+pub struct Sample {
+    /// How many
+    #[arg(long, default_value_t = 10)]
+    count: usize,
+    /// The same seed gives the same alerts
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Sample {
+    pub fn run(self) -> Outcome {
+        for sample in Samples::new(self.seed).take(self.count) {
+            say(&sample.to_string());
+        }
+        Ok(Answer::new(Value::Null, ""))
+    }
+}

@@ -1,0 +1,127 @@
+//! `entente search`: hit or no hit, with a reference and whom to call.
+
+use clap::Args;
+use entente_node::alert::IdentifierKind;
+use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::search_response::Message;
+use entente_proto::desk::{Hit, Identifier, SearchRequest, SearchSummary};
+use serde_json::json;
+
+use crate::output::{Answer, Failure, Outcome, table};
+use crate::profile;
+
+pub const EXAMPLES: &str = "Examples:\n  entente search --case 2026/17 --offence labour --sought missing --identifier passport:DK:P1234567\n  entente search --case 2026/17 --offence sexual --sought suspect --family Hansen --given Anna --birth-date 1990-01-31\n  entente search --case 2026/18 --offence begging --sought object --identifier plate:DK:AB12345 --identifier phone:+4520123456";
+
+#[derive(Args)]
+pub struct Search {
+    /// The case that the search is for
+    #[arg(long = "case", value_name = "REFERENCE")]
+    case_ref: String,
+    /// The form of exploitation, e.g. sexual, labour, begging
+    #[arg(long)]
+    offence: String,
+    /// Category of the person sought, e.g. suspect, missing; or object
+    #[arg(long, value_name = "CATEGORY")]
+    sought: String,
+    /// identify, or more_data on somebody who is known
+    #[arg(long, default_value = "identify")]
+    aim: String,
+    /// TYPE:NUMBER, or TYPE:COUNTRY:NUMBER where a country issues it; may be repeated
+    #[arg(long = "identifier", value_name = "TYPE:NUMBER")]
+    identifiers: Vec<String>,
+    /// Family name
+    #[arg(long, default_value = "", hide_default_value = true)]
+    family: String,
+    /// Given name
+    #[arg(long, default_value = "", hide_default_value = true)]
+    given: String,
+    /// YYYY-MM-DD
+    #[arg(long, default_value = "", hide_default_value = true)]
+    birth_date: String,
+}
+
+impl Search {
+    pub async fn run(self, as_whom: Option<&str>) -> Outcome {
+        let identifiers =
+            self.identifiers.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
+        let request = SearchRequest {
+            case_ref: self.case_ref,
+            offence: self.offence,
+            subject_category: self.sought,
+            aim: self.aim,
+            identifiers,
+            family_name: self.family,
+            given_name: self.given,
+            birth_date: self.birth_date,
+        };
+        let mut desk = DeskClient::new(profile::open(as_whom).await?);
+        let mut messages = desk.search(request).await?.into_inner();
+        let mut hits = Vec::new();
+        let mut summary = SearchSummary::default();
+        while let Some(message) = messages.message().await? {
+            match message.message {
+                Some(Message::Hit(hit)) => hits.push(hit),
+                Some(Message::Summary(last)) => summary = last,
+                None => {}
+            }
+        }
+        Ok(shown(&hits, &summary))
+    }
+}
+
+/// `TYPE:NUMBER`, or `TYPE:COUNTRY:NUMBER` for what a country issues.
+fn identifier(text: &str) -> Result<Identifier, Failure> {
+    let usage = || {
+        let kinds: Vec<_> = IdentifierKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        Failure::usage(format!("{text} is not TYPE:NUMBER or TYPE:COUNTRY:NUMBER"))
+            .hint(format!("types: {}", kinds.join(", ")))
+    };
+    let (kind, rest) = text.split_once(':').ok_or_else(usage)?;
+    let known: IdentifierKind = kind.parse().map_err(|_| usage())?;
+    let (country, number) = match known.needs_country() {
+        true => rest.split_once(':').ok_or_else(usage)?,
+        false => ("", rest),
+    };
+    let (country, number) = (country.to_owned(), number.to_owned());
+    Ok(Identifier { r#type: kind.to_owned(), country, number })
+}
+
+fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
+    let json = json!({
+        "hits": hits.iter().map(|hit| json!({
+            "id": hit.id, "version": hit.version, "issuer": hit.issuer, "own": hit.own,
+            "quality": hit.quality, "matched": hit.matched, "category": hit.category,
+            "action": hit.action, "confirmed": hit.confirmed, "confirmed_at": hit.confirmed_at,
+            "contact": hit.contact, "warnings": hit.warnings,
+        })).collect::<Vec<_>>(),
+        "log_entry": summary.log_entry,
+        "silent_peers": summary.silent_peers,
+    });
+    let row = |hit: &Hit| {
+        let action = if hit.action.is_empty() { "confirm first" } else { &hit.action };
+        vec![
+            hit.id.clone(),
+            hit.quality.clone(),
+            hit.matched.join(", "),
+            hit.category.clone(),
+            action.to_owned(),
+            hit.contact.clone(),
+            hit.warnings.join("; "),
+        ]
+    };
+    let mut text = match hits {
+        [] => "no hit\n".to_owned(),
+        hits => table(
+            &["alert", "quality", "matched", "category", "action", "call", "beware"],
+            hits.iter().map(row).collect(),
+        ),
+    };
+    text += &format!("logged as entry {}\n", summary.log_entry);
+    if !summary.silent_peers.is_empty() {
+        text += &format!(
+            "not heard lately, so their newest alerts may be missing: {}\n",
+            summary.silent_peers.join(", ")
+        );
+    }
+    Answer::new(json, text)
+}

@@ -1,0 +1,85 @@
+//! `entente user`: who may act at this authority's desk.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use entente_proto::admin::admin_client::AdminClient;
+use entente_proto::admin::{AddUserRequest, ListUsersRequest, User, UserRequest};
+use serde_json::{Value, json};
+
+use crate::output::{Answer, Outcome, fields, table};
+use crate::{files, profile};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Lists the users
+    #[command(after_help = "Example:\n  entente user list --profile auditor")]
+    List,
+    /// Adds a user; a coordinator then approves it
+    #[command(
+        after_help = "Example:\n  entente user add jensen --role officer --certificate dk/users/jensen.pem --profile administrator"
+    )]
+    Add {
+        /// As in the certificate
+        name: String,
+        /// officer, coordinator, administrator or auditor; may be repeated
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        /// Its certificate, PEM
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+    },
+    /// Approves a user, as a second person
+    #[command(after_help = "Example:\n  entente user approve jensen --profile coordinator")]
+    Approve {
+        /// Which
+        name: String,
+    },
+    /// Removes a user; its next call is refused
+    #[command(after_help = "Example:\n  entente user remove jensen --profile administrator")]
+    Remove {
+        /// Which
+        name: String,
+    },
+}
+
+impl Command {
+    pub async fn run(self, as_whom: Option<&str>) -> Outcome {
+        let mut admin = AdminClient::new(profile::open(as_whom).await?);
+        let user = match self {
+            Self::List => {
+                let users = admin.list_users(ListUsersRequest {}).await?.into_inner().users;
+                let row = |user: &User| {
+                    let (name, state) = (user.name.clone(), user.state.clone());
+                    let (added, approved) = (user.added_by.clone(), user.approved_by.clone());
+                    vec![name, user.roles.join(", "), state, added, approved]
+                };
+                let headers = ["user", "roles", "state", "added by", "approved by"];
+                let text = table(&headers, users.iter().map(row).collect());
+                return Ok(Answer::new(users.iter().map(shown).collect(), text));
+            }
+            Self::Add { name, roles, certificate } => {
+                let certificate = files::read(&certificate)?;
+                admin.add_user(AddUserRequest { name, roles, certificate }).await?.into_inner()
+            }
+            Self::Approve { name } => admin.approve_user(UserRequest { name }).await?.into_inner(),
+            Self::Remove { name } => admin.remove_user(UserRequest { name }).await?.into_inner(),
+        };
+        let text = fields(&[
+            ("user", user.name.clone()),
+            ("roles", user.roles.join(", ")),
+            ("state", user.state.clone()),
+            ("key", user.key.clone()),
+            ("added by", user.added_by.clone()),
+            ("approved by", user.approved_by.clone()),
+        ]);
+        Ok(Answer::new(shown(&user), text))
+    }
+}
+
+fn shown(user: &User) -> Value {
+    json!({
+        "name": user.name, "roles": user.roles, "state": user.state, "key": user.key,
+        "added_by": user.added_by, "approved_by": user.approved_by,
+    })
+}

@@ -1,0 +1,174 @@
+//! What a command says: results on stdout as text or JSON, messages on stderr, and the exit code.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs: one object, or one a line where results arrive one by one.
+    Json,
+}
+
+/// A result in both forms.
+pub struct Answer {
+    /// For programs.
+    pub json: Value,
+    /// For people.
+    pub text: String,
+}
+
+impl Answer {
+    /// From both forms.
+    pub fn new(json: Value, text: impl Into<String>) -> Self {
+        Self { json, text: text.into() }
+    }
+
+    /// Writes it.
+    pub fn say(&self, format: Format) {
+        match format {
+            Format::Json => say(&self.json.to_string()),
+            Format::Text => say(self.text.trim_end_matches('\n')),
+        }
+    }
+}
+
+/// A line on stdout, without what would steer a terminal. A closed stdout ends nothing but the writing.
+pub fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout().lock(), "{}", printable(line));
+}
+
+/// A message on stderr.
+pub fn remark(kind: &str, text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "entente: {kind}: {}", printable(text));
+}
+
+/// Text from outside, as far as it may go to a terminal: control and direction-changing characters are shown as `�`.
+pub fn printable(text: &str) -> String {
+    let hostile = |c: char| {
+        c.is_control() && c != '\n' && c != '\t'
+            || matches!(u32::from(c), 0x200B..=0x200F | 0x202A..=0x202E | 0x2066..=0x2069)
+    };
+    text.chars().map(|c| if hostile(c) { '\u{FFFD}' } else { c }).collect()
+}
+
+/// A table for people.
+pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return "nothing\n".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(headers.iter().copied());
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !std::io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    table.add_rows(
+        rows.into_iter().map(|row| row.iter().map(|cell| printable(cell)).collect::<Vec<_>>()),
+    );
+    format!("{table}\n")
+}
+
+/// Pairs of name and value, one a line; empty values are left out.
+pub fn fields(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    pairs.iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, pair| {
+        let _ = writeln!(text, "{:width$}  {}", pair.0, printable(&pair.1));
+        text
+    })
+}
+
+/// Why a command failed, with what to do, and its exit code.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+    reason: String,
+    code: u8,
+}
+
+/// Done with nothing more to say than what was said.
+pub type Outcome = Result<Answer, Failure>;
+
+impl Failure {
+    /// Refused or failed: exit code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, reason: "failed".to_owned(), code: 1 }
+    }
+
+    /// Wrong usage: exit code 64.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: 64, reason: "usage".to_owned(), ..Self::new(message) }
+    }
+
+    /// Not reachable, try again: exit code 75.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self { code: 75, reason: "not_reachable".to_owned(), ..Self::new(message) }
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Exit code 1, with everything said already.
+    pub fn silent() -> Self {
+        Self::new("")
+    }
+
+    /// What went wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Says it, and gives the exit code.
+    pub fn report(&self, format: Format) -> ExitCode {
+        if self.message.is_empty() {
+            return ExitCode::from(self.code);
+        }
+        if format == Format::Json {
+            say(&json!({ "ok": false, "reason": self.reason, "error": self.message }).to_string());
+        }
+        remark("error", &self.message);
+        if let Some(hint) = &self.hint {
+            remark("hint", hint);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        use tonic_types::StatusExt;
+        let reason = status.get_details_error_info().map(|info| info.reason);
+        let message = match status.message() {
+            "" => format!("the node answered {:?}", status.code()),
+            message => message.to_owned(),
+        };
+        let failure = match status.code() {
+            Code::Unavailable | Code::DeadlineExceeded => Self::unreachable(message),
+            Code::Unimplemented => {
+                Self::new("the node does not know this call: it has another version")
+            }
+            _ => Self::new(message),
+        };
+        Self { reason: reason.unwrap_or(failure.reason), ..failure }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(format!("{error:#}"))
+    }
+}

@@ -1,0 +1,74 @@
+//! Profiles: which node, as whom.
+
+use std::path::{Path, PathBuf};
+
+use entente_node::id::{AuthorityId, Clock};
+use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
+use serde::Deserialize;
+use tonic::transport::Channel;
+
+use crate::output::Failure;
+
+/// How a person or system reaches its node.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Profile {
+    /// Whose node it must be.
+    authority: AuthorityId,
+    /// `host:port` of its desk door.
+    endpoint: String,
+    /// PEM of the own certificate; relative to the profile.
+    certificate: PathBuf,
+    /// PEM of its key.
+    key: PathBuf,
+    /// PEM of the roots that vouch for the node.
+    roots: PathBuf,
+}
+
+/// Connects as the profile says: a name below `~/.config/entente/profiles`, or the path of a file.
+pub async fn open(profile: Option<&str>) -> Result<Channel, Failure> {
+    let path = path(profile)?;
+    let (profile, folder) = read(&path)?;
+    let below = |file: &Path| folder.join(file);
+    let unfit = |error: entente_node::tls::TlsError| {
+        Failure::new(error.to_string()).hint(format!("look at {}", path.display()))
+    };
+    let now = Clock::system().now();
+    let own = TlsIdentity::read(&below(&profile.certificate), &below(&profile.key), now);
+    let target = Target {
+        authority: profile.authority,
+        roots: read_pem_certificates(&below(&profile.roots)).map_err(unfit)?,
+        own: own.map_err(unfit)?,
+    };
+    connect(&profile.endpoint, &target).await.map_err(|error| {
+        Failure::unreachable(format!("the node of {} at {} can't be reached: {error}", target.authority, profile.endpoint))
+            .hint("is the node running (`entente-node run`), and is the profile's endpoint its desk door?")
+    })
+}
+
+fn path(profile: Option<&str>) -> Result<PathBuf, Failure> {
+    let name = profile.ok_or_else(|| {
+        Failure::usage(
+            "this command speaks to a node: name a profile with --profile or ENTENTE_PROFILE",
+        )
+        .hint("`entente-node init` made some, e.g. --profile HOME/profiles/officer.toml")
+    })?;
+    if name.contains('/') || name.ends_with(".toml") {
+        return Ok(PathBuf::from(name));
+    }
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config = config.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")));
+    let folder = config.unwrap_or_default().join("entente/profiles");
+    Ok(folder.join(format!("{name}.toml")))
+}
+
+fn read(path: &Path) -> Result<(Profile, PathBuf), Failure> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(format!("the profile {shown} can't be read: {error}"))
+            .hint("copy one that `entente-node init` made, or give the path of a file")
+    })?;
+    let profile = toml::from_str(&text)
+        .map_err(|error| Failure::new(format!("the profile {shown} is malformed: {error}")))?;
+    Ok((profile, path.parent().unwrap_or(Path::new(".")).to_owned()))
+}

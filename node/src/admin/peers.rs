@@ -1,0 +1,146 @@
+//! Peers: imported by one person, approved by another who compared the fingerprint.
+
+use super::{AdminError, reason};
+use crate::audit::{Event, Operation};
+use crate::exchange;
+use crate::id::{AlertId, AuthorityId};
+use crate::node::{Node, SharedNode};
+use crate::roles::Actor;
+use crate::store::{
+    Change, Committed, Parked, ParkedIn, ParkedOut, Peers, StoreError, TableKey, Tx,
+};
+use crate::trust::{Fingerprint, Peer, PeerState, SignedDescriptor};
+
+/// Parked statements shown of one peer in one direction.
+const PARKED_SHOWN_MAX: usize = 1000;
+
+/// Imports a descriptor. The peer exchanges nothing before another person approves it.
+///
+/// # Errors
+/// When it does not verify, is our own, is not newer, or names another identity than the one known.
+pub async fn import_peer(node: &SharedNode, jws: &str, actor: &Actor) -> Result<Peer, AdminError> {
+    let descriptor = SignedDescriptor::parse(jws)?;
+    let authority = descriptor.descriptor().authority.clone();
+    if authority == node.authority {
+        return Err(crate::trust::TrustError::Own.into());
+    }
+    let fingerprint = descriptor.fingerprint().to_string();
+    let serial = descriptor.descriptor().serial;
+    let by = actor.name.clone();
+    change(node, authority, "peer.imported", actor, move |tx, held| {
+        let peer = Peer::import(held.as_ref(), &descriptor, &by, tx.now())?;
+        Ok((peer, vec![("fingerprint", fingerprint), ("serial", serial.to_string())]))
+    })
+    .await
+}
+
+/// Approves what was imported; the fingerprint is the one that the other side read out.
+///
+/// # Errors
+/// When nothing waits, it is the same person, or the fingerprint differs.
+pub async fn approve_peer(
+    node: &SharedNode,
+    authority: &AuthorityId,
+    fingerprint: &Fingerprint,
+    actor: &Actor,
+) -> Result<Peer, AdminError> {
+    let (by, fingerprint) = (actor.name.clone(), fingerprint.clone());
+    let (me, named) = (node.authority.clone(), authority.clone());
+    change(node, authority.clone(), "peer.approved", actor, move |tx, held| {
+        let held = held.ok_or(AdminError::UnknownPeer(named))?;
+        let peer = held.approve(&by, &fingerprint, tx.now())?;
+        if peer.state == PeerState::Active {
+            exchange::open_stream(tx, &me, &peer.authority)?;
+        }
+        Ok((peer, vec![("fingerprint", fingerprint.to_string())]))
+    })
+    .await
+}
+
+/// Suspends, resumes or removes a peer. What it holds of ours stays in the ledger; its copies here stay, unconfirmed,
+/// until they end.
+///
+/// # Errors
+/// When its present state does not allow it, or the reason is missing.
+pub async fn change_peer(
+    node: &SharedNode,
+    authority: &AuthorityId,
+    to: PeerState,
+    why: &str,
+    actor: &Actor,
+) -> Result<Peer, AdminError> {
+    let why = reason(why)?.to_owned();
+    let kind = match to {
+        PeerState::Active => "peer.resumed",
+        PeerState::Suspended => "peer.suspended",
+        PeerState::Removed | PeerState::Pending => "peer.removed",
+    };
+    let me = node.authority.clone();
+    let named = authority.clone();
+    change(node, authority.clone(), kind, actor, move |tx, held| {
+        let peer = held.ok_or(AdminError::UnknownPeer(named))?.change(to, tx.now())?;
+        if to == PeerState::Active {
+            exchange::open_stream(tx, &me, &peer.authority)?;
+        }
+        Ok((peer, vec![("reason", why)]))
+    })
+    .await
+}
+
+type Facts = Vec<(&'static str, String)>;
+
+async fn change(
+    node: &SharedNode,
+    authority: AuthorityId,
+    kind: &'static str,
+    actor: &Actor,
+    next: impl FnOnce(&mut Tx<'_>, Option<Peer>) -> Result<(Peer, Facts), AdminError> + Send + 'static,
+) -> Result<Peer, AdminError> {
+    let event = Event::new(Operation::Trust, kind, &actor.name).peer(&authority);
+    let committed = node.store.commit(move |tx| {
+        let held = tx.get::<Peers>(&authority)?;
+        let (peer, facts) = next(tx, held)?;
+        tx.put::<Peers>(&authority, &peer);
+        let with = |event: Event, (name, value): (&'static str, String)| event.with(name, value);
+        let event = facts.into_iter().fold(event.with("state", peer.state.as_str()), with);
+        Ok::<_, AdminError>(Committed::new(peer, event))
+    });
+    let peer = committed.await?;
+    node.refresh()?;
+    node.store.announce(Change::Peers);
+    Ok(peer)
+}
+
+/// Offers again what a peer refused; returns how many.
+///
+/// # Errors
+/// When the store failed.
+pub async fn retry_parked(
+    node: &SharedNode,
+    authority: &AuthorityId,
+    actor: &Actor,
+) -> Result<u64, AdminError> {
+    let event = Event::new(Operation::Trust, "peer.parked_retried", &actor.name).peer(authority);
+    let peer = authority.clone();
+    let committed = node.store.commit(move |tx| {
+        let retried = exchange::retry_parked(tx, &peer)?;
+        Ok::<_, AdminError>(Committed::new(retried, event.with("retried", retried)))
+    });
+    Ok(committed.await?)
+}
+
+/// What is parked with a peer: theirs that we refused (`true`), ours that they refused.
+///
+/// # Errors
+/// When the store failed.
+pub fn parked(
+    node: &Node,
+    authority: &AuthorityId,
+) -> Result<Vec<(bool, AlertId, Parked)>, StoreError> {
+    let mut within = Vec::new();
+    authority.encode(&mut within);
+    let out = node.store.scan::<ParkedOut>(&within, None, PARKED_SHOWN_MAX)?;
+    let theirs = node.store.scan::<ParkedIn>(&within, None, PARKED_SHOWN_MAX)?;
+    let out = out.into_iter().map(|((_, id), parked)| (false, id, parked));
+    Ok(out.chain(theirs.into_iter().map(|((_, id), parked)| (true, id, parked))).collect())
+}

@@ -1,0 +1,218 @@
+//! The sharing policy: what narrows it is in force at once, what may widen it waits for a second person.
+
+use super::AdminError;
+use crate::audit::{Event, Operation};
+use crate::exchange;
+use crate::holding::read_own;
+use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp};
+use crate::node::{Node, SharedNode};
+use crate::policy::{Policy, Sharing};
+use crate::roles::Actor;
+use crate::store::{
+    Change, Committed, Ledger, LedgerEntry, Own, Policies, PolicyRecord, Proposal, Proposals,
+    Proposed, StoreError, Tx,
+};
+
+/// Proposals that may wait at once: more is a mistake, or an attack on the second person's attention.
+pub(super) const PROPOSALS_MAX: usize = 20;
+
+/// What applying a policy came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// In force now.
+    pub version: PolicyVersion,
+    /// Number under which the policy waits for a coordinator.
+    pub proposal: Option<u64>,
+    /// Why a second person is needed.
+    pub widens: Vec<String>,
+    /// What differs from the policy in force, rule by rule.
+    pub changes: Vec<String>,
+}
+
+/// What a peer gets of an alert, and why.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// What the policy gives.
+    pub sharing: Sharing,
+    /// Number and name of the rule that decided.
+    pub rule: Option<(usize, String)>,
+    /// Names of the claims that the peer gets.
+    pub claims: Vec<&'static str>,
+    /// Names of the alert's other claims.
+    pub withheld: Vec<&'static str>,
+    /// Why each earlier rule did not match.
+    pub considered: Vec<String>,
+    /// What the ledger says that the peer holds.
+    pub ledger: Option<LedgerEntry>,
+}
+
+/// Applies a policy: a barrier, after which nothing leaves that it withholds. With `dry_run` nothing changes.
+///
+/// # Errors
+/// When it does not parse, or too much waits already.
+pub async fn apply(
+    node: &SharedNode,
+    source: &str,
+    dry_run: bool,
+    actor: &Actor,
+) -> Result<Applied, AdminError> {
+    let new = Policy::parse(source)?;
+    if dry_run {
+        let (version, old) = &**node.policy.load();
+        let (widens, changes) = (new.widens(old), new.changes(old));
+        return Ok(Applied { version: *version, proposal: None, widens, changes });
+    }
+    let by = actor.name.clone();
+    let committed = node.store.commit(move |tx| {
+        let (version, old) = in_force(tx)?;
+        let (widens, changes) = (new.widens(&old), new.changes(&old));
+        if widens.is_empty() {
+            let version = put_in_force(tx, version, new.source(), &by, None)?;
+            let event =
+                Event::new(Operation::Policy, "policy.applied", &by).with("version", version);
+            let applied = Applied { version, proposal: None, widens, changes };
+            return Ok::<_, AdminError>(Committed::new(applied, event));
+        }
+        let what = Proposed::Policy { source: new.source().to_owned(), base: version };
+        let number = propose(tx, what, &by)?;
+        let event = Event::new(Operation::Policy, "policy.proposed", &by).with("proposal", number);
+        let applied = Applied { version, proposal: Some(number), widens, changes };
+        Ok(Committed::new(applied, event))
+    });
+    let applied = committed.await?;
+    node.refresh()?;
+    Ok(applied)
+}
+
+/// Puts a proposed policy in force, by a second person.
+///
+/// # Errors
+/// When it does not wait, was proposed by the same person, or the policy in force is another one now.
+pub async fn approve(node: &SharedNode, number: u64, actor: &Actor) -> Result<Applied, AdminError> {
+    let by = actor.name.clone();
+    let committed = node.store.commit(move |tx| {
+        let proposal = tx.get::<Proposals>(&number)?.ok_or(AdminError::UnknownProposal(number))?;
+        let Proposed::Policy { source, base } = proposal.what else {
+            return Err(AdminError::UnknownProposal(number));
+        };
+        if proposal.by == by {
+            return Err(AdminError::SamePerson);
+        }
+        let (version, old) = in_force(tx)?;
+        if version != base {
+            return Err(AdminError::Outdated);
+        }
+        let new = Policy::parse(&source)?;
+        let (widens, changes) = (new.widens(&old), new.changes(&old));
+        let version = put_in_force(tx, version, &source, &proposal.by, Some(by.clone()))?;
+        tx.delete::<Proposals>(&number);
+        let event = Event::new(Operation::Policy, "policy.approved", &by)
+            .with("version", version)
+            .with("proposal", number)
+            .with("applied_by", proposal.by);
+        Ok(Committed::new(Applied { version, proposal: None, widens, changes }, event))
+    });
+    let applied = committed.await?;
+    node.refresh()?;
+    Ok(applied)
+}
+
+fn in_force(tx: &Tx<'_>) -> Result<(PolicyVersion, Policy), AdminError> {
+    let version = exchange::policy_version(tx)?;
+    match tx.get::<Policies>(&version)? {
+        Some(record) => Ok((version, Policy::parse(&record.source)?)),
+        None => Ok((version, Policy::empty())),
+    }
+}
+
+fn put_in_force(
+    tx: &mut Tx<'_>,
+    before: PolicyVersion,
+    source: &str,
+    by: &str,
+    approved_by: Option<String>,
+) -> Result<PolicyVersion, StoreError> {
+    let version = before + 1;
+    let (source, applied_by, applied_at) = (source.to_owned(), by.to_owned(), tx.now());
+    tx.put::<Policies>(&version, &PolicyRecord { source, applied_by, approved_by, applied_at });
+    exchange::sweep(tx, version)?;
+    tx.announce(Change::Policy);
+    Ok(version)
+}
+
+/// Enters a proposal; a newer one of the same kind by the same person takes the place of the older.
+pub(super) fn propose(tx: &mut Tx<'_>, what: Proposed, by: &str) -> Result<u64, AdminError> {
+    let waiting = tx.scan::<Proposals>(&[], None, PROPOSALS_MAX)?;
+    let same_kind =
+        |other: &Proposed| std::mem::discriminant(other) == std::mem::discriminant(&what);
+    for (number, proposal) in &waiting {
+        if proposal.by == by && same_kind(&proposal.what) {
+            tx.delete::<Proposals>(number);
+        }
+    }
+    if waiting.len() >= PROPOSALS_MAX {
+        return Err(AdminError::TooManyProposals);
+    }
+    // The place in the log is never given twice, so that no number ever means another proposal.
+    let number = tx.log_index();
+    tx.put::<Proposals>(&number, &Proposal { what, by: by.to_owned(), at: tx.now() });
+    Ok(number)
+}
+
+/// Numbers of the policies that wait for a second person, with who proposed them.
+///
+/// # Errors
+/// When the store failed.
+pub fn pending(node: &Node) -> Result<Vec<(u64, String)>, StoreError> {
+    let waiting = node.store.scan::<Proposals>(&[], None, PROPOSALS_MAX)?;
+    let policies = waiting.into_iter().filter(|(_, p)| matches!(p.what, Proposed::Policy { .. }));
+    Ok(policies.map(|(number, proposal)| (number, proposal.by)).collect())
+}
+
+/// A policy that is or was in force; 0 for the one in force. A new node has the empty one.
+///
+/// # Errors
+/// When there is no such version.
+pub fn shown(
+    node: &Node,
+    version: PolicyVersion,
+) -> Result<(PolicyVersion, PolicyRecord), AdminError> {
+    let wanted = if version == 0 { node.policy.load().0 } else { version };
+    match node.store.get::<Policies>(&wanted)? {
+        Some(record) => Ok((wanted, record)),
+        None if version == 0 => Ok((
+            0,
+            PolicyRecord {
+                source: String::new(),
+                applied_by: "node".to_owned(),
+                approved_by: None,
+                applied_at: Timestamp::from_seconds(0),
+            },
+        )),
+        None => Err(AdminError::UnknownPolicy(version)),
+    }
+}
+
+/// What `peer` gets of an own alert under the policy in force, and why. Names of claims, never values.
+///
+/// # Errors
+/// When the alert is not a live own one.
+pub fn explain(node: &Node, alert: &AlertId, peer: &AuthorityId) -> Result<Explained, AdminError> {
+    let own = node.store.get::<Own>(alert)?;
+    let own = own.ok_or_else(|| AdminError::UnknownAlert(alert.clone()))?;
+    let view = read_own(node, alert, &own)?;
+    let (policy, now) = (node.policy.load(), node.clock.now());
+    let decision = policy.1.decide(peer, &view.facts(), now);
+    let given = match decision.sharing {
+        Sharing::None => crate::alert::ClaimSet::EMPTY,
+        Sharing::View(claims) => claims.intersection(view.claims),
+    };
+    Ok(Explained {
+        sharing: decision.sharing,
+        rule: decision.rule,
+        claims: given.names(),
+        withheld: view.claims.minus(given).names(),
+        considered: policy.1.considered(peer, &view.facts(), now),
+        ledger: node.store.get::<Ledger>(&(peer.clone(), alert.clone()))?,
+    })
+}

@@ -1,0 +1,144 @@
+//! Users of the desk door: a record binds a name to a key and to roles; a certificate alone grants nothing.
+
+use super::AdminError;
+use crate::audit::{Event, Operation};
+use crate::id::{Digest, Timestamp};
+use crate::node::{Node, SharedNode};
+use crate::roles::{Actor, Role};
+use crate::store::{Change, Committed, StoreError, Tx, User, UserState, Users};
+use crate::trust::{Identity, check_leaf, key_digest};
+
+/// Users of one authority.
+const USERS_MAX: usize = 10_000;
+
+/// Who calls, by the name and key in the certificate; `None` when no active record fits.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn actor(node: &Node, name: &str, key: &Digest) -> Result<Option<Actor>, StoreError> {
+    let user = node.store.get::<Users>(&name.to_owned())?;
+    let user = user.filter(|user| user.state == UserState::Active && user.key == *key);
+    Ok(user.map(|user| Actor { name: name.to_owned(), roles: user.roles }))
+}
+
+/// Every user in the order of the names.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn users(node: &Node) -> Result<Vec<(String, User)>, StoreError> {
+    node.store.scan::<Users>(&[], None, USERS_MAX)
+}
+
+/// Adds a user; another person approves it.
+///
+/// # Errors
+/// When the certificate is not one for a user of this authority with this name, or the user is there already.
+pub async fn add_user(
+    node: &SharedNode,
+    name: &str,
+    roles: Vec<Role>,
+    certificate: &[u8],
+    actor: &Actor,
+) -> Result<User, AdminError> {
+    let key = checked(node, name, &roles, certificate, node.clock.now())?;
+    let (name, by) = (name.to_owned(), actor.name.clone());
+    let committed = node.store.commit(move |tx| {
+        let held = tx.get::<Users>(&name)?;
+        if held.is_some_and(|held| held.state != UserState::Removed) {
+            return Err(AdminError::KnownUser);
+        }
+        let state = UserState::Pending;
+        let user = User { roles, key, state, added_by: by.clone(), approved_by: None };
+        let event = Event::new(Operation::User, "user.added", &by);
+        Ok(enter(tx, &name, user, event))
+    });
+    Ok(committed.await?)
+}
+
+fn checked(
+    node: &Node,
+    name: &str,
+    roles: &[Role],
+    certificate: &[u8],
+    now: Timestamp,
+) -> Result<Digest, AdminError> {
+    if roles.is_empty() {
+        return Err(AdminError::User("a user needs at least one role"));
+    }
+    match check_leaf(certificate, now)? {
+        Identity::User(authority, named) if authority == node.authority && named == name => {}
+        _ => {
+            return Err(AdminError::User(
+                "the certificate is not one for this user: its URI is entente://<authority>/user/<name>",
+            ));
+        }
+    }
+    Ok(key_digest(certificate)?)
+}
+
+fn enter(tx: &mut Tx<'_>, name: &str, user: User, event: Event) -> Committed<User> {
+    tx.put::<Users>(&name.to_owned(), &user);
+    tx.announce(Change::Users);
+    let roles: Vec<&str> = user.roles.iter().map(|role| role.as_str()).collect();
+    Committed::new(user.clone(), event.with("user", name).with("roles", roles))
+}
+
+/// A second person approves a user.
+///
+/// # Errors
+/// When none waits under this name, or it is the person who added it or the user.
+pub async fn approve_user(
+    node: &SharedNode,
+    name: &str,
+    actor: &Actor,
+) -> Result<User, AdminError> {
+    let (name, by) = (name.to_owned(), actor.name.clone());
+    let committed = node.store.commit(move |tx| {
+        let user = tx.get::<Users>(&name)?.filter(|user| user.state == UserState::Pending);
+        let user = user.ok_or(AdminError::UnknownUser)?;
+        if user.added_by == by || name == by {
+            return Err(AdminError::SamePerson);
+        }
+        let approved_by = Some(by.clone());
+        let user = User { state: UserState::Active, approved_by, ..user };
+        let event = Event::new(Operation::User, "user.approved", &by);
+        Ok(enter(tx, &name, user, event))
+    });
+    Ok(committed.await?)
+}
+
+/// Removes a user; its next call is refused.
+///
+/// # Errors
+/// When there is none, or it is the last active coordinator or administrator.
+pub async fn remove_user(node: &SharedNode, name: &str, actor: &Actor) -> Result<User, AdminError> {
+    let (name, by) = (name.to_owned(), actor.name.clone());
+    let committed = node.store.commit(move |tx| {
+        let user = tx.get::<Users>(&name)?.filter(|user| user.state != UserState::Removed);
+        let user = user.ok_or(AdminError::UnknownUser)?;
+        for role in [Role::Coordinator, Role::Administrator] {
+            if user.roles.contains(&role) && is_last(tx, &name, role)? {
+                return Err(AdminError::LastOne(role.as_str()));
+            }
+        }
+        let user = User { state: UserState::Removed, ..user };
+        let event = Event::new(Operation::User, "user.removed", &by);
+        Ok(enter(tx, &name, user, event))
+    });
+    Ok(committed.await?)
+}
+
+fn is_last(tx: &Tx<'_>, name: &str, role: Role) -> Result<bool, StoreError> {
+    let others = tx.scan::<Users>(&[], None, USERS_MAX)?;
+    let active = |(other, user): &(String, User)| {
+        other != name && user.state == UserState::Active && user.roles.contains(&role)
+    };
+    Ok(!others.iter().any(active))
+}
+
+/// Enters a user of a new home; only while there is none yet.
+pub fn first_user(tx: &mut Tx<'_>, name: &str, roles: Vec<Role>, key: Digest) -> Committed<User> {
+    let state = UserState::Active;
+    let user = User { roles, key, state, added_by: "init".to_owned(), approved_by: None };
+    enter(tx, name, user, Event::new(Operation::User, "user.added", "init"))
+}

@@ -1,0 +1,211 @@
+//! Names of claims, as policies and the ledger speak of them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::content::Content;
+
+/// The catalogue of schema 1. A claim's place in it is its bit for ever: new names go to the end.
+const CATALOGUE: [&str; 65] = [
+    "category",
+    "exploitation",
+    "act",
+    "means",
+    "control",
+    "urgency",
+    "urgency_reason",
+    "handling",
+    "handling_text",
+    "evaluation",
+    "legal_basis",
+    "case_ref",
+    "issued_at",
+    "review_at",
+    "expires_at",
+    "subjects.category",
+    "subjects.names",
+    "subjects.birth_date",
+    "subjects.birth_year",
+    "subjects.age_band",
+    "subjects.birth_place",
+    "subjects.sex",
+    "subjects.nationalities",
+    "subjects.descriptions",
+    "subjects.marks",
+    "subjects.role",
+    "subjects.modus_operandi",
+    "subjects.warnings",
+    "subjects.necessity_note",
+    "subjects.consent",
+    "objects.kind",
+    "objects.description",
+    "locations.kind",
+    "locations.country",
+    "locations.nuts2",
+    "locations.nuts3",
+    "locations.text",
+    "subjects.identifiers.passport",
+    "subjects.identifiers.national_id",
+    "subjects.identifiers.residence_permit",
+    "subjects.identifiers.driving_licence",
+    "subjects.identifiers.travel_document",
+    "subjects.identifiers.plate",
+    "subjects.identifiers.vin",
+    "subjects.identifiers.phone",
+    "subjects.identifiers.email",
+    "subjects.identifiers.account",
+    "subjects.identifiers.url",
+    "subjects.identifiers.iban",
+    "subjects.identifiers.imei",
+    "subjects.identifiers.crypto_address",
+    "objects.identifiers.passport",
+    "objects.identifiers.national_id",
+    "objects.identifiers.residence_permit",
+    "objects.identifiers.driving_licence",
+    "objects.identifiers.travel_document",
+    "objects.identifiers.plate",
+    "objects.identifiers.vin",
+    "objects.identifiers.phone",
+    "objects.identifiers.email",
+    "objects.identifiers.account",
+    "objects.identifiers.url",
+    "objects.identifiers.iban",
+    "objects.identifiers.imei",
+    "objects.identifiers.crypto_address",
+];
+
+/// Claims that every view carries, where the alert has them.
+const CORE_NAMES: [&str; 8] = [
+    "category",
+    "handling",
+    "handling_text",
+    "evaluation",
+    "expires_at",
+    "subjects.category",
+    "objects.kind",
+    "locations.kind",
+];
+
+/// Claims that no wildcard includes: a policy must name them.
+const NAMED_ONLY: [&str; 2] = ["case_ref", "locations.text"];
+
+/// A set of claim names.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClaimSet(u128);
+
+impl ClaimSet {
+    /// No claim.
+    pub const EMPTY: Self = Self(0);
+
+    /// The claims that every view carries.
+    pub fn core() -> Self {
+        CORE_NAMES.iter().fold(Self::EMPTY, |set, name| set.union(Self::one(name)))
+    }
+
+    /// The claim of this name; empty when there is none.
+    pub(super) fn one(name: &str) -> Self {
+        CATALOGUE.iter().position(|known| *known == name).map_or(Self::EMPTY, |bit| Self(1 << bit))
+    }
+
+    /// Reads a name, or a wildcard: `*`, or a beginning as `subjects.*`. A wildcard does not include what must be
+    /// named.
+    ///
+    /// # Errors
+    /// The nearest known name, when there is no such claim.
+    pub fn parse(pattern: &str) -> Result<Self, &'static str> {
+        let set = match pattern.strip_suffix('*') {
+            None => Self::one(pattern),
+            Some(start) => CATALOGUE
+                .iter()
+                .filter(|name| name.starts_with(start) && !NAMED_ONLY.contains(name))
+                .fold(Self::EMPTY, |set, name| set.union(Self::one(name))),
+        };
+        if set == Self::EMPTY { Err(nearest(pattern)) } else { Ok(set) }
+    }
+
+    /// The claims that `content` has.
+    pub(super) fn of(content: &Content) -> Self {
+        let mut set = Self::EMPTY;
+        let value = serde_json::to_value(content).unwrap_or_default();
+        for (name, value) in value.as_object().into_iter().flatten() {
+            match name.as_str() {
+                "subjects" | "objects" | "locations" => {
+                    let elements = value.as_array().into_iter().flatten();
+                    let members = elements.filter_map(|element| element.as_object()).flatten();
+                    for (member, value) in members {
+                        set = set.union(Self::of_member(name, member, value));
+                    }
+                }
+                name => set = set.union(Self::one(name)),
+            }
+        }
+        set
+    }
+
+    fn of_member(parent: &str, member: &str, value: &serde_json::Value) -> Self {
+        if member != "identifiers" {
+            return Self::one(&format!("{parent}.{member}"));
+        }
+        let elements = value.as_array().into_iter().flatten();
+        let kinds = elements.filter_map(|element| element.get("type")?.as_str());
+        kinds.fold(Self::EMPTY, |set, kind| {
+            set.union(Self::one(&format!("{parent}.identifiers.{kind}")))
+        })
+    }
+
+    /// Every claim below `parent`, e.g. `subjects`.
+    pub(super) fn below(parent: &str) -> Self {
+        let below = CATALOGUE
+            .iter()
+            .filter(|name| name.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.')));
+        below.fold(Self::EMPTY, |set, name| set.union(Self::one(name)))
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in `self` only.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of `self` is in `other`.
+    pub const fn is_subset(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The names, in the order of the catalogue.
+    pub fn names(self) -> Vec<&'static str> {
+        let in_set =
+            |(bit, name): (usize, &&'static str)| (self.0 >> bit & 1 == 1).then_some(*name);
+        CATALOGUE.iter().enumerate().filter_map(in_set).collect()
+    }
+}
+
+impl fmt::Debug for ClaimSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// The known name that is most alike.
+fn nearest(written: &str) -> &'static str {
+    let distance = |name: &&&str| strsim::levenshtein(name, written);
+    CATALOGUE.iter().min_by_key(distance).copied().unwrap_or_default()
+}

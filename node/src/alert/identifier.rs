@@ -1,0 +1,392 @@
+//! Identifiers: each type has one normal form; what has none is refused, and never shown.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::AlertError;
+
+/// Longest identifier, in bytes, before and after normalising.
+const NUMBER_BYTES_MAX: usize = 200;
+
+/// What a number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words of the field say what they are")]
+pub enum IdentifierKind {
+    Passport,
+    NationalId,
+    ResidencePermit,
+    DrivingLicence,
+    TravelDocument,
+    Plate,
+    Vin,
+    Phone,
+    Email,
+    Account,
+    Url,
+    Iban,
+    Imei,
+    CryptoAddress,
+}
+
+impl IdentifierKind {
+    /// Every kind.
+    pub const ALL: [Self; 14] = [
+        Self::Passport,
+        Self::NationalId,
+        Self::ResidencePermit,
+        Self::DrivingLicence,
+        Self::TravelDocument,
+        Self::Plate,
+        Self::Vin,
+        Self::Phone,
+        Self::Email,
+        Self::Account,
+        Self::Url,
+        Self::Iban,
+        Self::Imei,
+        Self::CryptoAddress,
+    ];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passport => "passport",
+            Self::NationalId => "national_id",
+            Self::ResidencePermit => "residence_permit",
+            Self::DrivingLicence => "driving_licence",
+            Self::TravelDocument => "travel_document",
+            Self::Plate => "plate",
+            Self::Vin => "vin",
+            Self::Phone => "phone",
+            Self::Email => "email",
+            Self::Account => "account",
+            Self::Url => "url",
+            Self::Iban => "iban",
+            Self::Imei => "imei",
+            Self::CryptoAddress => "crypto_address",
+        }
+    }
+
+    /// Numbers of this kind are unique only within the country that gave them.
+    pub fn needs_country(self) -> bool {
+        self.is_document() || self == Self::Plate
+    }
+
+    /// Identity and travel documents.
+    pub fn is_document(self) -> bool {
+        matches!(
+            self,
+            Self::Passport
+                | Self::NationalId
+                | Self::ResidencePermit
+                | Self::DrivingLicence
+                | Self::TravelDocument
+        )
+    }
+
+    /// Finances: never of a victim.
+    pub fn is_financial(self) -> bool {
+        matches!(self, Self::Iban | Self::CryptoAddress)
+    }
+
+    /// Means of contact.
+    pub fn is_contact(self) -> bool {
+        matches!(self, Self::Phone | Self::Email | Self::Account)
+    }
+}
+
+impl FromStr for IdentifierKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            let words: Vec<_> = Self::ALL.iter().map(|kind| kind.as_str()).collect();
+            format!("one of {}", words.join(", "))
+        })
+    }
+}
+
+impl fmt::Display for IdentifierKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An identifier in its normal form. It cannot be printed.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct Identifier {
+    kind: IdentifierKind,
+    country: Option<String>,
+    number: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(rename = "type")]
+    kind: IdentifierKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    country: Option<String>,
+    number: String,
+}
+
+impl TryFrom<Written> for Identifier {
+    type Error = AlertError;
+
+    fn try_from(written: Written) -> Result<Self, AlertError> {
+        let country = written.country.unwrap_or_default();
+        Self::new(written.kind, &country, &written.number)
+    }
+}
+
+impl From<Identifier> for Written {
+    fn from(identifier: Identifier) -> Self {
+        let Identifier { kind, country, number } = identifier;
+        Self { kind, country, number }
+    }
+}
+
+impl Identifier {
+    /// Brings a written number into its normal form.
+    ///
+    /// # Errors
+    /// When the type is unknown, its country is missing, or the number has no normal form.
+    pub fn parse(kind: &str, country: &str, number: &str) -> Result<Self, AlertError> {
+        let kind = kind.parse().map_err(|_| refused("the type of an identifier is not known"))?;
+        Self::new(kind, country, number)
+    }
+
+    /// As [`Identifier::parse`], for a kind.
+    ///
+    /// # Errors
+    /// When its country is missing, or the number has no normal form.
+    pub fn new(kind: IdentifierKind, country: &str, number: &str) -> Result<Self, AlertError> {
+        if number.len() > NUMBER_BYTES_MAX {
+            return Err(refused("an identifier has at most 200 bytes"));
+        }
+        let country = match (kind.needs_country(), country.trim()) {
+            (false, _) => None,
+            (true, country) => Some(super::text::country(country)?),
+        };
+        let number = normal_form(kind, number.trim())?;
+        Ok(Self { kind, country, number })
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> IdentifierKind {
+        self.kind
+    }
+
+    /// Who issued it, where that matters: ISO 3166-1 alpha-2.
+    pub fn country(&self) -> Option<&str> {
+        self.country.as_deref()
+    }
+
+    /// The number in its normal form.
+    pub fn number(&self) -> &str {
+        &self.number
+    }
+}
+
+fn refused(why: &'static str) -> AlertError {
+    AlertError::Value { field: "identifiers", why }
+}
+
+fn normal_form(kind: IdentifierKind, number: &str) -> Result<String, AlertError> {
+    use IdentifierKind as K;
+    match kind {
+        K::Passport
+        | K::NationalId
+        | K::ResidencePermit
+        | K::DrivingLicence
+        | K::TravelDocument
+        | K::Plate => document(number),
+        K::Vin => vin(number),
+        K::Phone => phone(number),
+        K::Email => email(number),
+        K::Account => account(number),
+        K::Url => url(number),
+        K::Iban => iban(number),
+        K::Imei => imei(number),
+        K::CryptoAddress => crypto_address(number),
+    }
+}
+
+/// Upper-case letters and digits, without the separators people write.
+fn compact(number: &str) -> String {
+    number
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '.' | '/'))
+        .collect::<String>()
+        .to_uppercase()
+}
+
+fn document(number: &str) -> Result<String, AlertError> {
+    let number = compact(number);
+    let sound = (3..=30).contains(&number.chars().count())
+        && number.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+    if sound {
+        Ok(number)
+    } else {
+        Err(refused("a document or plate has 3 to 30 letters A-Z and digits"))
+    }
+}
+
+fn vin(number: &str) -> Result<String, AlertError> {
+    let number = compact(number);
+    let allowed = |c: char| c.is_ascii_digit() || c.is_ascii_uppercase() && !"IOQ".contains(c);
+    let sound = number.len() == 17 && number.chars().all(allowed);
+    if sound {
+        Ok(number)
+    } else {
+        Err(refused("a vin has 17 letters and digits, without I, O and Q"))
+    }
+}
+
+fn phone(number: &str) -> Result<String, AlertError> {
+    let number: String =
+        number.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
+    let number = number.strip_prefix("00").map_or(number.clone(), |rest| format!("+{rest}"));
+    let digits = number.strip_prefix('+').unwrap_or_default();
+    let sound = (7..=15).contains(&digits.len())
+        && !digits.starts_with('0')
+        && digits.bytes().all(|b| b.is_ascii_digit());
+    if sound {
+        Ok(number)
+    } else {
+        Err(refused("a phone is written with + and its country code (E.164)"))
+    }
+}
+
+fn email(number: &str) -> Result<String, AlertError> {
+    let number = number.to_ascii_lowercase();
+    let printable = number.bytes().all(|b| b.is_ascii_graphic());
+    let sound = number.rsplit_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && !local.contains('@') && domain.contains('.') && is_host(domain)
+    });
+    if printable && sound {
+        Ok(number)
+    } else {
+        Err(refused("an email is written name@domain, in ASCII"))
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
+}
+
+/// `platform:handle`.
+fn account(number: &str) -> Result<String, AlertError> {
+    let why = "an account is written platform:handle";
+    let (platform, handle) = number.split_once(':').ok_or(refused(why))?;
+    let platform = platform.trim().to_ascii_lowercase();
+    let handle = super::text::checked("identifiers", handle.trim(), NUMBER_BYTES_MAX)?;
+    let handle = handle.trim_start_matches('@').to_lowercase();
+    let sound = is_host(&platform) && !handle.is_empty() && !handle.contains(char::is_whitespace);
+    if sound { Ok(format!("{platform}:{handle}")) } else { Err(refused(why)) }
+}
+
+fn url(number: &str) -> Result<String, AlertError> {
+    let why = "a url begins with http:// or https:// and is written in ASCII";
+    let uri: http::Uri = number.parse().map_err(|_| refused(why))?;
+    let scheme = uri.scheme_str().map(str::to_ascii_lowercase);
+    let scheme = scheme.filter(|s| s == "http" || s == "https").ok_or(refused(why))?;
+    let host = uri.host().map(str::to_ascii_lowercase).filter(|host| is_host(host));
+    let host = host.ok_or(refused(why))?;
+    let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Ok(format!("{scheme}://{host}{port}{path}"))
+}
+
+/// Two letters, two check digits, the account; ISO 13616, check by MOD 97-10.
+fn iban(number: &str) -> Result<String, AlertError> {
+    let number = compact(number);
+    let sound = (15..=34).contains(&number.len())
+        && number.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        && number.bytes().take(2).all(|b| b.is_ascii_uppercase());
+    let moved = number.chars().skip(4).chain(number.chars().take(4));
+    let rest = moved.filter_map(|c| c.to_digit(36)).fold(0, |rest, value| {
+        (if value > 9 { rest * 100 + value } else { rest * 10 + value }) % 97
+    });
+    if sound && rest == 1 { Ok(number) } else { Err(refused("the iban's check digits do not fit")) }
+}
+
+/// Fifteen digits, the last by Luhn.
+fn imei(number: &str) -> Result<String, AlertError> {
+    let number = compact(number);
+    let digits: Vec<u32> = number.chars().filter_map(|c| c.to_digit(10)).collect();
+    let luhn = digits.iter().rev().enumerate().map(|(place, digit)| match (place % 2, digit * 2) {
+        (0, _) => *digit,
+        (_, double) => double / 10 + double % 10,
+    });
+    let sound = number.len() == 15 && digits.len() == 15 && luhn.sum::<u32>() % 10 == 0;
+    if sound {
+        Ok(number)
+    } else {
+        Err(refused("an imei has 15 digits, and its check digit must fit"))
+    }
+}
+
+/// Case matters in some of them, so it is kept; only bech32 and hexadecimal ones are lower-cased.
+fn crypto_address(number: &str) -> Result<String, AlertError> {
+    let sound = (20..=128).contains(&number.len())
+        && number.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':');
+    let lower = number.to_ascii_lowercase();
+    let folded = lower.starts_with("bc1") || lower.starts_with("0x");
+    let number = if folded { lower } else { number.to_owned() };
+    if sound {
+        Ok(number)
+    } else {
+        Err(refused("a crypto address has 20 to 128 letters and digits"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(kind: &str, country: &str, number: &str, normal: Option<&str>) {
+        let parsed = Identifier::parse(kind, country, number).ok();
+        assert_eq!(parsed.as_ref().map(Identifier::number), normal, "{kind} {number}");
+    }
+
+    #[test]
+    fn each_kind_has_one_normal_form() {
+        check("passport", "DK", " ab 123-456 ", Some("AB123456"));
+        check("passport", "", "AB123456", None);
+        check("passport", "Denmark", "AB123456", None);
+        check("passport", "DK", "AБ123456", None);
+        check("plate", "FR", "ab-123-cd", Some("AB123CD"));
+        check("vin", "", "wvwzzz1jz3w386752", Some("WVWZZZ1JZ3W386752"));
+        check("vin", "", "WVWZZZ1JZ3W38675O", None);
+        check("phone", "", "0045 32 12 34 56", Some("+4532123456"));
+        check("phone", "", "32 12 34 56", None);
+        check("email", "", "A.Person@Example.ORG", Some("a.person@example.org"));
+        check("email", "", "a@b@c.de", None);
+        check("account", "", "Example.net:@Some_One", Some("example.net:some_one"));
+        check("account", "", "someone", None);
+        check("url", "", "HTTPS://Example.ORG/A?b#c", Some("https://example.org/A?b"));
+        check("url", "", "ftp://example.org", None);
+        check("iban", "", "de89 3704 0044 0532 0130 00", Some("DE89370400440532013000"));
+        check("iban", "", "DE88370400440532013000", None);
+        check("imei", "", "490154203237518", Some("490154203237518"));
+        check("imei", "", "490154203237517", None);
+        check(
+            "crypto_address",
+            "",
+            "0xABCDEF0123456789abcdef0123456789ABCDEF01",
+            Some("0xabcdef0123456789abcdef0123456789abcdef01"),
+        );
+        check("crypto_address", "", "short", None);
+        check("shoe_size", "", "44", None);
+    }
+}

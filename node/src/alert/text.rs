@@ -1,0 +1,68 @@
+//! Texts from outside: one normal form, a bound, and nothing that hides what is read.
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+
+use super::AlertError;
+
+/// Longest free text, in bytes.
+pub(super) const TEXT_BYTES_MAX: usize = 2000;
+
+/// Longest name or place, in bytes.
+pub(super) const NAME_BYTES_MAX: usize = 200;
+
+/// The text in NFC.
+///
+/// # Errors
+/// When it is empty, too long, or holds characters that are not read: controls, invisible and
+/// direction-changing ones, private use and noncharacters.
+pub(super) fn checked(
+    field: &'static str,
+    text: &str,
+    bytes_max: usize,
+) -> Result<String, AlertError> {
+    let refused = |why| Err(AlertError::Value { field, why });
+    if text.len() > bytes_max {
+        return refused("the text is too long");
+    }
+    let text = ComposingNormalizerBorrowed::new_nfc().normalize(text.trim()).into_owned();
+    if text.is_empty() {
+        return refused("the text is empty");
+    }
+    if text.chars().any(is_hostile) {
+        return refused("the text holds invisible, control or direction-changing characters");
+    }
+    if longest_mark_run(&text) > MARKS_MAX {
+        return refused("the text heaps combining marks on one letter");
+    }
+    Ok(text)
+}
+
+/// Combining marks on one letter: no script needs more.
+const MARKS_MAX: usize = 8;
+
+fn longest_mark_run(text: &str) -> usize {
+    let is_mark = |c: char| matches!(u32::from(c), 0x0300..=0x036F | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF);
+    let runs = text.split(|c| !is_mark(c));
+    runs.map(|run| run.chars().count()).max().unwrap_or_default()
+}
+
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(u32::from(c),
+            0x00AD | 0x061C | 0x115F..=0x1160 | 0x180E | 0x200B..=0x200F | 0x2028..=0x202E
+            | 0x2060..=0x206F | 0x3164 | 0xE000..=0xF8FF | 0xFDD0..=0xFDEF | 0xFE00..=0xFE0F
+            | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB | 0xE0000..=0xE0FFF | 0xF0000..=0x0010_FFFF)
+        || u32::from(c) & 0xFFFE == 0xFFFE
+}
+
+/// A country, ISO 3166-1 alpha-2 in form.
+pub(super) fn country(text: &str) -> Result<String, AlertError> {
+    let upper = text.to_ascii_uppercase();
+    if upper.len() == 2 && upper.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Ok(upper);
+    }
+    Err(AlertError::Value {
+        field: "country",
+        why: "a country is two letters, as ISO 3166-1 has them",
+    })
+}

@@ -1,0 +1,314 @@
+//! Alerts as tokens: issue, disclose, verify, and how a version follows another.
+
+use serde_json::{Map, Value, json};
+
+use super::content::Content;
+use super::draft::{age, age_band, birth_year, check_ages};
+use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
+use super::{ALERT_TYP, AlertError, ClaimSet, Draft, SCHEMA, rules};
+use crate::id::{
+    AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Entropy, KeyId, Timestamp, Version,
+};
+use crate::jose::{Claim, PublicKey, SdJwt, SigningKey, Verified};
+
+/// Notice before deletion, in seconds: an issuer looks again four months before the end.
+const REVIEW_BEFORE_END_S: i64 = 120 * 86_400;
+
+/// The plain claims of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// `jti`.
+    pub id: AlertId,
+    /// `ver`.
+    pub version: Version,
+    /// `iat`.
+    pub issued_at: Timestamp,
+    /// `exp`: the end of the month in which the alert ends.
+    pub expires_at: Timestamp,
+    /// `prev`: digest of the version before.
+    pub previous: Option<Digest>,
+    /// `schema`.
+    pub schema: u32,
+}
+
+/// An alert, own or received, with the claims that its token discloses. It cannot be printed.
+#[derive(Clone)]
+pub struct View {
+    /// Plain claims.
+    pub head: Head,
+    /// Disclosed claims.
+    pub content: Content,
+    /// Which claims are disclosed.
+    pub claims: ClaimSet,
+    /// SHA-256 of the issuer-signed JWT without disclosures.
+    pub jwt_digest: Digest,
+    /// The text as signed.
+    pub token: String,
+}
+
+/// What sharing rules look at.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Category of the alert.
+    pub category: Option<Category>,
+    /// Forms of exploitation.
+    pub exploitation: Vec<Exploitation>,
+    /// Urgency.
+    pub urgency: Option<Urgency>,
+    /// Handling codes.
+    pub handling: Vec<Handling>,
+    /// Categories of the people in it.
+    pub subject_categories: Vec<SubjectCategory>,
+}
+
+impl View {
+    /// What sharing rules look at.
+    pub fn facts(&self) -> Facts {
+        let content = &self.content;
+        Facts {
+            category: content.category,
+            exploitation: content.exploitation.clone(),
+            urgency: content.urgency,
+            handling: content.handling.clone(),
+            subject_categories: content.subjects.iter().filter_map(|s| s.category).collect(),
+        }
+    }
+
+    /// The token with no claims but `claims`. The same input gives the same bytes.
+    ///
+    /// # Errors
+    /// When the token is malformed.
+    pub fn disclose(&self, claims: ClaimSet) -> Result<String, AlertError> {
+        let present = claims.intersection(self.claims);
+        let kept =
+            SdJwt::parse(&self.token)?.disclose(|path, value| keeps(present, path, value))?;
+        Ok(kept.to_text())
+    }
+}
+
+fn keeps(claims: ClaimSet, path: &[&str], value: &Value) -> bool {
+    let any = |set: ClaimSet| !claims.intersection(set).is_empty();
+    match path {
+        [parent @ ("subjects" | "objects" | "locations")] => any(ClaimSet::below(parent)),
+        [parent, "identifiers"] => match value.get("type").and_then(Value::as_str) {
+            Some(kind) => any(ClaimSet::one(&format!("{parent}.identifiers.{kind}"))),
+            None => any(ClaimSet::below(&format!("{parent}.identifiers"))),
+        },
+        path => any(ClaimSet::one(&path.join("."))),
+    }
+}
+
+/// Signs version `version` of an alert.
+///
+/// # Errors
+/// When the draft is not permitted on this day, or asks for a longer life than its category has.
+pub fn issue(
+    draft: &Draft,
+    id: AlertId,
+    version: Version,
+    previous: Option<Digest>,
+    now: Timestamp,
+    key: &SigningKey,
+    entropy: &Entropy,
+) -> Result<View, AlertError> {
+    let content = completed(draft.content().clone(), now)?;
+    let expires_at = content.expires_at.unwrap_or(now);
+    let head = Head {
+        id,
+        version,
+        issued_at: now,
+        expires_at: expires_at.end_of_month(),
+        previous,
+        schema: SCHEMA,
+    };
+    let token = SdJwt::issue(ALERT_TYP, plain(&head), claims_of(&content), key, entropy);
+    let text = token.to_text();
+    if text.len() > super::TOKEN_BYTES_MAX {
+        return Err(AlertError::Token(crate::jose::JoseError::TooLarge));
+    }
+    let claims = ClaimSet::of(&content);
+    Ok(View { head, claims, jwt_digest: token.jwt_digest(), token: text, content })
+}
+
+/// Adds what follows from the day: times, and coarse claims beside exact ones.
+fn completed(mut content: Content, now: Timestamp) -> Result<Content, AlertError> {
+    check_ages(&content, now)?;
+    let category = content.category.ok_or(AlertError::Missing("category"))?;
+    let latest = now.plus(category.retention_s());
+    let end = content.expires_at.unwrap_or(latest);
+    if end > latest || end <= now {
+        return Err(AlertError::Value {
+            field: "expires_at",
+            why: "the end lies between now and the retention of the category",
+        });
+    }
+    content.expires_at = Some(end);
+    content.issued_at = Some(now);
+    content.review_at = Some(end.plus(-REVIEW_BEFORE_END_S).max(now));
+    for subject in &mut content.subjects {
+        if let Some(date) = &subject.birth_date {
+            subject.birth_year = Some(birth_year(date)?);
+            subject.age_band = Some(age_band(age(date, now)?).to_owned());
+        }
+    }
+    Ok(content)
+}
+
+fn plain(head: &Head) -> Map<String, Value> {
+    let mut plain = Map::new();
+    plain.insert("iss".to_owned(), json!(head.id.authority()));
+    plain.insert("jti".to_owned(), json!(head.id));
+    plain.insert("ver".to_owned(), json!(head.version));
+    plain.insert("iat".to_owned(), json!(head.issued_at.seconds()));
+    plain.insert("exp".to_owned(), json!(head.expires_at.seconds()));
+    if let Some(previous) = head.previous {
+        plain.insert("prev".to_owned(), json!(previous));
+    }
+    plain.insert("schema".to_owned(), json!(head.schema));
+    plain
+}
+
+fn claims_of(content: &Content) -> Vec<(String, Claim)> {
+    let Ok(Value::Object(claims)) = serde_json::to_value(content) else { return Vec::new() };
+    let claim = |(name, value): (String, Value)| {
+        let claim = match (name.as_str(), value) {
+            ("subjects" | "objects" | "locations", Value::Array(elements)) => {
+                Claim::Array(elements.into_iter().map(element).collect())
+            }
+            (_, value) => Claim::Value(value),
+        };
+        (name, claim)
+    };
+    claims.into_iter().map(claim).collect()
+}
+
+fn element(element: Value) -> Claim {
+    let Value::Object(members) = element else { return Claim::Value(element) };
+    let member = |(name, value): (String, Value)| {
+        let claim = match (name.as_str(), value) {
+            ("identifiers", Value::Array(elements)) => {
+                Claim::Array(elements.into_iter().map(Claim::Value).collect())
+            }
+            (_, value) => Claim::Value(value),
+        };
+        (name, claim)
+    };
+    Claim::Object(members.into_iter().map(member).collect())
+}
+
+/// Strictly verifies what came from outside. `key_of` gives the key of this `kid` only if it is the
+/// issuer's and valid now.
+///
+/// # Errors
+/// [`AlertError`]; everything is checked that needs no history.
+pub fn verify(
+    token: &str,
+    key_of: impl FnOnce(&AuthorityId, &KeyId) -> Option<PublicKey>,
+    now: Timestamp,
+) -> Result<View, AlertError> {
+    let sd_jwt = SdJwt::parse(token)?;
+    let verified = sd_jwt.verify(ALERT_TYP, |plain, kid| {
+        let issuer = plain.get("iss")?.as_str()?.parse().ok()?;
+        key_of(&issuer, kid)
+    })?;
+    let view = view(token, &sd_jwt, verified)?;
+    if view.head.issued_at > now.plus(CLOCK_TOLERANCE_S) {
+        return Err(AlertError::FutureIat);
+    }
+    let end = view.content.expires_at.ok_or(AlertError::Missing("expires_at"))?;
+    if end <= now {
+        return Err(AlertError::Expired);
+    }
+    if end.end_of_month() != view.head.expires_at {
+        return Err(AlertError::Plain("exp"));
+    }
+    rules::check(&view.content)?;
+    Ok(view)
+}
+
+/// Reads a token of our own store, without checking its signature again.
+///
+/// # Errors
+/// When it is malformed.
+pub fn read(token: &str) -> Result<View, AlertError> {
+    let sd_jwt = SdJwt::parse(token)?;
+    let verified = sd_jwt.read()?;
+    view(token, &sd_jwt, verified)
+}
+
+fn view(token: &str, sd_jwt: &SdJwt, verified: Verified) -> Result<View, AlertError> {
+    let head = head(verified.plain)?;
+    let content: Content = serde_json::from_value(Value::Object(verified.disclosed))
+        .map_err(|_| AlertError::Json("a claim is not what its name stands for".to_owned()))?;
+    let claims = ClaimSet::of(&content);
+    Ok(View { head, content, claims, jwt_digest: sd_jwt.jwt_digest(), token: token.to_owned() })
+}
+
+fn head(mut plain: Map<String, Value>) -> Result<Head, AlertError> {
+    let mut take = |name: &'static str| plain.remove(name).ok_or(AlertError::Plain(name));
+    let text = |name: &'static str, value: Value| match value {
+        Value::String(text) => Ok(text),
+        _ => Err(AlertError::Plain(name)),
+    };
+    let seconds = |name: &'static str, value: Value| {
+        let seconds = value.as_i64().filter(|s| (0..=crate::id::TIMESTAMP_MAX).contains(s));
+        seconds.map(Timestamp::from_seconds).ok_or(AlertError::Plain(name))
+    };
+    let schema = take("schema")?.as_u64().ok_or(AlertError::Plain("schema"))?;
+    if schema != u64::from(SCHEMA) {
+        return Err(AlertError::UnknownSchema);
+    }
+    let issuer: AuthorityId =
+        text("iss", take("iss")?)?.parse().map_err(|_| AlertError::Plain("iss"))?;
+    let id: AlertId = text("jti", take("jti")?)?.parse().map_err(|_| AlertError::Plain("jti"))?;
+    let version = take("ver")?.as_u64().and_then(|version| version.try_into().ok());
+    let version: Version = version.filter(|v| *v > 0).ok_or(AlertError::Plain("ver"))?;
+    let issued_at = seconds("iat", take("iat")?)?;
+    let expires_at = seconds("exp", take("exp")?)?;
+    let previous = match plain.remove("prev") {
+        None => None,
+        Some(Value::String(text)) => Some(text.parse().map_err(|_| AlertError::Plain("prev"))?),
+        Some(_) => return Err(AlertError::Plain("prev")),
+    };
+    if !plain.is_empty() {
+        return Err(AlertError::Plain("an unknown name"));
+    }
+    if *id.authority() != issuer {
+        return Err(AlertError::NotTheIssuer);
+    }
+    if previous.is_some() != (version > 1) {
+        return Err(AlertError::Plain("prev"));
+    }
+    Ok(Head { id, version, issued_at, expires_at, previous, schema: SCHEMA })
+}
+
+/// How a verified alert follows the one held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// None is held.
+    First,
+    /// It is the next version.
+    Next,
+    /// Versions between were not seen.
+    Gap,
+    /// The same JWT: its disclosures replace those held.
+    SameVersion,
+}
+
+/// Judges a verified alert by the version held.
+///
+/// # Errors
+/// [`AlertError::OlderVersion`], [`AlertError::PreviousContradicts`] or [`AlertError::Equivocation`].
+pub fn succeeds(held: Option<(Version, Digest)>, new: &View) -> Result<Succession, AlertError> {
+    let Some((version, digest)) = held else { return Ok(Succession::First) };
+    match new.head.version {
+        newer if newer > version + 1 => Ok(Succession::Gap),
+        next if next == version + 1 => match new.head.previous {
+            Some(previous) if previous == digest => Ok(Succession::Next),
+            _ => Err(AlertError::PreviousContradicts),
+        },
+        same if same == version && new.jwt_digest == digest => Ok(Succession::SameVersion),
+        same if same == version => Err(AlertError::Equivocation),
+        _ => Err(AlertError::OlderVersion),
+    }
+}

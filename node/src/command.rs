@@ -1,0 +1,184 @@
+//! The command line of a node: init, draft, check, run.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Choices, Contact, Endpoint, LoopbackAddr};
+use crate::home::{self, Layout};
+use crate::id::{AuthorityId, Clock, Entropy};
+use crate::run::{Options, start};
+use crate::{admin, telemetry};
+
+/// The node of an authority
+#[derive(Parser)]
+#[command(name = "entente-node", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes a home folder: configuration, keys, certificates, store, first users
+    #[command(
+        after_help = "Example:\n  entente-node init --authority dk.politi --home dk --exchange-advertise node.politi.example:8440"
+    )]
+    Init(Init),
+    /// Writes the descriptor anew, to be signed by the identity key
+    #[command(
+        after_help = "Run it after a change of exchange.advertise, contact, keys or roots:\n  entente-node draft --home dk\n  entente identity sign --key dk.identity --out dk/descriptor.jws dk/descriptor.draft.json\n  entente reload --profile administrator"
+    )]
+    Draft(Home),
+    /// Looks at configuration, keys, certificates and store; the exit code says whether a node can run
+    #[command(after_help = "Example:\n  entente-node check --home dk")]
+    Check(Home),
+    /// Runs until SIGTERM or SIGINT; SIGHUP reads certificates and the descriptor anew
+    #[command(after_help = "Example:\n  entente-node run --home dk")]
+    Run(Home),
+}
+
+#[derive(Args)]
+struct Home {
+    /// The home folder
+    #[arg(long, value_name = "DIR", env = "ENTENTE_HOME")]
+    home: PathBuf,
+}
+
+#[derive(Args)]
+struct Init {
+    /// Whose node: country code, dot, name
+    #[arg(long, value_name = "NAME")]
+    authority: AuthorityId,
+    /// The home folder to make; must not exist, or be empty
+    #[arg(long, value_name = "DIR", env = "ENTENTE_HOME")]
+    home: PathBuf,
+    /// Where the exchange door listens [default: 127.0.0.1:8440]
+    #[arg(long, value_name = "ADDRESS")]
+    exchange_listen: Option<SocketAddr>,
+    /// Host and port under which peers reach it [default: as it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    exchange_advertise: Option<Endpoint>,
+    /// Where the desk door listens [default: 127.0.0.1:8441]
+    #[arg(long, value_name = "ADDRESS")]
+    desk_listen: Option<SocketAddr>,
+    /// Where health and metrics are served, on loopback [default: 127.0.0.1:8442]
+    #[arg(long, value_name = "ADDRESS")]
+    telemetry_listen: Option<LoopbackAddr>,
+    /// The 24 h desk that peers see with each hit
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    contact: Contact,
+    /// Certificates as `entente certs example` makes them; else a node CA and a user CA are made here
+    #[arg(long, value_name = "DIR")]
+    certs: Option<PathBuf>,
+}
+
+/// Reads the arguments; help and version end with 0, wrong usage with 64 (EX_USAGE).
+///
+/// # Errors
+/// The exit code, after clap said what was wrong.
+pub fn parse<C: Parser>() -> Result<C, ExitCode> {
+    C::try_parse().map_err(|error| {
+        // A closed stdout can't be told about.
+        let _ = error.print();
+        if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS }
+    })
+}
+
+/// Runs one command; what goes wrong is on stderr, and in the exit code.
+pub fn run_cli(cli: &Cli) -> ExitCode {
+    let done = match &cli.command {
+        Command::Init(asked) => init(asked),
+        Command::Draft(asked) => draft(&asked.home),
+        Command::Check(asked) => return check(&asked.home),
+        Command::Run(asked) => run(&asked.home),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "results of a command go to stdout")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "messages of a command go to stderr")]
+fn say_error(text: &str) {
+    eprintln!("entente: error: {text}");
+}
+
+fn init(asked: &Init) -> anyhow::Result<()> {
+    let choices = Choices {
+        authority: asked.authority.clone(),
+        contact: asked.contact.clone(),
+        exchange_listen: asked.exchange_listen,
+        exchange_advertise: asked.exchange_advertise.clone(),
+        desk_listen: asked.desk_listen,
+        telemetry_listen: asked.telemetry_listen,
+    };
+    let (home, certs) = (&asked.home, asked.certs.as_deref());
+    let made = home::init(home, &choices, certs, &Clock::system(), &Entropy::os())?;
+    let layout = Layout::new(home);
+    say(&format!("made the home of {} in {}", made.authority, home.display()));
+    say(&format!("first users, one role each: {}", made.users.join(", ")));
+    say(&format!(
+        "next: sign the descriptor with the authority's identity key, then start the node\n  \
+         entente identity sign --key FILE --out {} {}\n  entente-node run --home {}",
+        layout.descriptor().display(),
+        layout.draft().display(),
+        home.display()
+    ));
+    Ok(())
+}
+
+fn draft(home: &Path) -> anyhow::Result<()> {
+    let draft = home::draft_descriptor(home, &Clock::system())?;
+    let path = Layout::new(home).draft();
+    say(&format!(
+        "wrote {} with serial {}; sign it with `entente identity sign`",
+        path.display(),
+        draft.serial
+    ));
+    Ok(())
+}
+
+fn check(home: &Path) -> ExitCode {
+    let findings = home::check(home, &Clock::system());
+    for finding in &findings {
+        let mark = if finding.ok { "ok    " } else { "failed" };
+        say(&format!("{mark} {:13} {}", finding.part, finding.found));
+    }
+    if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(home: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let config = home::Home::read(home, &Clock::system())?.config;
+        telemetry::init_log(&config.log)?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let running = start(home, Options::default()).await?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => match admin::reload(&running.node, "signal").await {
+                    Ok(reloaded) => tracing::info!("reloaded {}", reloaded.join(", ")),
+                    Err(error) => tracing::error!("{error}"),
+                },
+            }
+        }
+        tracing::info!("ending");
+        running.stop().await
+    })
+}

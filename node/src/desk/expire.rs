@@ -1,0 +1,54 @@
+//! What has reached its end is erased, here as at every node that holds it: no message is needed.
+
+use super::DeskError;
+use crate::audit::{Event, Operation};
+use crate::holding::{erase_copy, forget_own};
+use crate::id::AlertId;
+use crate::node::SharedNode;
+use crate::store::{
+    Change, Committed, Copies, Erased, Expiries, Feed, Own, Tombstone, Tombstones, Tx,
+};
+
+/// Alerts erased in one commit: keeps the writer free for others.
+const PAGE: usize = 256;
+
+/// Erases what has ended; returns how many. At most 256: more may be left.
+///
+/// # Errors
+/// When the store failed.
+pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
+    let now = node.clock.now();
+    let ended = node.store.scan::<Expiries>(&[], None, PAGE)?;
+    let ended: Vec<_> =
+        ended.into_iter().map(|(key, ())| key).take_while(|key| key.0 <= now).collect();
+    let count = ended.len();
+    if count == 0 {
+        return Ok(0);
+    }
+    let committed = node.store.commit(move |tx| {
+        let mut events = Vec::with_capacity(ended.len());
+        for (end, id) in ended {
+            tx.delete::<Expiries>(&(end, id.clone()));
+            if let Some(own) = tx.get::<Own>(&id)?.filter(|own| own.expires_at == end) {
+                forget_own(tx, &id, &own);
+                tx.delete::<Own>(&id);
+                tx.delete::<Feed>(&own.feed);
+                bury(tx, &id, own.version, own.jwt_digest);
+            } else if let Some(copy) = tx.get::<Copies>(&id)?.filter(|copy| copy.expires_at == end)
+            {
+                erase_copy(tx, &id, Erased::Expired, copy.version, None)?;
+            }
+            events.push(Event::new(Operation::Erase, "alert.expired", "node").alert(&id));
+        }
+        let swept = Event::new(Operation::Erase, "alert.expiry", "node").with("count", count);
+        Ok::<_, DeskError>(events.into_iter().fold(Committed::new((), swept), Committed::and))
+    });
+    committed.await?;
+    Ok(count)
+}
+
+fn bury(tx: &mut Tx<'_>, id: &AlertId, version: u32, jwt_digest: crate::id::Digest) {
+    let (erased, jwt_digest, at) = (Erased::Expired, Some(jwt_digest), tx.now());
+    tx.put::<Tombstones>(id, &Tombstone { erased, version, jwt_digest, at, statement: None });
+    tx.announce(Change::Alert { kind: Erased::Expired.as_str(), id: id.clone(), version });
+}

@@ -1,0 +1,277 @@
+//! Opening one alert, and listing what is held. Every look is in the log before it is answered.
+
+use super::{DeskError, reason};
+use crate::alert::{Category, View};
+use crate::audit::{Event, Operation};
+use crate::exchange;
+use crate::holding::{read_copy, read_held, read_own};
+use crate::id::{AlertId, AuthorityId, Timestamp, Version};
+use crate::node::{Node, SharedNode};
+use crate::roles::Actor;
+use crate::store::{Committed, Copies, Erased, Own, OwnAlert, StoreError, Table, Tombstones, Tx};
+
+/// Records looked through for one page of a list, so that a rare category can't stop the node.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// Records read at a time.
+const PAGE: usize = 256;
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In force.
+    Live,
+    /// Its content is erased.
+    Erased(Erased),
+}
+
+impl State {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Erased(erased) => erased.as_str(),
+        }
+    }
+
+    /// Reads a state; empty means live.
+    pub fn parse(text: &str) -> Option<Self> {
+        let erased = [Erased::Withdrawn, Erased::Retracted, Erased::Expired, Erased::Dropped];
+        if text.is_empty() || text == "live" {
+            return Some(Self::Live);
+        }
+        erased.into_iter().find(|erased| erased.as_str() == text).map(Self::Erased)
+    }
+}
+
+/// An alert as an officer sees it. It cannot be printed.
+pub struct Opened {
+    /// With the claims held here.
+    pub view: View,
+    /// Issued here.
+    pub own: bool,
+    /// A copy within its lease; own alerts always.
+    pub confirmed: bool,
+    /// When the issuer last confirmed it.
+    pub confirmed_at: Option<Timestamp>,
+    /// The issuer's 24 h desk.
+    pub contact: String,
+    /// Versions before were not seen here.
+    pub gap: bool,
+    /// What to beware of.
+    pub warnings: Vec<String>,
+}
+
+/// A line of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub id: AlertId,
+    /// Its version.
+    pub version: Version,
+    /// Where it stands.
+    pub state: State,
+    /// Issued here.
+    pub own: bool,
+    /// Of a live one.
+    pub category: Option<Category>,
+    /// A copy within its lease; own alerts always.
+    pub confirmed: bool,
+    /// When it ends, of a live one; else when it was erased.
+    pub at: Timestamp,
+}
+
+/// Opens an alert. A justification is mandatory for what another authority issued; it stays in this node's log.
+///
+/// # Errors
+/// When it is not held, was erased, or the justification is missing.
+pub async fn get(
+    node: &SharedNode,
+    id: &AlertId,
+    justification: &str,
+    actor: &Actor,
+) -> Result<Opened, DeskError> {
+    let own = *id.authority() == node.authority;
+    let why = match (own, justification) {
+        (true, "") => "own alert",
+        (_, text) => reason("the justification", text)?,
+    };
+    let Some((view, own)) = read_held(node, id)? else { return Err(gone_now(node, id)?) };
+    if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
+        return Err(DeskError::Gone { id: id.clone(), state: "expired" });
+    }
+    let event = Event::new(Operation::Consult, "consult.opened", &actor.name)
+        .alert(id)
+        .with("version", view.head.version)
+        .with("justification", why);
+    log(node, event).await?;
+    let gap = node.store.get::<Copies>(id)?.is_some_and(|copy| copy.gap);
+    Ok(Opened {
+        own,
+        gap,
+        confirmed: own || exchange::lease(node, id.authority()).0,
+        confirmed_at: exchange::lease(node, id.authority()).1.filter(|_| !own),
+        contact: contact(node, id.authority()),
+        warnings: warnings(node, &view, own, gap),
+        view,
+    })
+}
+
+/// What to beware of before anything is done about a hit.
+pub(super) fn warnings(node: &Node, view: &View, own: bool, gap: bool) -> Vec<String> {
+    let mut warnings: Vec<String> = view
+        .content
+        .subjects
+        .iter()
+        .flat_map(|subject| &subject.warnings)
+        .map(|warning| format!("subject: {warning}"))
+        .collect();
+    if !own && !exchange::lease(node, view.head.id.authority()).0 {
+        warnings.push("not confirmed by its issuer lately: ask its desk before you act".to_owned());
+    }
+    if gap {
+        warnings.push("versions before this one were not seen here".to_owned());
+    }
+    warnings
+}
+
+/// The 24 h desk of an issuer.
+pub(super) fn contact(node: &Node, issuer: &AuthorityId) -> String {
+    if *issuer == node.authority {
+        return node.config.contact.to_string();
+    }
+    let directory = node.directory.load();
+    directory
+        .peer(issuer)
+        .map(|known| known.descriptor.descriptor().contact.clone())
+        .unwrap_or_default()
+}
+
+/// Lists alerts in the order of their ids, own ones first, at most `limit` after `after`; also returns where to go on.
+///
+/// # Errors
+/// When the store failed.
+pub async fn list(
+    node: &SharedNode,
+    issuer: Option<&AuthorityId>,
+    category: Option<Category>,
+    state: State,
+    after: Option<&AlertId>,
+    limit: usize,
+    actor: &Actor,
+) -> Result<(Vec<Listed>, Option<AlertId>), DeskError> {
+    let wanted = |listed: &Listed| {
+        listed.state == state
+            && issuer.is_none_or(|issuer| listed.id.authority() == issuer)
+            && category.is_none_or(|category| listed.category == Some(category))
+    };
+    let mut page = Page { after: after.cloned(), limit, found: vec![], looked_at: 0, more: false };
+    if state == State::Live {
+        let in_copies = after.is_some_and(|id| *id.authority() != node.authority);
+        if !in_copies {
+            page.fill::<Own>(node, |id, own| listed_own(node, id, own), wanted)?;
+        }
+        if !page.more {
+            page.after = page.after.filter(|id| *id.authority() != node.authority);
+            page.fill::<Copies>(node, |id, copy| listed_copy(node, id, copy), wanted)?;
+        }
+    } else {
+        let of = |id: AlertId, t: crate::store::Tombstone| {
+            let own = *id.authority() == node.authority;
+            let state = State::Erased(t.erased);
+            let (version, at) = (t.version, t.at);
+            Ok(Listed { id, version, state, own, category: None, confirmed: true, at })
+        };
+        page.fill::<Tombstones>(node, of, wanted)?;
+    }
+    let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
+    log(node, event.with("count", page.found.len())).await?;
+    Ok((page.found, page.more.then_some(page.after).flatten()))
+}
+
+struct Page {
+    after: Option<AlertId>,
+    limit: usize,
+    found: Vec<Listed>,
+    looked_at: usize,
+    more: bool,
+}
+
+impl Page {
+    fn fill<T: Table<Key = AlertId>>(
+        &mut self,
+        node: &Node,
+        of: impl Fn(AlertId, T::Value) -> Result<Listed, DeskError>,
+        wanted: impl Fn(&Listed) -> bool,
+    ) -> Result<(), DeskError> {
+        loop {
+            let records = node.store.scan::<T>(&[], self.after.as_ref(), PAGE)?;
+            let ended = records.len() < PAGE;
+            for (id, record) in records {
+                if self.after.as_ref() == Some(&id) {
+                    continue;
+                }
+                if self.found.len() >= self.limit || self.looked_at >= LOOKED_AT_MAX {
+                    self.more = true;
+                    return Ok(());
+                }
+                self.looked_at += 1;
+                self.after = Some(id.clone());
+                let listed = of(id, record)?;
+                if wanted(&listed) {
+                    self.found.push(listed);
+                }
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn listed_own(node: &Node, id: AlertId, own: OwnAlert) -> Result<Listed, DeskError> {
+    let category = read_own(node, &id, &own)?.content.category;
+    let (version, at) = (own.version, own.expires_at);
+    Ok(Listed { id, version, state: State::Live, own: true, category, confirmed: true, at })
+}
+
+fn listed_copy(
+    node: &Node,
+    id: AlertId,
+    copy: crate::store::HeldCopy,
+) -> Result<Listed, DeskError> {
+    let category = read_copy(node, &id, &copy)?.content.category;
+    let confirmed = exchange::lease(node, id.authority()).0;
+    let (version, at) = (copy.version, copy.expires_at);
+    Ok(Listed { id, version, state: State::Live, own: false, category, confirmed, at })
+}
+
+/// A live own alert.
+pub(super) fn own_alert(node: &Node, id: &AlertId) -> Result<OwnAlert, DeskError> {
+    match node.store.get::<Own>(id)? {
+        Some(own) => Ok(own),
+        None if *id.authority() != node.authority => Err(DeskError::NotOwn(id.clone())),
+        None => Err(gone_now(node, id)?),
+    }
+}
+
+fn gone_now(node: &Node, id: &AlertId) -> Result<DeskError, StoreError> {
+    Ok(missing(id, node.store.get::<Tombstones>(id)?.map(|tombstone| tombstone.erased)))
+}
+
+/// Why an alert is not there, inside a transaction.
+pub(super) fn gone(tx: &Tx<'_>, id: &AlertId) -> Result<DeskError, StoreError> {
+    Ok(missing(id, tx.get::<Tombstones>(id)?.map(|tombstone| tombstone.erased)))
+}
+
+fn missing(id: &AlertId, erased: Option<Erased>) -> DeskError {
+    match erased {
+        Some(erased) => DeskError::Gone { id: id.clone(), state: erased.as_str() },
+        None => DeskError::NotFound(id.clone()),
+    }
+}
+
+async fn log(node: &SharedNode, event: Event) -> Result<(), DeskError> {
+    let committed = node.store.commit(|_| Ok::<_, DeskError>(Committed::new((), event)));
+    Ok(committed.await?)
+}

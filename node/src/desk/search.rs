@@ -1,0 +1,166 @@
+//! Searching own alerts and copies. What was asked, why, and what was found is durable before the answer leaves; the
+//! values searched for are in no record.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::read::{contact, warnings};
+use super::{DeskError, reason};
+use crate::alert::{Category, Exploitation, SubjectCategory};
+use crate::audit::{Event, Operation};
+use crate::exchange;
+use crate::holding::read_held;
+use crate::id::{AlertId, AuthorityId, Digest, Timestamp, Version};
+use crate::matching::{Quality, Query};
+use crate::node::{Node, SharedNode};
+use crate::roles::Actor;
+use crate::store::{Committed, Copies, Matches};
+
+/// Alerts one key may find: more than that many are no hit but a list.
+const HITS_MAX: usize = 64;
+
+/// What the answer is for (2024/982).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// To identify a person or thing.
+    Identify,
+    /// To get more data on one that is known.
+    MoreData,
+}
+
+impl Aim {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Identify => "identify",
+            Self::MoreData => "more_data",
+        }
+    }
+
+    /// Reads an aim.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Identify, Self::MoreData].into_iter().find(|aim| aim.as_str() == text)
+    }
+}
+
+/// Why somebody searches: mandatory, and in the log (2016/680 Art. 25).
+#[derive(Clone, Debug)]
+pub struct Justification {
+    /// The case; the log has its digest only.
+    pub case_ref: String,
+    /// Which offence.
+    pub offence: Exploitation,
+    /// Who is sought; `None` for an object.
+    pub subject: Option<SubjectCategory>,
+    /// What for.
+    pub aim: Aim,
+}
+
+/// One alert that was found.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// Which; a reference, never the record.
+    pub id: AlertId,
+    /// Its version.
+    pub version: Version,
+    /// Issued here.
+    pub own: bool,
+    /// The best of the matches.
+    pub quality: Quality,
+    /// Names of the fields that match.
+    pub matched: Vec<String>,
+    /// Of the alert.
+    pub category: Option<Category>,
+    /// What is to be done; none for a coercive action that its issuer has not confirmed lately.
+    pub action: Option<&'static str>,
+    /// A copy within its lease; own alerts always.
+    pub confirmed: bool,
+    /// When the issuer last confirmed it.
+    pub confirmed_at: Option<Timestamp>,
+    /// The issuer's 24 h desk.
+    pub contact: String,
+    /// What to beware of.
+    pub warnings: Vec<String>,
+}
+
+/// The answer to a search.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// Index of the search in the audit log.
+    pub log_entry: u64,
+    /// Active peers that were not heard lately: they may have alerts that are not here.
+    pub silent: Vec<AuthorityId>,
+}
+
+/// Searches by the keys of `query`.
+///
+/// # Errors
+/// When the case is missing, or the store failed.
+pub async fn search(
+    node: &SharedNode,
+    query: &Query,
+    why: &Justification,
+    actor: &Actor,
+) -> Result<Found, DeskError> {
+    let case_ref = reason("the case reference", &why.case_ref)?;
+    let hits = find(node, query)?;
+    let names = |list: Vec<String>| Value::from(list);
+    let event = Event::new(Operation::Consult, "consult.asked", &actor.name)
+        .with("case", Digest::of(case_ref.as_bytes()).to_string())
+        .with("offence", why.offence.as_str())
+        .with("sought", why.subject.map_or("object", SubjectCategory::as_str))
+        .with("aim", why.aim.as_str())
+        .with("fields", names(query.keys().iter().map(|key| key.kind().to_owned()).collect()))
+        .with("hits", names(hits.iter().map(|hit| hit.id.to_string()).collect()));
+    let committed = node.store.commit(move |tx| {
+        let index = tx.log_index();
+        Ok::<_, DeskError>(Committed::new(index, event))
+    });
+    let log_entry = committed.await?;
+    Ok(Found { hits, log_entry, silent: exchange::silent_peers(node) })
+}
+
+fn find(node: &Node, query: &Query) -> Result<Vec<Hit>, DeskError> {
+    let mut matched: BTreeMap<AlertId, Vec<&'static str>> = BTreeMap::new();
+    for key in query.keys() {
+        let index = node.store.index_key(&key.bytes());
+        for ((_, id), _) in node.store.scan::<Matches>(&index, None, HITS_MAX)? {
+            matched.entry(id).or_default().push(key.kind());
+        }
+    }
+    let mut hits = Vec::with_capacity(matched.len());
+    for (id, fields) in matched {
+        hits.extend(hit(node, id, &fields)?);
+    }
+    hits.sort_by_key(|hit| std::cmp::Reverse(hit.quality));
+    Ok(hits)
+}
+
+/// `None` when the alert was erased meanwhile, or its time is over.
+fn hit(node: &Node, id: AlertId, fields: &[&'static str]) -> Result<Option<Hit>, DeskError> {
+    let Some((view, own)) = read_held(node, &id)? else { return Ok(None) };
+    if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
+        return Ok(None);
+    }
+    let (leased, confirmed_at) = exchange::lease(node, id.authority());
+    let confirmed = own || leased;
+    let gap = node.store.get::<Copies>(&id)?.is_some_and(|copy| copy.gap);
+    let category = view.content.category;
+    let action = category.filter(|category| confirmed || !category.coercive());
+    Ok(Some(Hit {
+        version: view.head.version,
+        own,
+        quality: fields.iter().map(|field| Quality::of(field)).max().unwrap_or(Quality::Possible),
+        matched: fields.iter().map(|field| (*field).to_owned()).collect(),
+        category,
+        action: action.map(Category::action),
+        confirmed,
+        confirmed_at: confirmed_at.filter(|_| !own),
+        contact: contact(node, id.authority()),
+        warnings: warnings(node, &view, own, gap),
+        id,
+    }))
+}

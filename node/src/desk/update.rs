@@ -1,0 +1,65 @@
+//! A new version takes the place of the one before; its end stays, within the retention of its category, unless the
+//! draft names another.
+
+use super::create::{conflicts, enter, may_issue, next_version};
+use super::read::{gone, own_alert};
+use super::{DeskError, Issued};
+use crate::alert::Draft;
+use crate::audit::{Event, Operation};
+use crate::holding::{forget_own, read_own};
+use crate::id::{AlertId, Version};
+use crate::node::SharedNode;
+use crate::roles::Actor;
+use crate::store::{Committed, Own};
+
+/// Replaces the content of an own alert. `expected` is the version the officer looked at; 0 for whatever is held.
+///
+/// # Errors
+/// When the alert is not a live own one, moved on, or the draft is refused.
+pub async fn update(
+    node: &SharedNode,
+    id: &AlertId,
+    expected: Version,
+    draft: &str,
+    confirmation: &str,
+    actor: &Actor,
+) -> Result<Issued, DeskError> {
+    let held = own_alert(node, id)?;
+    let moved =
+        |held: Version, expected| DeskError::VersionMoved { id: id.clone(), held, expected };
+    if expected != 0 && expected != held.version {
+        return Err(moved(held.version, expected));
+    }
+    let draft = Draft::parse(draft)?;
+    let latest = draft.content().category.map_or(0, |category| category.retention_s());
+    let end = held.expires_at.min(node.clock.now().plus(latest));
+    let draft = draft.ending_at(end);
+    let conflict = conflicts(node, &draft, Some(id), confirmation)?;
+    let before = read_own(node, id, &held)?;
+    let version = held.version + 1;
+    let sealed = next_version(node, &draft, &before, version)?;
+    let event = Event::new(Operation::Alter, "alert.updated", &actor.name)
+        .alert(id)
+        .with("version", version)
+        .with("jwt", sealed.view.jwt_digest.to_string());
+    let event = conflict.noted(event);
+    let (key, based_on) = (id.clone(), held.version);
+    let committed = node.store.commit_growing(move |tx| {
+        may_issue(tx)?;
+        conflict.unchanged(tx)?;
+        let Some(own) = tx.get::<Own>(&key)? else { return Err(gone(tx, &key)?) };
+        if own.version != based_on {
+            let (held, expected) = (own.version, based_on);
+            return Err(DeskError::VersionMoved { id: key, held, expected });
+        }
+        forget_own(tx, &key, &own);
+        enter(tx, &sealed, Some(own.feed), "updated");
+        Ok(Committed::new((), event))
+    });
+    committed.await?;
+    let mut warnings = vec![];
+    if held.recovered {
+        warnings.push("this alert was recovered from peers: claims that no peer had were lost, so give them all again".to_owned());
+    }
+    Ok(Issued { id: id.clone(), version, warnings })
+}

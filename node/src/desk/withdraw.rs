@@ -1,0 +1,57 @@
+//! The issuer's last word: the content is erased here at once, and at every peer that holds it.
+
+use super::create::may_issue;
+use super::read::{gone, own_alert};
+use super::{DeskError, Issued, reason};
+use crate::alert;
+use crate::audit::{Event, Operation};
+use crate::exchange;
+use crate::holding::forget_own;
+use crate::id::AlertId;
+use crate::node::SharedNode;
+use crate::roles::Actor;
+use crate::store::{Change, Committed, Erased, Own, Tombstone, Tombstones};
+
+/// Withdraws an own alert for good. The reason stays in this node's log.
+///
+/// # Errors
+/// When it is not a live own alert, or the reason is missing.
+pub async fn withdraw(
+    node: &SharedNode,
+    id: &AlertId,
+    why: &str,
+    actor: &Actor,
+) -> Result<Issued, DeskError> {
+    let why = reason("the reason", why)?.to_owned();
+    let held = own_alert(node, id)?;
+    let version = held.version;
+    let statement = alert::withdraw(id, version, node.clock.now(), &node.statement_key);
+    let event = Event::new(Operation::Erase, "alert.withdrawn", &actor.name)
+        .alert(id)
+        .with("version", version)
+        .with("reason", why);
+    let key = id.clone();
+    let committed = node.store.commit(move |tx| {
+        may_issue(tx)?;
+        let Some(own) = tx.get::<Own>(&key)? else { return Err(gone(tx, &key)?) };
+        if own.version != version {
+            let (held, expected) = (own.version, version);
+            return Err(DeskError::VersionMoved { id: key, held, expected });
+        }
+        forget_own(tx, &key, &own);
+        tx.delete::<Own>(&key);
+        let tombstone = Tombstone {
+            erased: Erased::Withdrawn,
+            version,
+            jwt_digest: Some(own.jwt_digest),
+            at: tx.now(),
+            statement: Some(statement),
+        };
+        tx.put::<Tombstones>(&key, &tombstone);
+        exchange::feed(tx, &key, true, Some(own.feed));
+        tx.announce(Change::Alert { kind: "withdrawn", id: key, version });
+        Ok(Committed::new((), event))
+    });
+    committed.await?;
+    Ok(Issued { id: id.clone(), version, warnings: vec![] })
+}

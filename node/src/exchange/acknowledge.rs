@@ -1,0 +1,179 @@
+//! The sender takes a receipt: what it covers is acknowledged, what it refuses is parked.
+
+use std::collections::HashMap;
+
+use super::stream::PAGE;
+use super::{RECEIPT_TYP, Receipt};
+use crate::audit::{Event, Operation};
+use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Digest, StreamSeq, Timestamp};
+use crate::jose::{self, JoseError};
+use crate::node::SharedNode;
+use crate::store::{
+    CommitError, Committed, Disclosed, Ledger, LedgerEntry, Offer, Offered, Offers, Parked,
+    ParkedOut, StoreError, StreamOut, StreamsOut, Tx,
+};
+
+/// Longest reason of a refusal that is kept, in bytes: it is the peer's text.
+const REASON_BYTES_MAX: usize = 64;
+
+/// Why a receipt was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AcknowledgeError {
+    /// Not a receipt that this peer signed.
+    #[error("the receipt does not verify: {0}")]
+    Receipt(#[from] JoseError),
+    /// For other parties, another epoch, or a place that was never offered.
+    #[error("the receipt is not for this stream")]
+    Misdirected,
+    /// Its chain value is not ours: the receiver committed something else.
+    #[error("the receipt's chain value at {0} is not the one that was sent")]
+    Forked(StreamSeq),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes durable that `peer` holds everything up to the receipt's place; returns that place.
+///
+/// # Errors
+/// When the receipt is not the peer's, not for this stream, or names another chain value.
+pub async fn acknowledge(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    jws: &str,
+) -> Result<StreamSeq, AcknowledgeError> {
+    let now = node.clock.now();
+    let directory = node.directory.load_full();
+    let receipt: Receipt =
+        jose::verify(RECEIPT_TYP, jws, |kid| directory.statement_key(peer, kid, now))?;
+    if receipt.iss != *peer || receipt.aud != node.authority {
+        return Err(AcknowledgeError::Misdirected);
+    }
+    let stream = node.store.get::<StreamsOut>(peer)?.ok_or(AcknowledgeError::Misdirected)?;
+    if receipt.epoch != stream.epoch || receipt.seq > stream.tail {
+        return Err(AcknowledgeError::Misdirected);
+    }
+    if receipt.seq <= stream.acked {
+        return Ok(stream.acked);
+    }
+    let (peer, jws, place) = (peer.clone(), jws.to_owned(), receipt.seq);
+    let committed = node.store.commit(move |tx| enter(tx, &peer, &receipt, jws)).await;
+    match committed {
+        Ok(()) => Ok(place),
+        Err(CommitError::Refused(error)) => Err(error),
+        Err(CommitError::Store(error)) => Err(error.into()),
+    }
+}
+
+fn enter(
+    tx: &mut Tx<'_>,
+    peer: &AuthorityId,
+    receipt: &Receipt,
+    jws: String,
+) -> Result<Committed<()>, AcknowledgeError> {
+    let stream = tx.get::<StreamsOut>(peer)?.ok_or(AcknowledgeError::Misdirected)?;
+    if stream.epoch != receipt.epoch {
+        return Err(AcknowledgeError::Misdirected);
+    }
+    let refused: HashMap<_, _> =
+        receipt.refused.iter().map(|r| (r.seq, shortened(&r.reason))).collect();
+    let mut chain = stream.acked_chain;
+    let mut events = Vec::new();
+    let mut seq = stream.acked;
+    while seq < receipt.seq {
+        let from = (peer.clone(), seq + 1);
+        let last = (receipt.seq - seq).min(PAGE as u64) as usize;
+        let page = tx.scan::<Offers>(&super::stream::within(peer), Some(&from), last)?;
+        if page.is_empty() {
+            return Err(AcknowledgeError::Forked(receipt.seq));
+        }
+        for ((_, place), offer) in page {
+            let refusal = refused.get(&place).map(String::as_str);
+            settle(tx, peer, (receipt.epoch, place), &offer, refusal)?;
+            if let Some(reason) = refusal {
+                events.push(refused_event(peer, place, &offer, reason));
+            }
+            tx.delete::<Offers>(&(peer.clone(), place));
+            (chain, seq) = (offer.chain, place);
+        }
+    }
+    if seq != receipt.seq || chain != receipt.chain {
+        return Err(AcknowledgeError::Forked(receipt.seq));
+    }
+    let event = acknowledged_event(peer, &stream, receipt, &jws);
+    let held = StreamOut { acked: seq, acked_chain: chain, receipt: jws, ..stream };
+    tx.put::<StreamsOut>(peer, &held);
+    Ok(events.into_iter().fold(Committed::new((), event), Committed::and))
+}
+
+/// Enters in the ledger what the receipt says of one place.
+fn settle(
+    tx: &mut Tx<'_>,
+    peer: &AuthorityId,
+    place: (u64, StreamSeq),
+    offer: &Offer,
+    refusal: Option<&str>,
+) -> Result<(), StoreError> {
+    let key = (peer.clone(), offer.alert.clone());
+    let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
+    match (&offer.offered, refusal) {
+        (Offered::View { version, .. }, Some(reason)) => {
+            let parked = Parked {
+                version: *version,
+                reason: reason.to_owned(),
+                at: tx.now(),
+                epoch: place.0,
+                seq: place.1,
+                retry_at: retry_at(reason, tx.now()),
+            };
+            tx.put::<ParkedOut>(&key, &parked);
+        }
+        (Offered::View { .. }, None) => hold(&mut ledger, place),
+        (_, None) if ledger.taken_back == Some(place) => {
+            ledger = LedgerEntry { erased: true, held: None, possible: vec![], ..ledger };
+        }
+        _ => {}
+    }
+    tx.put::<Ledger>(&key, &ledger);
+    Ok(())
+}
+
+/// The peer replaced whatever it held by what was offered at `place`.
+fn hold(ledger: &mut LedgerEntry, place: (u64, StreamSeq)) {
+    let at = |d: &Disclosed| (d.epoch, d.seq);
+    if let Some(held) = ledger.possible.iter().find(|d| at(d) == place) {
+        ledger.held = Some(held.clone());
+    }
+    ledger.possible.retain(|d| at(d) > place);
+}
+
+/// A clock that was off gets another chance once the tolerance has passed.
+fn retry_at(reason: &str, now: Timestamp) -> Option<Timestamp> {
+    (reason == "future_iat").then(|| now.plus(CLOCK_TOLERANCE_S))
+}
+
+fn shortened(reason: &str) -> String {
+    reason.chars().filter(|c| c.is_ascii_lowercase() || *c == '_').take(REASON_BYTES_MAX).collect()
+}
+
+fn refused_event(peer: &AuthorityId, place: StreamSeq, offer: &Offer, reason: &str) -> Event {
+    Event::new(Operation::Disclose, "disclose.refused", "node")
+        .alert(&offer.alert)
+        .peer(peer)
+        .with("seq", place)
+        .with("reason", reason)
+}
+
+fn acknowledged_event(
+    peer: &AuthorityId,
+    stream: &StreamOut,
+    receipt: &Receipt,
+    jws: &str,
+) -> Event {
+    Event::new(Operation::Disclose, "disclose.acknowledged", "node")
+        .peer(peer)
+        .with("epoch", receipt.epoch)
+        .with("from", stream.acked + 1)
+        .with("to", receipt.seq)
+        .with("receipt", Digest::of(jws.as_bytes()).to_string())
+}

@@ -1,0 +1,119 @@
+//! Live state of the streams: what is true only while this process runs.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::id::{AuthorityId, FeedSeq, Timestamp};
+use crate::node::Node;
+use crate::store::{Feed, StoreError, StreamOut};
+use crate::trust::PeerState;
+
+/// Live state of the streams to and from every peer; what is durable lies in the store.
+#[derive(Default)]
+pub struct Streams {
+    peers: Mutex<HashMap<AuthorityId, Arc<Live>>>,
+}
+
+/// Live state of the two streams with one peer.
+#[derive(Default)]
+pub struct Live {
+    /// Number of the newest incoming stream: an older one may commit no more.
+    incoming: AtomicU64,
+    status: Mutex<StreamStatus>,
+}
+
+/// How the streams with one peer stand.
+#[derive(Clone, Debug, Default)]
+pub struct StreamStatus {
+    /// Our stream to it is open.
+    pub sending: bool,
+    /// Its stream to us is open.
+    pub receiving: bool,
+    /// When what we hold of it was last known to be current: the time of our nonce that a head answered
+    /// at the end of its feed. Forgotten at a restart, so that every copy is then unconfirmed.
+    pub confirmed_at: Option<Timestamp>,
+    /// The feed is decided up to here; the store learns it later.
+    pub decided: FeedSeq,
+    /// Why nothing goes, e.g. a schema it lacks.
+    pub waiting: Option<String>,
+    /// The last failure to reach it.
+    pub problem: Option<String>,
+}
+
+impl Streams {
+    /// The live state of the streams with `peer`.
+    pub fn live(&self, peer: &AuthorityId) -> Arc<Live> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(peers.entry(peer.clone()).or_default())
+    }
+
+    /// How the streams with `peer` stand.
+    pub fn status(&self, peer: &AuthorityId) -> StreamStatus {
+        self.live(peer).status().clone()
+    }
+}
+
+impl Live {
+    /// The status, to read or change.
+    pub fn status(&self) -> MutexGuard<'_, StreamStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a newer incoming stream, which ends the older; returns its number.
+    pub(super) fn begin_incoming(&self) -> u64 {
+        self.status().receiving = true;
+        self.incoming.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Whether `stream` is still the newest incoming one.
+    pub(super) fn is_newest(&self, stream: u64) -> bool {
+        self.incoming.load(Ordering::SeqCst) == stream
+    }
+
+    /// Notes the end of an incoming stream, unless a newer one has begun.
+    pub(super) fn end_incoming(&self, stream: u64) {
+        let mut status = self.status();
+        if self.is_newest(stream) {
+            status.receiving = false;
+        }
+    }
+}
+
+/// Whether copies of `issuer` are within their lease now, and when they were last confirmed.
+pub fn lease(node: &Node, issuer: &AuthorityId) -> (bool, Option<Timestamp>) {
+    let confirmed_at = node.streams.status(issuer).confirmed_at;
+    let age = |at| node.clock.now().since(at);
+    (confirmed_at.is_some_and(|at| (0..=node.copy_lease_s).contains(&age(at))), confirmed_at)
+}
+
+/// Active peers that were not heard for longer than the configured silence.
+pub fn silent_peers(node: &Node) -> Vec<AuthorityId> {
+    let directory = node.directory.load();
+    let active = directory.all().filter(|known| known.peer.state == PeerState::Active);
+    let mut silent: Vec<_> = active
+        .map(|known| known.peer.authority.clone())
+        .filter(|peer| is_silent(node, peer))
+        .collect();
+    silent.sort();
+    silent
+}
+
+/// Whether this peer was not heard for longer than the configured silence.
+pub fn is_silent(node: &Node, peer: &AuthorityId) -> bool {
+    let heard = node.streams.status(peer).confirmed_at;
+    heard.is_none_or(|at| node.clock.now().since(at) > node.peer_silence_s)
+}
+
+/// Most places counted as waiting: beyond it the number says "many".
+const BEHIND_MAX: usize = 10_000;
+
+/// Places of the feed that are not decided yet for a peer, up to 10 000.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn behind(node: &Node, peer: &AuthorityId, stream: &StreamOut) -> Result<u64, StoreError> {
+    let decided = node.streams.status(peer).decided.max(stream.cursor);
+    let waiting = node.store.scan::<Feed>(&[], Some(&(decided + 1)), BEHIND_MAX)?;
+    Ok(waiting.len() as u64)
+}

@@ -1,0 +1,235 @@
+//! The receiver: verifies strictly, commits a batch at once, and signs the receipt after the flush.
+
+mod apply;
+mod judge;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::resume::Resume;
+use super::stream::{self, BATCH_ITEMS_MAX, Batch, Item, chain_next, chain_start};
+use super::{HEAD_TYP, Head, Live, Nonce, RECEIPT_TYP, Receipt, Refused};
+use crate::alert::SCHEMA;
+use crate::id::{AuthorityId, Digest, StreamSeq, Timestamp};
+use crate::jose::{self, JoseError};
+use crate::node::SharedNode;
+use crate::store::{CommitError, ParkedIn, StoreError, StreamIn, StreamsIn};
+
+/// Nonces of one connection that a head may still answer: batches are under way while receipts return.
+const NONCES_OPEN_MAX: usize = 16;
+
+/// Refused statements of one peer that are kept for people to see: a hostile peer must not fill the disk.
+const PARKED_MAX: usize = 1024;
+
+/// Why a batch was not taken; the stream ends and the sender resumes.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The sender is not an active peer now.
+    #[error("the sender is not an active peer")]
+    NotActive,
+    /// A newer stream of the same sender has begun.
+    #[error("a newer stream of this sender has begun")]
+    Superseded,
+    /// The head does not verify.
+    #[error("the head of the batch does not verify: {0}")]
+    Head(JoseError),
+    /// The head is for other parties or an epoch that has ended.
+    #[error("the head is not for this stream")]
+    Misdirected,
+    /// Too many items.
+    #[error("a batch has at most 64 items")]
+    TooLarge,
+    /// Places are missing, repeated or out of order.
+    #[error("place {0} was expected next")]
+    OutOfOrder(StreamSeq),
+    /// The items do not give the chain value that the head was signed for.
+    #[error("the chain over the items is not the one that the head was signed for")]
+    Chain,
+    /// No room for more alerts; withdrawals and retractions are still taken.
+    #[error("no room for more alerts here; try again later")]
+    NoRoom,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One incoming stream, from its hello on.
+pub struct Reception {
+    peer: AuthorityId,
+    number: u64,
+    live: Arc<Live>,
+    nonces: VecDeque<(Nonce, Timestamp)>,
+    refused: Vec<Refused>,
+}
+
+/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held. Refusals after
+/// `acknowledged` are named again in the next receipt.
+///
+/// # Errors
+/// When the peer is not active or the store failed.
+pub fn hello(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    acknowledged: StreamSeq,
+) -> Result<(Reception, Resume), ReceiveError> {
+    node.directory.load().active(peer).ok_or(ReceiveError::NotActive)?;
+    let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
+    let live = node.streams.live(peer);
+    let parked = node.store.scan::<ParkedIn>(&stream::within(peer), None, PARKED_MAX)?;
+    let refused = parked
+        .into_iter()
+        .filter(|(_, parked)| parked.epoch == held.epoch && parked.seq > acknowledged)
+        .map(|(_, parked)| Refused { seq: parked.seq, reason: parked.reason })
+        .collect();
+    let number = live.begin_incoming();
+    let mut reception =
+        Reception { peer: peer.clone(), number, live, nonces: VecDeque::new(), refused };
+    let resume = Resume {
+        epoch: held.epoch,
+        seq: held.seq,
+        chain: held.chain,
+        head: held.head,
+        nonce: reception.fresh_nonce(node),
+        schema_max: SCHEMA,
+    };
+    Ok((reception, resume))
+}
+
+/// A batch whose head and chain hold, before its statements are looked at.
+struct Sound {
+    head: Head,
+    jws: String,
+    held: StreamIn,
+    items: Vec<Item>,
+}
+
+impl Reception {
+    /// Takes a batch: verifies, commits, and returns the signed receipt with the next nonce.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; nothing of the batch was kept.
+    pub async fn receive(
+        &mut self,
+        node: &SharedNode,
+        batch: Batch,
+    ) -> Result<(String, Nonce), ReceiveError> {
+        let sound = self.sound(node, batch)?;
+        let head = sound.head.clone();
+        let completes = head.snapshot_complete && (sound.held.snapshot || sound.renews());
+        if !sound.items.is_empty() || sound.renews() {
+            let refused = self.commit(node, sound).await?;
+            self.refused.extend(refused);
+        }
+        if completes {
+            apply::complete_snapshot(node, &self.peer, head.epoch).await?;
+        }
+        self.confirm(&head);
+        Ok((self.receipt(node, &head), self.fresh_nonce(node)))
+    }
+
+    fn sound(&self, node: &SharedNode, batch: Batch) -> Result<Sound, ReceiveError> {
+        if batch.items.len() > BATCH_ITEMS_MAX {
+            return Err(ReceiveError::TooLarge);
+        }
+        let now = node.clock.now();
+        let directory = node.directory.load();
+        directory.active(&self.peer).ok_or(ReceiveError::NotActive)?;
+        let key_of = |kid: &_| directory.statement_key(&self.peer, kid, now);
+        let head: Head = jose::verify(HEAD_TYP, &batch.head, key_of).map_err(ReceiveError::Head)?;
+        let held = node.store.get::<StreamsIn>(&self.peer)?.unwrap_or_default();
+        if head.iss != self.peer || head.aud != node.authority || head.epoch < held.epoch {
+            return Err(ReceiveError::Misdirected);
+        }
+        let sound = Sound { head, jws: batch.head, held, items: batch.items };
+        sound.check_chain(&node.authority)?;
+        Ok(sound)
+    }
+
+    async fn commit(&self, node: &SharedNode, sound: Sound) -> Result<Vec<Refused>, ReceiveError> {
+        let (judging, from) = (node.clone(), self.peer.clone());
+        let judged = tokio::task::spawn_blocking(move || {
+            let judged = judge::judge(&judging, &from, &sound.items)?;
+            Ok::<_, ReceiveError>((sound, judged))
+        });
+        let (sound, judged) = judged.await.map_err(|_| ReceiveError::Superseded)??;
+        let grows = judged.iter().any(|judged| matches!(judged, judge::Judged::Keep(_)));
+        if grows && !node.store.room() {
+            return Err(ReceiveError::NoRoom);
+        }
+        let arrival = apply::Arrival {
+            peer: self.peer.clone(),
+            live: Arc::clone(&self.live),
+            number: self.number,
+            sound,
+        };
+        match node.store.commit(move |tx| apply::apply(tx, arrival, judged)).await {
+            Ok(refused) => Ok(refused),
+            Err(CommitError::Refused(error)) => Err(error),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves nothing open.
+    fn confirm(&self, head: &Head) {
+        let answered = self.nonces.iter().find(|(nonce, _)| *nonce == head.nonce);
+        if let Some((_, at)) = answered.filter(|_| head.caught_up && head.snapshot_complete) {
+            self.live.status().confirmed_at = Some(*at);
+        }
+    }
+
+    fn receipt(&mut self, node: &SharedNode, head: &Head) -> String {
+        let receipt = Receipt {
+            iss: node.authority.clone(),
+            aud: self.peer.clone(),
+            epoch: head.epoch,
+            seq: head.seq,
+            chain: head.chain,
+            iat: node.clock.now().seconds(),
+            refused: std::mem::take(&mut self.refused),
+        };
+        jose::sign(RECEIPT_TYP, &receipt, &node.statement_key)
+    }
+
+    fn fresh_nonce(&mut self, node: &SharedNode) -> Nonce {
+        let nonce = Nonce::random(&node.entropy);
+        self.nonces.push_back((nonce, node.clock.now()));
+        if self.nonces.len() > NONCES_OPEN_MAX {
+            self.nonces.pop_front();
+        }
+        nonce
+    }
+}
+
+impl Drop for Reception {
+    fn drop(&mut self) {
+        self.live.end_incoming(self.number);
+    }
+}
+
+impl Sound {
+    /// The head begins an epoch that this node has not seen.
+    fn renews(&self) -> bool {
+        self.head.epoch > self.held.epoch
+    }
+
+    fn place(&self, me: &AuthorityId) -> (StreamSeq, Digest) {
+        let start = || chain_start(&self.head.iss, me, self.head.epoch);
+        if self.renews() {
+            return (0, start());
+        }
+        (self.held.seq, self.held.chain.unwrap_or_else(start))
+    }
+
+    fn check_chain(&self, me: &AuthorityId) -> Result<(), ReceiveError> {
+        let (mut seq, mut chain) = self.place(me);
+        for item in &self.items {
+            if item.seq != seq + 1 {
+                return Err(ReceiveError::OutOfOrder(seq + 1));
+            }
+            seq = item.seq;
+            chain = chain_next(&chain, seq, &item.digest);
+        }
+        let same = (self.head.seq, self.head.chain) == (seq, chain);
+        if same { Ok(()) } else { Err(ReceiveError::Chain) }
+    }
+}

@@ -1,0 +1,299 @@
+//! Applies a judged batch in one transaction: history is judged here, against what the batch itself already changed.
+
+use std::sync::Arc;
+
+use super::judge::{Judged, Kept, Refusal, history_reason};
+use super::{PARKED_MAX, ReceiveError, Sound};
+use crate::alert::{Succession, View, Withdrawal, succeeds};
+use crate::audit::{Event, Operation};
+use crate::exchange::stream::{PAGE, within};
+use crate::exchange::{Live, Refused, Retraction};
+use crate::holding::{Sealed, erase_copy, forget_copy};
+use crate::id::{AlertId, AuthorityId, Digest, Epoch};
+use crate::node::SharedNode;
+use crate::store::{
+    Change, CommitError, Committed, Copies, Erased, HeldCopy, Parked, ParkedIn, Peers, StoreError,
+    StreamIn, StreamsIn, Tombstones, Tx,
+};
+use crate::trust::PeerState;
+
+/// A batch at the moment it is committed.
+pub(super) struct Arrival {
+    pub(super) peer: AuthorityId,
+    pub(super) live: Arc<Live>,
+    pub(super) number: u64,
+    pub(super) sound: Sound,
+}
+
+/// Keeps, erases and refuses what the batch says; returns the refusals.
+pub(super) fn apply(
+    tx: &mut Tx<'_>,
+    arrival: Arrival,
+    judged: Vec<Judged>,
+) -> Result<Committed<Vec<Refused>>, ReceiveError> {
+    arrival.still_right(tx)?;
+    let mut batch = Applying { arrival: &arrival, refused: vec![], events: vec![] };
+    for judged in judged {
+        batch.one(tx, judged)?;
+    }
+    let (refused, events) = (batch.refused, batch.events);
+    let event = arrival.enter_stream(tx);
+    Ok(events.into_iter().fold(Committed::new(refused, event), Committed::and))
+}
+
+impl Arrival {
+    /// The stream is the newest of an active peer, and stands where the batch begins.
+    fn still_right(&self, tx: &Tx<'_>) -> Result<(), ReceiveError> {
+        if !self.live.is_newest(self.number) {
+            return Err(ReceiveError::Superseded);
+        }
+        let peer = tx.get::<Peers>(&self.peer)?;
+        if peer.is_none_or(|peer| peer.state != PeerState::Active) {
+            return Err(ReceiveError::NotActive);
+        }
+        let held = tx.get::<StreamsIn>(&self.peer)?.unwrap_or_default();
+        let seen = &self.sound.held;
+        if (held.epoch, held.seq) != (seen.epoch, seen.seq) {
+            return Err(ReceiveError::Superseded);
+        }
+        Ok(())
+    }
+
+    fn enter_stream(&self, tx: &mut Tx<'_>) -> Event {
+        let (head, held) = (&self.sound.head, &self.sound.held);
+        let log = (head.log_size, head.log_root);
+        let stream = StreamIn {
+            epoch: head.epoch,
+            seq: head.seq,
+            chain: Some(head.chain),
+            head: self.sound.jws.clone(),
+            snapshot: held.snapshot || self.sound.renews(),
+            log: Some(log),
+        };
+        tx.put::<StreamsIn>(&self.peer, &stream);
+        let event = Event::new(Operation::Collect, "exchange.received", "node")
+            .peer(&self.peer)
+            .with("epoch", head.epoch)
+            .with("seq", head.seq)
+            .with("head", Digest::of(self.sound.jws.as_bytes()).to_string());
+        match held.log {
+            Some(before) if shrunk(before, log) => event.with("alarm", "peer_log_rewritten"),
+            _ => event,
+        }
+    }
+}
+
+/// A log that got shorter, or has another root at the same size, was rewritten or restored.
+fn shrunk(before: (u64, Digest), now: (u64, Digest)) -> bool {
+    now.0 < before.0 || now.0 == before.0 && now.1 != before.1
+}
+
+struct Applying<'a> {
+    arrival: &'a Arrival,
+    refused: Vec<Refused>,
+    events: Vec<Event>,
+}
+
+impl Applying<'_> {
+    fn one(&mut self, tx: &mut Tx<'_>, judged: Judged) -> Result<(), ReceiveError> {
+        match judged {
+            Judged::Keep(kept) => self.keep(tx, *kept),
+            Judged::Withdraw(withdrawal, text) => self.withdraw(tx, &withdrawal, text),
+            Judged::Retract(retraction, text) => self.retract(tx, &retraction, text),
+            Judged::Refuse(refusal) => Ok(self.refuse(tx, refusal, false)?),
+        }
+    }
+
+    fn keep(&mut self, tx: &mut Tx<'_>, kept: Kept) -> Result<(), ReceiveError> {
+        let id = kept.sealed.view.head.id.clone();
+        let held = tx.get::<Copies>(&id)?;
+        let succession = match succession(tx, held.as_ref(), &kept.sealed.view)? {
+            Ok(succession) => succession,
+            Err((reason, equivocation)) => {
+                let alert = Some((id, kept.sealed.view.head.version));
+                let refusal = Refusal { seq: kept.seq, alert, reason };
+                return Ok(self.refuse(tx, refusal, equivocation)?);
+            }
+        };
+        if let Some(held) = &held {
+            forget_copy(tx, &id, held);
+        }
+        let copy =
+            enter_copy(tx, &kept.sealed, held.as_ref(), succession, self.arrival.sound.head.epoch);
+        tx.delete::<Tombstones>(&id);
+        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone()));
+        tx.announce(Change::Alert { kind: "received", id: id.clone(), version: copy.version });
+        self.events.push(
+            self.event(Operation::Collect, "alert.received", &id)
+                .with("seq", kept.seq)
+                .with("version", copy.version)
+                .with("jwt", copy.jwt_digest.to_string())
+                .with("gap", copy.gap),
+        );
+        Ok(())
+    }
+
+    fn withdraw(
+        &mut self,
+        tx: &mut Tx<'_>,
+        withdrawal: &Withdrawal,
+        text: String,
+    ) -> Result<(), ReceiveError> {
+        let id = &withdrawal.jti;
+        let erased = erase_copy(tx, id, Erased::Withdrawn, withdrawal.ver, Some(text))?;
+        self.events.push(
+            self.event(Operation::Erase, "alert.withdrawal_received", id)
+                .with("version", withdrawal.ver)
+                .with("held", erased),
+        );
+        Ok(())
+    }
+
+    fn retract(
+        &mut self,
+        tx: &mut Tx<'_>,
+        retraction: &Retraction,
+        text: String,
+    ) -> Result<(), ReceiveError> {
+        let id = &retraction.jti;
+        let held = tx.get::<Copies>(id)?.map(|held| held.version);
+        if let Some(version) = held {
+            erase_copy(tx, id, Erased::Retracted, version, Some(text))?;
+        }
+        let event = self.event(Operation::Erase, "alert.retraction_received", id);
+        self.events.push(event.with("held", held.is_some()));
+        Ok(())
+    }
+
+    fn refuse(
+        &mut self,
+        tx: &mut Tx<'_>,
+        refusal: Refusal,
+        equivocation: bool,
+    ) -> Result<(), StoreError> {
+        let kind = if equivocation { "alarm.equivocation" } else { "alert.refused" };
+        let mut event = Event::new(Operation::Collect, kind, "node")
+            .peer(&self.arrival.peer)
+            .with("seq", refusal.seq)
+            .with("reason", refusal.reason);
+        if let Some((id, version)) = refusal.alert {
+            let parked = Parked {
+                version,
+                reason: refusal.reason.to_owned(),
+                at: tx.now(),
+                epoch: self.arrival.sound.head.epoch,
+                seq: refusal.seq,
+                retry_at: None,
+            };
+            let peer = &self.arrival.peer;
+            if tx.scan::<ParkedIn>(&within(peer), None, PARKED_MAX)?.len() < PARKED_MAX {
+                tx.put::<ParkedIn>(&(peer.clone(), id.clone()), &parked);
+            }
+            event = event.alert(&id);
+        }
+        self.events.push(event);
+        self.refused.push(Refused { seq: refusal.seq, reason: refusal.reason.to_owned() });
+        Ok(())
+    }
+
+    fn event(&self, operation: Operation, kind: &'static str, id: &AlertId) -> Event {
+        Event::new(operation, kind, "node").peer(&self.arrival.peer).alert(id)
+    }
+}
+
+type Judgement = Result<Succession, (&'static str, bool)>;
+
+/// Judges a view by what is held of its alert, or was.
+fn succession(tx: &Tx<'_>, held: Option<&HeldCopy>, view: &View) -> Result<Judgement, StoreError> {
+    let tombstone = tx.get::<Tombstones>(&view.head.id)?;
+    let erased = tombstone.as_ref().map(|tombstone| tombstone.erased);
+    let before = match (held, &tombstone) {
+        (Some(held), _) => Some((held.version, held.jwt_digest)),
+        (None, Some(t)) => t.jwt_digest.map(|digest| (t.version, digest)),
+        (None, None) => None,
+    };
+    let again = before.is_some_and(|(version, _)| version >= view.head.version);
+    Ok(match erased {
+        Some(Erased::Withdrawn) => Err(("withdrawn", false)),
+        Some(Erased::Expired) if again => Err(("expired", false)),
+        _ => succeeds(before, view).map_err(|error| history_reason(&error)),
+    })
+}
+
+fn enter_copy(
+    tx: &mut Tx<'_>,
+    sealed: &Sealed,
+    held: Option<&HeldCopy>,
+    succession: Succession,
+    epoch: Epoch,
+) -> HeldCopy {
+    let view = &sealed.view;
+    let first_gap = succession == Succession::First && view.head.version > 1;
+    let kept_gap = held.is_some_and(|held| held.gap) && succession != Succession::Next;
+    let copy = HeldCopy {
+        version: view.head.version,
+        jwt_digest: view.jwt_digest,
+        claims: view.claims,
+        epoch,
+        received_at: tx.now(),
+        gap: first_gap || kept_gap || succession == Succession::Gap,
+        expires_at: sealed.expires_at(),
+        slot: sealed.slot.id(),
+        token: sealed.token.clone(),
+        match_keys: sealed.match_keys(),
+    };
+    sealed.keep(tx, false);
+    tx.put::<Copies>(&view.head.id, &copy);
+    copy
+}
+
+/// The issuer's snapshot is complete: copies that it did not confirm in this epoch are dropped, a page at a
+/// time, and the stream is marked whole last.
+pub(super) async fn complete_snapshot(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    epoch: Epoch,
+) -> Result<(), ReceiveError> {
+    let mut after: Option<AlertId> = None;
+    loop {
+        let page = node.store.scan::<Copies>(&within(peer), after.as_ref(), PAGE)?;
+        let ended = page.len() < PAGE;
+        after = page.last().map(|(id, _)| id.clone());
+        let stale: Vec<_> =
+            page.into_iter().filter(|(_, copy)| copy.epoch < epoch).map(|(id, _)| id).collect();
+        if !stale.is_empty() || ended {
+            drop_copies(node, peer, stale, ended.then_some(epoch)).await?;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+async fn drop_copies(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    stale: Vec<AlertId>,
+    completes: Option<Epoch>,
+) -> Result<(), ReceiveError> {
+    let peer = peer.clone();
+    let committed = node.store.commit(move |tx| {
+        let mut events = Vec::new();
+        for id in stale {
+            let version = tx.get::<Copies>(&id)?.map_or(0, |copy| copy.version);
+            erase_copy(tx, &id, Erased::Dropped, version, None)?;
+            let event = Event::new(Operation::Erase, "alert.dropped", "node");
+            events.push(event.peer(&peer).alert(&id));
+        }
+        if let Some(stream) = completes.and(tx.get::<StreamsIn>(&peer)?) {
+            tx.put::<StreamsIn>(&peer, &StreamIn { snapshot: false, ..stream });
+        }
+        let first = Event::new(Operation::Collect, "exchange.snapshot", "node")
+            .peer(&peer)
+            .with("complete", completes.is_some());
+        Ok(events.into_iter().fold(Committed::new((), first), Committed::and))
+    });
+    committed.await.map_err(|error| match error {
+        CommitError::Refused(error) | CommitError::Store(error) => ReceiveError::Store(error),
+    })
+}

@@ -1,0 +1,138 @@
+//! Judges each statement of a batch by itself: signature, form, issuer, time. What needs history is judged inside the transaction.
+
+use super::ReceiveError;
+use crate::alert::{self, AlertError, Withdrawal};
+use crate::exchange::stream::{Item, Statement};
+use crate::exchange::{RETRACTION_TYP, Retraction};
+use crate::holding::Sealed;
+use crate::id::{AlertId, AuthorityId, Digest, StreamSeq, Version};
+use crate::jose;
+use crate::matching::{self, MATCH_KEYS_MAX};
+use crate::node::Node;
+
+/// What a statement turned out to be.
+pub(super) enum Judged {
+    /// A view, sealed and indexed, ready to be kept.
+    Keep(Box<Kept>),
+    /// Its issuer's last word.
+    Withdraw(Withdrawal, String),
+    /// Taken back from us.
+    Retract(Retraction, String),
+    /// Refused.
+    Refuse(Refusal),
+}
+
+/// A view that verified.
+pub(super) struct Kept {
+    pub(super) seq: StreamSeq,
+    pub(super) sealed: Sealed,
+}
+
+/// A statement that was refused, with the alert it says it is about.
+pub(super) struct Refusal {
+    pub(super) seq: StreamSeq,
+    pub(super) alert: Option<(AlertId, Version)>,
+    pub(super) reason: &'static str,
+}
+
+/// Judges the statements of a batch of `peer`, one by one.
+pub(super) fn judge(
+    node: &Node,
+    peer: &AuthorityId,
+    items: &[Item],
+) -> Result<Vec<Judged>, ReceiveError> {
+    let judge = Judge { node, peer };
+    Ok(items.iter().map(|item| judge.item(item)).collect())
+}
+
+struct Judge<'a> {
+    node: &'a Node,
+    peer: &'a AuthorityId,
+}
+
+impl Judge<'_> {
+    fn item(&self, item: &Item) -> Judged {
+        let judged = match &item.statement {
+            Statement::Alert(text) => self.alert(item, text),
+            Statement::Withdrawal(text) => self.withdrawal(item, text),
+            Statement::Retraction(text) => self.retraction(item, text),
+        };
+        judged.unwrap_or_else(|reason| {
+            Judged::Refuse(Refusal { seq: item.seq, alert: self.claimed_id(item), reason })
+        })
+    }
+
+    fn alert(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+        self.check_digest(item, text)?;
+        let now = self.node.clock.now();
+        let directory = self.node.directory.load();
+        let key_of = |issuer: &AuthorityId, kid: &_| {
+            (issuer == self.peer).then(|| directory.statement_key(issuer, kid, now)).flatten()
+        };
+        let view = alert::verify(text, key_of, now).map_err(|error| error.reason())?;
+        if view.head.id.authority() != self.peer {
+            return Err(NOT_THE_ISSUER);
+        }
+        if matching::match_keys(&view).len() > MATCH_KEYS_MAX {
+            return Err("too_many_match_keys");
+        }
+        // A fresh key each time, so that what an earlier view disclosed can be erased for good.
+        let sealed = Sealed::copy(self.node, view);
+        Ok(Judged::Keep(Box::new(Kept { seq: item.seq, sealed })))
+    }
+
+    fn withdrawal(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+        self.check_digest(item, text)?;
+        let now = self.node.clock.now();
+        let directory = self.node.directory.load();
+        let key_of = |issuer: &AuthorityId, kid: &_| {
+            (issuer == self.peer).then(|| directory.statement_key(issuer, kid, now)).flatten()
+        };
+        let withdrawal =
+            alert::verify_withdrawal(text, key_of, now).map_err(|error| error.reason())?;
+        if withdrawal.jti.authority() != self.peer {
+            return Err(NOT_THE_ISSUER);
+        }
+        Ok(Judged::Withdraw(withdrawal, text.to_owned()))
+    }
+
+    fn retraction(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+        let now = self.node.clock.now();
+        let directory = self.node.directory.load();
+        let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
+        let retraction: Retraction =
+            jose::verify(RETRACTION_TYP, text, key_of).map_err(|error| error.reason())?;
+        if retraction.iss != *self.peer || retraction.jti.authority() != self.peer {
+            return Err(NOT_THE_ISSUER);
+        }
+        if retraction.aud != self.node.authority {
+            return Err("not_for_this_receiver");
+        }
+        if retraction.in_place_of != Some(item.digest) {
+            self.check_digest(item, text)?;
+        }
+        Ok(Judged::Retract(retraction, text.to_owned()))
+    }
+
+    fn check_digest(&self, item: &Item, text: &str) -> Result<(), &'static str> {
+        let same = Digest::of(text.as_bytes()) == item.digest;
+        if same { Ok(()) } else { Err("digest_differs") }
+    }
+
+    /// The id a refused alert claims, so that people can speak about it; it proves nothing.
+    fn claimed_id(&self, item: &Item) -> Option<(AlertId, Version)> {
+        let Statement::Alert(text) = &item.statement else {
+            return None;
+        };
+        let view = alert::read(text).ok()?;
+        Some((view.head.id, view.head.version))
+    }
+}
+
+/// An alert of somebody else's: only its issuer may send it.
+const NOT_THE_ISSUER: &str = "not_the_issuer";
+
+/// The stable reason of an error of `alert::succeeds`, and whether it is equivocation.
+pub(super) fn history_reason(error: &AlertError) -> (&'static str, bool) {
+    (error.reason(), matches!(error, AlertError::Equivocation))
+}

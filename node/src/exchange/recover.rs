@@ -1,0 +1,169 @@
+//! This node lost state: it stops issuing, fetches its own later statements from peers that hold them, and
+//! goes on in a new epoch once two persons said so.
+
+use super::resume::done;
+use super::stream;
+use crate::alert::{self, AlertError};
+use crate::audit::{Event, Operation};
+use crate::holding::{Sealed, forget_own};
+use crate::id::{AlertId, AuthorityId};
+use crate::node::{Node, SharedNode};
+use crate::store::{
+    CommitError, Committed, Copies, Erased, HeldCopy, Meta, Own, StoreError, Tombstone, Tombstones,
+    Tx, about,
+};
+
+/// Key in [`Meta`] of the stop: present while this node may not issue.
+const STOP_KEY: &str = "lost_state";
+
+/// Why a recovered statement was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// Not a statement of this node's that verifies.
+    #[error("not a statement of this node: {0}")]
+    Alert(#[from] AlertError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether the node found that it lost state (its own later heads came back from a peer): nothing is issued
+/// until people act.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn lost_state(node: &Node) -> Result<bool, StoreError> {
+    Ok(node.store.get::<Meta>(&STOP_KEY.to_owned())?.is_some())
+}
+
+/// As [`lost_state`], inside a transaction.
+pub(crate) fn is_stopped(tx: &Tx<'_>) -> Result<bool, StoreError> {
+    Ok(tx.get::<Meta>(&STOP_KEY.to_owned())?.is_some())
+}
+
+/// Stops issuing to all: `peer` holds later statements under our own signature.
+pub(super) async fn stop<E: From<StoreError>>(
+    node: &SharedNode,
+    peer: &AuthorityId,
+) -> Result<(), E> {
+    let peer = peer.clone();
+    done(node.store.commit(move |tx| {
+        tx.put::<Meta>(&STOP_KEY.to_owned(), &tx.now().seconds().to_be_bytes().to_vec());
+        let event = Event::new(Operation::Key, "alarm.lost_state", "node").peer(&peer);
+        Ok(Committed::new((), event))
+    }))
+    .await
+}
+
+pub(super) fn end_stop(tx: &mut Tx<'_>) {
+    tx.delete::<Meta>(&STOP_KEY.to_owned());
+}
+
+/// What this node holds that `issuer` itself issued, a page after `after`: alerts as received, and
+/// withdrawals.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn statements_of(
+    node: &Node,
+    issuer: &AuthorityId,
+    after: Option<&AlertId>,
+) -> Result<(Vec<String>, Option<AlertId>), StoreError> {
+    let within = stream::within(issuer);
+    let copies = node.store.scan::<Copies>(&within, after, stream::PAGE)?;
+    let mut statements = Vec::with_capacity(copies.len());
+    for (id, copy) in copies.iter().filter(|(id, _)| Some(id) != after) {
+        statements.push(unsealed(node, id, copy)?);
+    }
+    let next = (copies.len() == stream::PAGE).then(|| copies.last().map(|(id, _)| id.clone()));
+    if after.is_none() {
+        let graves = node.store.scan::<Tombstones>(&within, None, GRAVES_MAX)?;
+        let withdrawn = graves.into_iter().filter(|(_, t)| t.erased == Erased::Withdrawn);
+        statements.extend(withdrawn.filter_map(|(_, tombstone)| tombstone.statement));
+    }
+    Ok((statements, next.flatten()))
+}
+
+/// Withdrawals handed back in one recovery: far above a year's withdrawals of one authority.
+const GRAVES_MAX: usize = 100_000;
+
+fn unsealed(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<String, StoreError> {
+    let text = node.store.unseal(copy.slot, &about(false, id), &copy.token)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Keeps a statement of this node's own that a peer handed back; returns whether it was later than what is
+/// held. Of an alert only the claims that the peer had been given come back.
+///
+/// # Errors
+/// When it is not this node's own, or the store failed.
+pub async fn keep_recovered(node: &SharedNode, statement: &str) -> Result<bool, RecoverError> {
+    let key_of = |issuer: &AuthorityId, kid: &_| {
+        (*issuer == node.authority).then(|| node.own_statement_key(kid)).flatten()
+    };
+    let now = node.clock.now();
+    if let Ok(withdrawal) = alert::verify_withdrawal(statement, key_of, now) {
+        let (id, version) = (withdrawal.jti, withdrawal.ver);
+        let text = statement.to_owned();
+        return kept(node.store.commit(move |tx| keep_withdrawal(tx, &id, version, text)).await);
+    }
+    let view = alert::verify(statement, key_of, now)?;
+    let sealed = Sealed::own(node, view);
+    kept(node.store.commit(move |tx| keep_alert(tx, &sealed)).await)
+}
+
+fn kept(committed: Result<bool, CommitError<StoreError>>) -> Result<bool, RecoverError> {
+    committed.map_err(|error| match error {
+        CommitError::Refused(error) | CommitError::Store(error) => error.into(),
+    })
+}
+
+fn keep_withdrawal(
+    tx: &mut Tx<'_>,
+    id: &AlertId,
+    version: u32,
+    text: String,
+) -> Result<Committed<bool>, StoreError> {
+    let known = tx.get::<Tombstones>(id)?.is_some_and(|t| t.erased == Erased::Withdrawn);
+    if !known {
+        let own = tx.get::<Own>(id)?;
+        if let Some(own) = &own {
+            forget_own(tx, id, own);
+            tx.delete::<Own>(id);
+        }
+        let tombstone = Tombstone {
+            erased: Erased::Withdrawn,
+            version,
+            jwt_digest: own.as_ref().map(|own| own.jwt_digest),
+            at: tx.now(),
+            statement: Some(text),
+        };
+        tx.put::<Tombstones>(id, &tombstone);
+        stream::feed(tx, id, true, own.map(|own| own.feed));
+    }
+    let event = Event::new(Operation::Erase, "alert.withdrawal_recovered", "node").alert(id);
+    Ok(Committed::new(!known, event.with("new", !known)))
+}
+
+fn keep_alert(tx: &mut Tx<'_>, sealed: &Sealed) -> Result<Committed<bool>, StoreError> {
+    let (id, view) = (&sealed.view.head.id, &sealed.view);
+    let own = tx.get::<Own>(id)?;
+    let later = own.as_ref().is_none_or(|own| own.version < view.head.version)
+        && tx.get::<Tombstones>(id)?.is_none();
+    if later {
+        if let Some(own) = &own {
+            forget_own(tx, id, own);
+        }
+        enter_own(tx, sealed, own.map(|own| own.feed));
+    }
+    let event = Event::new(Operation::Collect, "alert.recovered", "node")
+        .alert(id)
+        .with("version", view.head.version)
+        .with("new", later);
+    Ok(Committed::new(later, event))
+}
+
+fn enter_own(tx: &mut Tx<'_>, sealed: &Sealed, freed: Option<u64>) {
+    let feed = stream::feed(tx, &sealed.view.head.id, false, freed);
+    sealed.enter_own(tx, feed, true);
+}

@@ -1,0 +1,100 @@
+//! A stream between two test nodes, one step at a time.
+
+use super::TestNode;
+use crate::exchange::{
+    self, Batch, Dispatcher, HEAD_TYP, Head, Item, Nonce, Place, Reception, ResumeError, Resumed,
+};
+use crate::jose;
+
+/// Before what a stream is cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cut {
+    /// After the offer was durable.
+    Sending,
+    /// The receiver got the batch and died.
+    Commit,
+    /// The receiver committed, and its receipt was lost.
+    Receipt,
+}
+
+pub(super) struct Link<'a> {
+    from: &'a TestNode,
+    to: &'a TestNode,
+    reception: Reception,
+    nonce: Nonce,
+    place: Place,
+    again: Vec<Item>,
+    dispatcher: Dispatcher,
+}
+
+impl<'a> Link<'a> {
+    pub(super) async fn open(from: &'a TestNode, to: &'a TestNode) -> Self {
+        Self::try_open(from, to).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(super) async fn try_open(
+        from: &'a TestNode,
+        to: &'a TestNode,
+    ) -> Result<Self, ResumeError> {
+        let (sender, receiver) = (&from.node.authority, &to.node.authority);
+        let acked = from.stream(to).acked;
+        let (reception, theirs) = exchange::hello(&to.node, sender, acked).unwrap();
+        let nonce = theirs.nonce;
+        let dispatcher = Dispatcher::new(receiver.clone(), theirs.schema_max);
+        let Resumed { place, items } = exchange::resume(&from.node, receiver, &theirs).await?;
+        Ok(Self { from, to, reception, nonce, place, again: items, dispatcher })
+    }
+
+    /// Sends until there is nothing more.
+    pub(super) async fn run(mut self) {
+        for items in exchange::batches(std::mem::take(&mut self.again)) {
+            self.exchange(items, false, false).await;
+        }
+        loop {
+            let offering = self.dispatcher.offer_next(&self.from.node).await.unwrap();
+            let idle = offering.items.is_empty();
+            let complete = !offering.stream.snapshot;
+            self.exchange(offering.items, offering.caught_up, complete).await;
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// Offers once and loses the connection.
+    pub(super) async fn cut(mut self, cut: Cut) {
+        let offering = self.dispatcher.offer_next(&self.from.node).await.unwrap();
+        assert!(!offering.items.is_empty(), "there was something to lose");
+        let batch = self.batch(offering.items, offering.caught_up, !offering.stream.snapshot);
+        if let Cut::Receipt = cut {
+            self.reception.receive(&self.to.node, batch).await.unwrap();
+        }
+    }
+
+    async fn exchange(&mut self, items: Vec<Item>, caught_up: bool, complete: bool) {
+        let batch = self.batch(items, caught_up, complete);
+        let (receipt, nonce) = self.reception.receive(&self.to.node, batch).await.unwrap();
+        self.nonce = nonce;
+        let receiver = &self.to.node.authority;
+        exchange::acknowledge(&self.from.node, receiver, &receipt).await.unwrap();
+    }
+
+    fn batch(&mut self, items: Vec<Item>, caught_up: bool, snapshot_complete: bool) -> Batch {
+        self.place = self.place.after(&items);
+        let log = self.from.node.store.log();
+        let head = Head {
+            iss: self.from.node.authority.clone(),
+            aud: self.to.node.authority.clone(),
+            epoch: self.place.epoch,
+            seq: self.place.seq,
+            chain: self.place.chain,
+            iat: self.from.node.clock.now().seconds(),
+            nonce: self.nonce,
+            caught_up,
+            snapshot_complete,
+            log_size: log.size(),
+            log_root: log.root(),
+        };
+        Batch { items, head: jose::sign(HEAD_TYP, &head, &self.from.node.statement_key) }
+    }
+}

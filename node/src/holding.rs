@@ -1,0 +1,163 @@
+//! What is held of an alert: sealed under a key of its own, found by its match keys, ended at its time. The one place
+//! that writes and forgets content, of own alerts and of copies.
+
+use crate::alert::{AlertError, View, read};
+use crate::id::{AlertId, FeedSeq, Timestamp, Version};
+use crate::matching::{self, MatchKey};
+use crate::node::Node;
+use crate::store::{
+    Change, Copies, Erased, Expiries, HeldCopy, IndexKey, MatchEntry, Matches, Own, OwnAlert, Slot,
+    SlotId, StoreError, Tombstone, Tombstones, Tx, about,
+};
+
+/// A view sealed under a fresh key, ready for a transaction.
+pub(crate) struct Sealed {
+    /// What was sealed.
+    pub(crate) view: View,
+    /// Its key.
+    pub(crate) slot: Slot,
+    /// The sealed token.
+    pub(crate) token: Vec<u8>,
+    keys: Vec<(IndexKey, &'static str)>,
+}
+
+impl Sealed {
+    /// Seals an own alert.
+    pub(crate) fn own(node: &Node, view: View) -> Self {
+        Self::new(node, view, true)
+    }
+
+    /// Seals a received copy.
+    pub(crate) fn copy(node: &Node, view: View) -> Self {
+        Self::new(node, view, false)
+    }
+
+    fn new(node: &Node, view: View, own: bool) -> Self {
+        let store = &node.store;
+        let slot = store.new_slot();
+        let token = store.seal(&slot, &about(own, &view.head.id), view.token.as_bytes());
+        let index = |key: &MatchKey| (store.index_key(&key.bytes()), key.kind());
+        let keys = matching::match_keys(&view).iter().map(index).collect();
+        Self { view, slot, token, keys }
+    }
+
+    /// When the alert ends: exactly where that is disclosed, else with its month.
+    pub(crate) fn expires_at(&self) -> Timestamp {
+        self.view.content.expires_at().unwrap_or(self.view.head.expires_at)
+    }
+
+    /// The keys it is found by, to delete them with it.
+    pub(crate) fn match_keys(&self) -> Vec<IndexKey> {
+        self.keys.iter().map(|(key, _)| *key).collect()
+    }
+
+    /// Enters it as an own alert at this place of the feed.
+    pub(crate) fn enter_own(&self, tx: &mut Tx<'_>, feed: FeedSeq, recovered: bool) {
+        let own = OwnAlert {
+            version: self.view.head.version,
+            jwt_digest: self.view.jwt_digest,
+            feed,
+            expires_at: self.expires_at(),
+            slot: self.slot.id(),
+            token: self.token.clone(),
+            match_keys: self.match_keys(),
+            recovered,
+        };
+        self.keep(tx, true);
+        tx.put::<Own>(&self.view.head.id, &own);
+    }
+
+    /// Makes key, index and expiry durable with `tx`; the record itself is the caller's.
+    pub(crate) fn keep(&self, tx: &mut Tx<'_>, own: bool) {
+        let id = &self.view.head.id;
+        tx.keep_slot(&self.slot);
+        for (key, field) in &self.keys {
+            let entry = MatchEntry { field: (*field).to_owned(), own };
+            tx.put::<Matches>(&(*key, id.clone()), &entry);
+        }
+        tx.put::<Expiries>(&(self.expires_at(), id.clone()), &());
+    }
+}
+
+/// Takes an own alert's content out of the index and destroys its key; the record is the caller's.
+pub(crate) fn forget_own(tx: &mut Tx<'_>, id: &AlertId, own: &OwnAlert) {
+    forget(tx, id, &own.match_keys, own.expires_at, own.slot);
+}
+
+/// Takes a copy's content out of the index and destroys its key; the record is the caller's.
+pub(crate) fn forget_copy(tx: &mut Tx<'_>, id: &AlertId, copy: &HeldCopy) {
+    forget(tx, id, &copy.match_keys, copy.expires_at, copy.slot);
+}
+
+fn forget(tx: &mut Tx<'_>, id: &AlertId, keys: &[IndexKey], end: Timestamp, slot: SlotId) {
+    for key in keys {
+        tx.delete::<Matches>(&(*key, id.clone()));
+    }
+    tx.delete::<Expiries>(&(end, id.clone()));
+    tx.erase_slot(slot);
+}
+
+/// Erases the content of a received copy and leaves a tombstone; returns whether a copy was held.
+pub(crate) fn erase_copy(
+    tx: &mut Tx<'_>,
+    id: &AlertId,
+    erased: Erased,
+    version: Version,
+    statement: Option<String>,
+) -> Result<bool, StoreError> {
+    let held = tx.get::<Copies>(id)?;
+    if let Some(held) = &held {
+        forget_copy(tx, id, held);
+        tx.delete::<Copies>(id);
+    }
+    let before = tx.get::<Tombstones>(id)?;
+    let jwt_digest = held.as_ref().map(|held| held.jwt_digest);
+    let jwt_digest = jwt_digest.or(before.and_then(|before| before.jwt_digest));
+    let at = tx.now();
+    tx.put::<Tombstones>(id, &Tombstone { erased, version, jwt_digest, at, statement });
+    tx.announce(Change::Alert { kind: erased.as_str(), id: id.clone(), version });
+    Ok(held.is_some())
+}
+
+/// An own alert with all its claims.
+pub fn read_own(node: &Node, id: &AlertId, own: &OwnAlert) -> Result<View, HoldingError> {
+    open(node, own.slot, true, id, &own.token)
+}
+
+/// A copy with the claims that its issuer disclosed.
+pub fn read_copy(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<View, HoldingError> {
+    open(node, copy.slot, false, id, &copy.token)
+}
+
+/// The own alert or copy of this id, whichever is held, and whether it is our own.
+pub fn read_held(node: &Node, id: &AlertId) -> Result<Option<(View, bool)>, HoldingError> {
+    if let Some(own) = node.store.get::<Own>(id)? {
+        return Ok(Some((read_own(node, id, &own)?, true)));
+    }
+    match node.store.get::<Copies>(id)? {
+        Some(copy) => Ok(Some((read_copy(node, id, &copy)?, false))),
+        None => Ok(None),
+    }
+}
+
+fn open(
+    node: &Node,
+    slot: SlotId,
+    own: bool,
+    id: &AlertId,
+    token: &[u8],
+) -> Result<View, HoldingError> {
+    let text = node.store.unseal(slot, &about(own, id), token)?;
+    read(&String::from_utf8_lossy(&text)).map_err(|error| HoldingError::Alert(id.clone(), error))
+}
+
+/// Why what is held can't be read; each is a fault of this node.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldingError {
+    /// A token in the store is not an alert.
+    #[error("the token of {0} in the store can't be read: {1}")]
+    Alert(AlertId, AlertError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,199 @@
+//! Making a home folder: configuration, keys, certificates, store, first users and their profiles.
+
+use std::fs;
+use std::path::Path;
+
+use super::{HomeError, Layout, read_config, read_node_key, read_text, shown, store_options};
+use crate::admin::first_user;
+use crate::alert::SCHEMA;
+use crate::config::{Choices, Config};
+use crate::id::{AuthorityId, Clock, Digest, Entropy, Secret};
+use crate::jose::SigningKey;
+use crate::pki::{self, Authority, FIRST_USERS, make_folder, read_signing_key, write_file};
+use crate::roles::Role;
+use crate::store::{CommitError, Store, StoreError};
+use crate::tls::read_pem_certificates;
+use crate::trust::{DatedKey, Draft, SignedDescriptor, key_digest};
+
+/// How long a statement or log key may sign, in seconds: two years.
+const KEY_LIFE_S: i64 = 2 * 365 * 86_400;
+
+/// What was made.
+#[derive(Clone, Debug)]
+pub struct Initialised {
+    /// Whose home.
+    pub authority: AuthorityId,
+    /// Names of the first users; each has one role, of the same name.
+    pub users: Vec<String>,
+}
+
+/// Makes a home folder. `certificates` is a folder as `entente certs example` makes it; without one, a node CA and a
+/// user CA are made here.
+///
+/// # Errors
+/// When the folder is not empty, or a part can't be made.
+pub fn init(
+    home: &Path,
+    choices: &Choices,
+    certificates: Option<&Path>,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<Initialised, HomeError> {
+    if fs::read_dir(home).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(HomeError::Unfit(format!("{} is not empty: choose a new folder", shown(home))));
+    }
+    let layout = Layout::new(home);
+    for folder in ["", "keys", "tls", "users", "profiles", "run"] {
+        make_folder(&home.join(folder))?;
+    }
+    write_file(&layout.config(), &choices.to_text(), 0o600)?;
+    let config = read_config(&layout)?;
+    write_keys(&layout, entropy)?;
+    match certificates {
+        Some(folder) => copy_certificates(folder, home, &config.authority)?,
+        None => make_certificates(&layout, home, &config.authority, clock)?,
+    }
+    write_profiles(&layout, &config)?;
+    make_store(&layout, &config, clock, entropy)?;
+    draft_descriptor(home, clock)?;
+    let users = FIRST_USERS.iter().map(|name| (*name).to_owned()).collect();
+    Ok(Initialised { authority: config.authority, users })
+}
+
+fn write_keys(layout: &Layout, entropy: &Entropy) -> Result<(), HomeError> {
+    for path in [layout.statement_key(), layout.log_key()] {
+        let pem = pki::signing_key_pem(&SigningKey::generate(entropy))?;
+        write_file(&path, pem.expose(), 0o600)?;
+    }
+    let node_key = Secret::new(hex::encode(entropy.bytes::<32>()));
+    write_file(&layout.node_key(), node_key.expose(), 0o600)?;
+    Ok(())
+}
+
+fn make_certificates(
+    layout: &Layout,
+    home: &Path,
+    authority: &AuthorityId,
+    clock: &Clock,
+) -> Result<(), HomeError> {
+    let now = clock.now();
+    let root = Authority::new(&format!("{authority} node CA"), now)?;
+    write_file(&layout.roots(), root.certificate_pem(), 0o644)?;
+    write_file(&home.join("tls/ca.key"), root.key_pem().expose(), 0o600)?;
+    pki::write_issued(&home.join("tls"), "node", &root.node(authority, now)?)?;
+    let users = Authority::new(&format!("{authority} user CA"), now)?;
+    write_file(&layout.user_ca(), users.certificate_pem(), 0o644)?;
+    write_file(&home.join("users/ca.key"), users.key_pem().expose(), 0o600)?;
+    for name in FIRST_USERS {
+        pki::write_issued(&layout.users(), name, &users.user(authority, name, now)?)?;
+    }
+    Ok(())
+}
+
+fn copy_certificates(
+    certificates: &Path,
+    home: &Path,
+    authority: &AuthorityId,
+) -> Result<(), HomeError> {
+    let from = certificates.join(authority.as_str());
+    let copy = |source: String, target: String, mode| -> Result<(), HomeError> {
+        write_file(&home.join(target), &read_text(&from.join(source))?, mode)?;
+        Ok(())
+    };
+    copy("roots.pem".to_owned(), "tls/roots.pem".to_owned(), 0o644)?;
+    copy("node.pem".to_owned(), "tls/node.pem".to_owned(), 0o644)?;
+    copy("node.key".to_owned(), "tls/node.key".to_owned(), 0o600)?;
+    copy("user-ca.pem".to_owned(), "users/ca.pem".to_owned(), 0o644)?;
+    if from.join("user-ca.key").exists() {
+        copy("user-ca.key".to_owned(), "users/ca.key".to_owned(), 0o600)?;
+    }
+    for name in FIRST_USERS {
+        copy(format!("users/{name}.pem"), format!("users/{name}.pem"), 0o644)?;
+        copy(format!("users/{name}.key"), format!("users/{name}.key"), 0o600)?;
+    }
+    Ok(())
+}
+
+/// The profiles point at files beside them, so that a home can be moved.
+fn write_profiles(layout: &Layout, config: &Config) -> Result<(), HomeError> {
+    for name in FIRST_USERS {
+        let profile = format!(
+            "# How `entente --profile` reaches this node as its {name}. Paths are relative to this file.\n\
+             authority = \"{}\"\n\
+             endpoint = \"{}\"\n\
+             certificate = \"../users/{name}.pem\"\n\
+             key = \"../users/{name}.key\"\n\
+             roots = \"../tls/roots.pem\"\n",
+            config.authority, config.desk.listen
+        );
+        write_file(&layout.profiles().join(format!("{name}.toml")), &profile, 0o600)?;
+    }
+    Ok(())
+}
+
+fn make_store(
+    layout: &Layout,
+    config: &Config,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<(), HomeError> {
+    let node_key = read_node_key(&layout.node_key())?;
+    let options = store_options(config);
+    let (owner, folder) = (&config.authority, layout.store());
+    let store = Store::open(&folder, owner, &node_key, &options, clock.clone(), entropy.clone())?;
+    for name in FIRST_USERS {
+        let key = user_key(&layout.users().join(format!("{name}.pem")))?;
+        let roles: Vec<Role> = Role::parse(name).into_iter().collect();
+        let entered =
+            store.commit_blocking(move |tx| Ok::<_, StoreError>(first_user(tx, name, roles, key)));
+        entered.map_err(CommitError::flatten)?;
+    }
+    store.close();
+    Ok(())
+}
+
+fn user_key(certificate: &Path) -> Result<Digest, HomeError> {
+    let chain = read_pem_certificates(certificate)?;
+    let leaf = chain.first().map(|leaf| leaf.as_ref()).unwrap_or_default();
+    let unfit = |error| HomeError::Unfit(format!("{}: {error}", shown(certificate)));
+    key_digest(leaf).map_err(unfit)
+}
+
+/// Writes the descriptor as it is to be signed: from the configuration, the keys and the roots as they are now, one
+/// serial further than the signed one.
+///
+/// # Errors
+/// When a part can't be read, or the draft can't be written.
+pub fn draft_descriptor(home: &Path, clock: &Clock) -> Result<Draft, HomeError> {
+    let layout = Layout::new(home);
+    let config = read_config(&layout)?;
+    let now = clock.now().seconds();
+    let dated = |path: &Path| -> Result<DatedKey, HomeError> {
+        let key = read_signing_key(path)?.public();
+        Ok(DatedKey { key, not_before: now - 86_400, not_after: now + KEY_LIFE_S })
+    };
+    let signed = read_text(&layout.descriptor()).ok();
+    let signed = signed.and_then(|jws| SignedDescriptor::parse(&jws).ok());
+    let contact = Some(config.contact.to_string()).filter(|contact| !contact.is_empty());
+    let draft = Draft {
+        authority: config.authority.clone(),
+        serial: signed.map_or(0, |signed| signed.descriptor().serial) + 1,
+        statement_keys: vec![dated(&layout.statement_key())?],
+        log_keys: vec![dated(&layout.log_key())?],
+        tls_roots: split_pem(&read_text(&layout.roots())?),
+        endpoints: vec![config.exchange.advertise.to_string()],
+        schemas: (SCHEMA, SCHEMA),
+        contact: contact.unwrap_or_else(|| format!("the 24 h desk of {}", config.authority)),
+    };
+    let json = serde_json::to_string_pretty(&draft).unwrap_or_default();
+    let path = layout.draft();
+    fs::write(&path, json + "\n").map_err(|error| HomeError::File(shown(&path), error))?;
+    Ok(draft)
+}
+
+/// Each certificate of a file by itself, as descriptors carry them.
+fn split_pem(text: &str) -> Vec<String> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let ends = text.split_inclusive(END).map(str::trim);
+    ends.filter(|part| part.ends_with(END)).map(|part| format!("{part}\n")).collect()
+}

@@ -1,0 +1,331 @@
+//! One connection to one peer: hello, resume, then batches one way and receipts the other.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use entente_proto::exchange as proto;
+use entente_proto::exchange::exchange_client::ExchangeClient;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::exchange::{
+    self, AcknowledgeError, Batch, DispatchError, Dispatcher, HEAD_TYP, Head, Item, Nonce, Place,
+    ResumeError, Resumed,
+};
+use crate::id::AuthorityId;
+use crate::jose;
+use crate::node::SharedNode;
+use crate::store::Change;
+use crate::wire::exchange::{FromReceiver, FromSender, Malformed, dispatch_reason, resume_reason};
+
+/// Batches under way without a receipt: enough to keep both disks busy, few enough to be made again.
+const BATCHES_OPEN_MAX: usize = 4;
+
+/// How long a connection, its hello and its resume may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a receipt may take: past it the peer is taken for stuck and the stream is resumed.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error("{0}")]
+    Connect(String),
+    #[error("the peer did not answer in time")]
+    OpenTimeout,
+    #[error("the peer sent no receipt in time")]
+    NoReceipt,
+    #[error("the peer ended the stream: {}", .0.message())]
+    Refused(Status),
+    #[error("the peer sent what it may not: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("the peer did not begin with what it holds")]
+    NoResume,
+    #[error("the stream begins anew")]
+    Moved,
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    #[error(transparent)]
+    Acknowledge(#[from] AcknowledgeError),
+}
+
+impl SessionError {
+    /// Stable, for logs and counters.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "not_reachable",
+            Self::OpenTimeout => "open_timeout",
+            Self::NoReceipt => "no_receipt",
+            Self::Refused(_) => "ended_by_peer",
+            Self::Malformed(_) | Self::NoResume => "malformed_message",
+            Self::Moved => "stream_moved",
+            Self::Resume(error) => resume_reason(error),
+            Self::Dispatch(error) => dispatch_reason(error),
+            Self::Acknowledge(_) => "receipt_refused",
+        }
+    }
+
+    /// Trying again soon would change nothing.
+    pub(super) fn waits_for_people(&self) -> bool {
+        matches!(
+            self,
+            Self::Resume(ResumeError::LostState(_) | ResumeError::Unproven(_))
+                | Self::Dispatch(DispatchError::LostState | DispatchError::Halted(_))
+                | Self::Resume(ResumeError::Dispatch(
+                    DispatchError::LostState | DispatchError::Halted(_)
+                ))
+        )
+    }
+}
+
+/// Runs one stream to `peer` until it ends.
+pub(super) async fn run(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    heartbeat: Duration,
+) -> Result<(), SessionError> {
+    let changes = node.store.changes();
+    let (outbox, mut inbox, theirs) = open(node, peer).await?;
+    let schema_max = theirs.schema_max;
+    let Resumed { place, items } = exchange::resume(node, peer, &theirs).await?;
+    {
+        let live = node.streams.live(peer);
+        let mut status = live.status();
+        status.sending = true;
+        status.problem = None;
+    }
+    let flow = Flow {
+        open: Semaphore::new(BATCHES_OPEN_MAX),
+        unanswered: AtomicUsize::new(0),
+        nonce: Mutex::new(theirs.nonce),
+    };
+    let mut sender = Sender { node, peer, outbox, flow: &flow, place, changes, heartbeat };
+    tokio::select! {
+        ended = sender.send(items, schema_max) => ended,
+        ended = take_receipts(node, peer, &mut inbox, &flow) => ended,
+    }
+}
+
+type Outbox = mpsc::Sender<proto::FromSender>;
+
+async fn open(
+    node: &SharedNode,
+    peer: &AuthorityId,
+) -> Result<(Outbox, Streaming<proto::FromReceiver>, exchange::Resume), SessionError> {
+    let opening = async {
+        let channel = super::connect(node, peer).await.map_err(SessionError::Connect)?;
+        let (outbox, statements) = mpsc::channel(BATCHES_OPEN_MAX);
+        let _ = outbox.send(hello(node, peer)?.into()).await;
+        let mut client = ExchangeClient::new(channel);
+        let answer = client.deliver(ReceiverStream::new(statements)).await;
+        let mut inbox = answer.map_err(SessionError::Refused)?.into_inner();
+        let first = inbox.message().await.map_err(SessionError::Refused)?;
+        match FromReceiver::try_from(first.ok_or(SessionError::NoResume)?)? {
+            FromReceiver::Resume(resume) => Ok((outbox, inbox, resume)),
+            FromReceiver::Receipt(..) => Err(SessionError::NoResume),
+        }
+    };
+    tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or(Err(SessionError::OpenTimeout))
+}
+
+fn hello(node: &SharedNode, peer: &AuthorityId) -> Result<FromSender, DispatchError> {
+    let stream = node.store.get::<crate::store::StreamsOut>(peer)?;
+    let stream = stream.ok_or(DispatchError::NotActive)?;
+    Ok(FromSender::Hello { epoch: stream.epoch, acknowledged: stream.acked })
+}
+
+/// What the two directions of a stream share.
+struct Flow {
+    open: Semaphore,
+    unanswered: AtomicUsize,
+    nonce: Mutex<Nonce>,
+}
+
+impl Flow {
+    fn nonce(&self) -> Nonce {
+        *self.nonce.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self, nonce: Nonce) {
+        *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = nonce;
+        let before =
+            self.unanswered.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if before.is_ok() {
+            self.open.add_permits(1);
+        }
+    }
+}
+
+struct Sender<'a> {
+    node: &'a SharedNode,
+    peer: &'a AuthorityId,
+    outbox: Outbox,
+    flow: &'a Flow,
+    place: Place,
+    changes: broadcast::Receiver<Change>,
+    heartbeat: Duration,
+}
+
+impl Sender<'_> {
+    async fn send(&mut self, again: Vec<Item>, schema_max: u32) -> Result<(), SessionError> {
+        for items in exchange::batches(again) {
+            self.send_batch(items, false, false).await?;
+        }
+        let mut dispatcher = Dispatcher::new(self.peer.clone(), schema_max);
+        let trust = self.trust_revision()?;
+        let mut due = true;
+        loop {
+            let offering = dispatcher.offer_next(self.node).await?;
+            let next = self.place.after(&offering.items);
+            let stream = &offering.stream;
+            if (stream.epoch, stream.tail) != (next.epoch, next.seq) {
+                return Err(SessionError::Moved);
+            }
+            let idle = offering.items.is_empty();
+            if !idle || due {
+                let complete = !offering.stream.snapshot;
+                self.send_batch(offering.items, offering.caught_up, complete).await?;
+                due = false;
+            }
+            if idle {
+                due = self.wait_for_work().await?;
+            }
+            if self.trust_revision()? != trust {
+                return Err(SessionError::Moved);
+            }
+        }
+    }
+
+    fn trust_revision(&self) -> Result<u64, SessionError> {
+        let directory = self.node.directory.load();
+        let known = directory.active(self.peer).ok_or(DispatchError::NotActive)?;
+        Ok(known.peer.revision)
+    }
+
+    async fn send_batch(
+        &mut self,
+        items: Vec<Item>,
+        caught_up: bool,
+        snapshot_complete: bool,
+    ) -> Result<(), SessionError> {
+        // The permit comes back with the receipt.
+        if let Ok(permit) = self.flow.open.acquire().await {
+            permit.forget();
+        }
+        self.flow.unanswered.fetch_add(1, Ordering::SeqCst);
+        self.place = self.place.after(&items);
+        let head = self.head(caught_up, snapshot_complete);
+        let batch = FromSender::Batch(Batch { items, head });
+        // A closed outbox means that the call has ended: the other direction knows why.
+        if self.outbox.send(batch.into()).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    fn head(&self, caught_up: bool, snapshot_complete: bool) -> String {
+        let log = self.node.store.log();
+        let head = Head {
+            iss: self.node.authority.clone(),
+            aud: self.peer.clone(),
+            epoch: self.place.epoch,
+            seq: self.place.seq,
+            chain: self.place.chain,
+            iat: self.node.clock.now().seconds(),
+            nonce: self.flow.nonce(),
+            caught_up,
+            snapshot_complete,
+            log_size: log.size(),
+            log_root: log.root(),
+        };
+        jose::sign(HEAD_TYP, &head, &self.node.statement_key)
+    }
+
+    /// Waits for news; true when a heartbeat is due.
+    async fn wait_for_work(&mut self) -> Result<bool, SessionError> {
+        let heartbeat = tokio::time::sleep(self.heartbeat);
+        tokio::pin!(heartbeat);
+        let (node, peer) = (self.node, self.peer);
+        let now = node.clock.now();
+        let rule_end = node.policy.load().1.next_change(now);
+        loop {
+            tokio::select! {
+                () = &mut heartbeat => return self.at_heartbeat(rule_end).await,
+                change = self.changes.recv() => match change {
+                    Ok(Change::Alert { .. } | Change::Users) => {}
+                    Ok(Change::Feed | Change::Peers | Change::Policy) | Err(RecvError::Lagged(_)) => {
+                        self.drain_changes();
+                        return Ok(false);
+                    }
+                    Err(RecvError::Closed) => std::future::pending().await,
+                },
+                () = until(node, rule_end) => {
+                    exchange::rule_ended(node, peer).await.map_err(DispatchError::from)?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// A rule may have ended while the clock was set forward.
+    async fn at_heartbeat(
+        &self,
+        rule_end: Option<crate::id::Timestamp>,
+    ) -> Result<bool, SessionError> {
+        if rule_end.is_some_and(|end| end <= self.node.clock.now()) {
+            let swept = exchange::rule_ended(self.node, self.peer).await;
+            swept.map_err(DispatchError::from)?;
+        }
+        Ok(true)
+    }
+
+    fn drain_changes(&mut self) {
+        while !matches!(self.changes.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+    }
+}
+
+/// Longest wait for the end of a rule before the clock is looked at again.
+const RULE_WAIT_MAX_S: i64 = 3600;
+
+async fn until(node: &SharedNode, end: Option<crate::id::Timestamp>) {
+    let Some(end) = end else {
+        return std::future::pending().await;
+    };
+    let mut left = end.since(node.clock.now());
+    while left > 0 {
+        tokio::time::sleep(Duration::from_secs(left.min(RULE_WAIT_MAX_S) as u64)).await;
+        left = end.since(node.clock.now());
+    }
+}
+
+async fn take_receipts(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    inbox: &mut Streaming<proto::FromReceiver>,
+    flow: &Flow,
+) -> Result<(), SessionError> {
+    loop {
+        let Ok(message) = tokio::time::timeout(RECEIPT_TIMEOUT, inbox.message()).await else {
+            if flow.unanswered.load(Ordering::SeqCst) > 0 {
+                return Err(SessionError::NoReceipt);
+            }
+            continue;
+        };
+        let message = message.map_err(SessionError::Refused)?;
+        let message =
+            message.ok_or_else(|| SessionError::Refused(Status::ok("no reason given")))?;
+        match FromReceiver::try_from(message)? {
+            FromReceiver::Receipt(receipt, nonce) => {
+                exchange::acknowledge(node, peer, &receipt).await?;
+                flow.answered(nonce);
+            }
+            FromReceiver::Resume(_) => return Err(SessionError::NoResume),
+        }
+    }
+}

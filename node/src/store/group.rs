@@ -1,0 +1,287 @@
+//! A group of transactions on its way to one durable flush: reads see the writes of the group so far.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::schema::{COUNTED, SlotId};
+use super::slots::Slot;
+use super::{
+    Change, CommitError, Committed, Outcome, Shared, StoreError, Table, VALUE_BYTES_MAX, decode,
+    decode_record, key_bytes, read_error, scan_bounds,
+};
+use crate::audit::{Event, Tree, leaf_hash};
+use crate::id::{FeedSeq, Timestamp};
+
+/// One waiting commit: runs against the group, and gives back what to do once it is durable, or not.
+pub(super) type Job = Box<dyn FnOnce(&mut Group) -> Answer + Send>;
+
+/// Tells the caller how the flush went.
+pub(super) type Answer = Box<dyn FnOnce(&Result<(), StoreError>) + Send>;
+
+/// Makes a transaction into a job, with the place where its outcome arrives.
+pub(super) fn job<T, E>(
+    f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static,
+) -> (Job, Outcome<T, E>)
+where
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let (sender, outcome) = oneshot::channel();
+    let job: Job = Box::new(move |group| {
+        let result = group.run(f);
+        Box::new(move |flushed| {
+            // A caller that went away does not want to know.
+            let _ = sender.send(match (result, flushed) {
+                (Ok(value), Ok(())) => Ok(value),
+                (Ok(_), Err(error)) => Err(CommitError::Store(error.clone())),
+                (Err(error), _) => Err(error),
+            });
+        })
+    });
+    (job, outcome)
+}
+
+/// The writes of a group, newest last.
+pub(super) struct Group {
+    pub(super) shared: Arc<Shared>,
+    pub(super) writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub(super) kept: Vec<Slot>,
+    pub(super) erased: Vec<SlotId>,
+    pub(super) announced: Vec<Change>,
+    pub(super) counted: BTreeMap<u8, i64>,
+    pub(super) leaves: Vec<(u64, Vec<u8>)>,
+    pub(super) log: Tree,
+    pub(super) feed: FeedSeq,
+    bytes: usize,
+}
+
+impl Group {
+    pub(super) fn new(shared: Arc<Shared>, log: Tree, feed: FeedSeq) -> Self {
+        Self {
+            shared,
+            writes: BTreeMap::new(),
+            kept: vec![],
+            erased: vec![],
+            announced: vec![],
+            counted: BTreeMap::new(),
+            leaves: vec![],
+            log,
+            feed,
+            bytes: 0,
+        }
+    }
+
+    fn run<T, E>(
+        &mut self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E>,
+    ) -> Result<T, CommitError<E>> {
+        let mut tx = Tx {
+            now: self.shared.clock.now(),
+            feed: self.feed,
+            group: self,
+            undo: vec![],
+            kept: vec![],
+            erased: vec![],
+            announced: vec![],
+            counted: vec![],
+            failed: None,
+        };
+        let result = f(&mut tx);
+        match (result, tx.failed.take()) {
+            (Ok(committed), None) => {
+                tx.keep(committed.events);
+                Ok(committed.value)
+            }
+            (Ok(_), Some(error)) => {
+                tx.undo();
+                Err(CommitError::Store(error))
+            }
+            (Err(refusal), _) => {
+                tx.undo();
+                Err(CommitError::Refused(refusal))
+            }
+        }
+    }
+
+    /// Bytes of the records in it, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(written) = self.writes.get(key) {
+            return Ok(written.clone());
+        }
+        let stored = self.shared.tree.get(key).map_err(read_error)?;
+        Ok(stored.map(|bytes| bytes.to_vec()))
+    }
+
+    fn log(&mut self, event: Event, at: Timestamp) {
+        let index = self.log.size();
+        let leaf = event.entry(index, at, self.shared.entropy.bytes()).leaf();
+        self.log.append(leaf_hash(&leaf));
+        self.leaves.push((index, leaf));
+    }
+}
+
+/// One transaction: reads see its own writes and those of earlier transactions of the group.
+pub struct Tx<'a> {
+    group: &'a mut Group,
+    undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    kept: Vec<Slot>,
+    erased: Vec<SlotId>,
+    announced: Vec<Change>,
+    counted: Vec<(u8, i64)>,
+    feed: FeedSeq,
+    now: Timestamp,
+    failed: Option<StoreError>,
+}
+
+impl Tx<'_> {
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
+        let bytes = self.group.read(&key_bytes::<T>(key))?;
+        bytes.map(|bytes| decode::<T>(&bytes)).transpose()
+    }
+
+    /// As [`super::Store::scan`], with the writes of the group applied.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn scan<T: Table>(
+        &self,
+        within: &[u8],
+        from: Option<&T::Key>,
+        limit: usize,
+    ) -> Result<Vec<(T::Key, T::Value)>, StoreError> {
+        let (start, prefix) = scan_bounds::<T>(within, from);
+        let stored = self.group.shared.tree.range(start.clone()..);
+        let mut stored =
+            stored.take_while(|r| !r.as_ref().is_ok_and(|(k, _)| !k.starts_with(&prefix)));
+        let bounds = (Bound::Included(start), Bound::Unbounded);
+        let mut written =
+            self.group.writes.range(bounds).take_while(|(k, _)| k.starts_with(&prefix));
+        let (mut next_stored, mut next_written) = (stored.next().transpose(), written.next());
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let kept = next_stored.clone().map_err(read_error)?;
+            match (kept, next_written) {
+                (None, None) => break,
+                (Some((key, value)), other)
+                    if other.is_none_or(|(k, _)| key.as_ref() < k.as_slice()) =>
+                {
+                    found.push(decode_record::<T>(&key, &value)?);
+                    next_stored = stored.next().transpose();
+                }
+                (kept, Some((key, value))) => {
+                    if let Some(value) = value {
+                        found.push(decode_record::<T>(key, value)?);
+                    }
+                    if kept.is_some_and(|(stored, _)| stored.as_ref() == key.as_slice()) {
+                        next_stored = stored.next().transpose();
+                    }
+                    next_written = written.next();
+                }
+                (Some(_), None) => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a record; one over [`VALUE_BYTES_MAX`] fails the transaction.
+    pub fn put<T: Table>(&mut self, key: &T::Key, value: &T::Value) {
+        match postcard::to_allocvec(value) {
+            Ok(bytes) if bytes.len() <= VALUE_BYTES_MAX => {
+                self.write::<T>(key_bytes::<T>(key), Some(bytes));
+            }
+            Ok(bytes) => self.failed = Some(StoreError::TooLarge(bytes.len())),
+            Err(error) => self.failed = Some(StoreError::Corrupt(error.to_string())),
+        }
+    }
+
+    /// Deletes a record, if there is one.
+    pub fn delete<T: Table>(&mut self, key: &T::Key) {
+        self.write::<T>(key_bytes::<T>(key), None);
+    }
+
+    fn write<T: Table>(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        if COUNTED.contains(&T::PREFIX) {
+            match self.group.read(&key) {
+                Ok(before) => self.count(T::PREFIX, before.is_some(), value.is_some()),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        self.group.bytes += value.as_ref().map_or(0, Vec::len);
+        let before = self.group.writes.insert(key.clone(), value);
+        self.undo.push((key, before));
+    }
+
+    fn count(&mut self, prefix: u8, before: bool, after: bool) {
+        let change = i64::from(after) - i64::from(before);
+        self.counted.push((prefix, change));
+        *self.group.counted.entry(prefix).or_default() += change;
+    }
+
+    /// Makes a fresh slot durable with this transaction.
+    pub fn keep_slot(&mut self, slot: &Slot) {
+        self.kept.push(slot.clone());
+    }
+
+    /// Overwrites a slot: durable before this transaction's records are.
+    pub fn erase_slot(&mut self, slot: SlotId) {
+        self.erased.push(slot);
+    }
+
+    /// The next free place in the feed.
+    pub fn next_feed(&mut self) -> FeedSeq {
+        self.feed += 1;
+        self.feed
+    }
+
+    /// Index that the first event of this transaction will have in the log.
+    pub fn log_index(&self) -> u64 {
+        self.group.log.size()
+    }
+
+    /// The tree of the log before this transaction.
+    pub fn log(&self) -> &Tree {
+        &self.group.log
+    }
+
+    /// The time of this transaction.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Told to [`super::Store::changes`] once durable.
+    pub fn announce(&mut self, change: Change) {
+        self.announced.push(change);
+    }
+
+    fn keep(self, events: Vec<Event>) {
+        let Self { group, now, feed, kept, erased, announced, .. } = self;
+        group.feed = feed;
+        group.kept.extend(kept);
+        group.erased.extend(erased);
+        group.announced.extend(announced);
+        events.into_iter().for_each(|event| group.log(event, now));
+    }
+
+    fn undo(self) {
+        for (key, before) in self.undo.into_iter().rev() {
+            match before {
+                Some(before) => self.group.writes.insert(key, before),
+                None => self.group.writes.remove(&key),
+            };
+        }
+        for (prefix, change) in self.counted {
+            *self.group.counted.entry(prefix).or_default() -= change;
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading the audit log back, and signing its head.
+
+use std::sync::PoisonError;
+
+use super::schema::{Checkpoints, Log};
+use super::{CommitError, Committed, Store, StoreError};
+use crate::audit::{
+    Checkpoint, Event, Operation, Tree, Verifier, VerifyError, sign_checkpoint, verify_checkpoint,
+};
+use crate::id::AuthorityId;
+use crate::jose::{PublicKey, SigningKey};
+
+/// Leaves read at a time while the whole log is recomputed.
+const PAGE: usize = 1024;
+
+/// Checkpoints read at a time.
+const CHECKPOINTS_PAGE: usize = 4096;
+
+/// Why the log does not verify.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// It was changed.
+    #[error(transparent)]
+    Changed(#[from] VerifyError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Right edge of the audit log after the last durable commit.
+    pub fn log(&self) -> Tree {
+        self.0.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Leaves from `from` on, at most `limit`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn leaves(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.scan::<Log>(&[], Some(&from), limit)
+    }
+
+    /// Signs the log as it is now, and keeps the checkpoint. Keeping it is itself an event, which stands after it.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn checkpoint(
+        &self,
+        authority: &AuthorityId,
+        key: &SigningKey,
+    ) -> Result<String, StoreError> {
+        let (iss, key) = (authority.clone(), key.clone());
+        let committed = self.commit(move |tx| {
+            let (size, root) = (tx.log().size(), tx.log().root());
+            let jws =
+                sign_checkpoint(&Checkpoint { iss, size, root, iat: tx.now().seconds() }, &key);
+            tx.put::<Checkpoints>(&size, &jws);
+            let event = Event::new(Operation::Key, "log.checkpoint", "node");
+            let event = event.with("size", size).with("root", root.to_string());
+            Ok::<_, StoreError>(Committed::new(jws, event))
+        });
+        committed.await.map_err(CommitError::flatten)
+    }
+
+    /// Recomputes the whole log, and compares it with its edge and with every checkpoint that `key` signed.
+    ///
+    /// # Errors
+    /// When it was changed, or cannot be read.
+    pub fn verify_log(&self, key: &PublicKey) -> Result<Tree, LogError> {
+        let edge = self.log();
+        let mut checkpoints = self.kept_checkpoints(key)?.into_iter().peekable();
+        let mut verifier = Verifier::default();
+        while verifier.tree().size() < edge.size() {
+            let from = verifier.tree().size();
+            let page = self.leaves(from, PAGE)?;
+            if page.is_empty() {
+                return Err(VerifyError::Gap { expected: from, found: edge.size() }.into());
+            }
+            for (index, leaf) in page {
+                if index >= edge.size() {
+                    break;
+                }
+                verifier.push(index, &leaf)?;
+                let size = verifier.tree().size();
+                if let Some(checkpoint) = checkpoints.next_if(|c| c.size == size) {
+                    verifier.check(&checkpoint)?;
+                }
+            }
+        }
+        if *verifier.tree() != edge {
+            return Err(VerifyError::Root(edge.size()).into());
+        }
+        Ok(edge)
+    }
+
+    fn kept_checkpoints(&self, key: &PublicKey) -> Result<Vec<Checkpoint>, LogError> {
+        let kept = self.scan::<Checkpoints>(&[], None, CHECKPOINTS_PAGE)?;
+        let verify = |(size, jws): (u64, String)| {
+            let checkpoint = verify_checkpoint(&jws, key).map_err(|_| VerifyError::Root(size))?;
+            Ok(checkpoint)
+        };
+        kept.into_iter().filter(|(size, _)| *size > 0).map(verify).collect()
+    }
+}

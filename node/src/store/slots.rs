@@ -1,0 +1,129 @@
+//! The file of key slots, beside the database: what was overwritten here can be opened nowhere.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::StoreError;
+use super::schema::SlotId;
+use super::seal::{Keys, SEAL_BYTES};
+use crate::id::{Entropy, Secret};
+
+/// Bytes of a slot: a mark, the wrapped key, and padding, so that no slot crosses a sector.
+const SLOT_BYTES: usize = 64;
+
+/// Bytes of a wrapped key.
+const WRAPPED_BYTES: usize = 32 + SEAL_BYTES;
+
+/// First byte of a slot that holds a key; an erased one is zero throughout.
+const KEPT: u8 = 1;
+
+/// A key slot and its key, which cannot be printed.
+#[derive(Clone)]
+pub struct Slot {
+    id: SlotId,
+    key: Secret<[u8; 32]>,
+}
+
+impl Slot {
+    /// Its place in the file.
+    pub fn id(&self) -> SlotId {
+        self.id
+    }
+
+    pub(super) fn key(&self) -> &Secret<[u8; 32]> {
+        &self.key
+    }
+}
+
+pub(super) struct SlotFile {
+    file: File,
+    free: Mutex<Free>,
+}
+
+struct Free {
+    ids: Vec<SlotId>,
+    next: SlotId,
+}
+
+impl SlotFile {
+    /// Opens or makes the file; also says which slots hold a key.
+    pub(super) fn open(path: &Path) -> Result<(Self, HashSet<SlotId>), StoreError> {
+        let mut options = OpenOptions::new();
+        let file =
+            options.read(true).write(true).create(true).mode(0o600).open(path).map_err(io)?;
+        let slots = file.metadata().map_err(io)?.len() / SLOT_BYTES as u64;
+        let mut kept = HashSet::new();
+        let mut ids = Vec::new();
+        for id in 0..slots {
+            let mut mark = [0];
+            file.read_exact_at(&mut mark, offset(id)).map_err(io)?;
+            if mark == [KEPT] {
+                kept.insert(id);
+            } else {
+                ids.push(id);
+            }
+        }
+        Ok((Self { file, free: Mutex::new(Free { ids, next: slots }) }, kept))
+    }
+
+    /// A place that nothing uses, with a fresh key. Of an aborted transaction it stays unused until the next
+    /// start.
+    pub(super) fn reserve(&self, entropy: &Entropy) -> Slot {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = free.ids.pop().unwrap_or(free.next);
+        free.next = free.next.max(id + 1);
+        Slot { id, key: Secret::new(entropy.bytes()) }
+    }
+
+    pub(super) fn read(&self, id: SlotId, keys: &Keys) -> Result<Slot, StoreError> {
+        let mut bytes = [0; SLOT_BYTES];
+        self.file.read_exact_at(&mut bytes, offset(id)).map_err(io)?;
+        match bytes.split_first() {
+            Some((&KEPT, rest)) => {
+                let wrapped = rest.get(..WRAPPED_BYTES).unwrap_or_default();
+                let key = keys.unwrap(id, wrapped).ok_or(StoreError::WrongKey)?;
+                Ok(Slot { id, key })
+            }
+            _ => Err(StoreError::Erased),
+        }
+    }
+
+    /// Writes new slots and overwrites erased ones; durable when this returns.
+    pub(super) fn write(
+        &self,
+        kept: &[Slot],
+        erased: &[SlotId],
+        keys: &Keys,
+        entropy: &Entropy,
+    ) -> Result<(), StoreError> {
+        for slot in kept {
+            let mut bytes = vec![KEPT];
+            bytes.extend(keys.wrap(slot.id, &slot.key, entropy));
+            bytes.resize(SLOT_BYTES, 0);
+            self.file.write_all_at(&bytes, offset(slot.id)).map_err(io)?;
+        }
+        for id in erased {
+            self.file.write_all_at(&[0; SLOT_BYTES], offset(*id)).map_err(io)?;
+        }
+        if kept.is_empty() && erased.is_empty() {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(io)
+    }
+
+    /// Gives erased slots away again, once the records that named them are gone for good.
+    pub(super) fn release(&self, erased: Vec<SlotId>) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).ids.extend(erased);
+    }
+}
+
+fn offset(id: SlotId) -> u64 {
+    id * SLOT_BYTES as u64
+}
+
+fn io(error: std::io::Error) -> StoreError {
+    StoreError::Io(error.to_string())
+}

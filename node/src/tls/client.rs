@@ -1,0 +1,185 @@
+//! The caller's side: a node towards a peer, a person towards the own node.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::SingleCertAndKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{TlsError, TlsIdentity, provider, root_store};
+use crate::id::{AuthorityId, Timestamp};
+use crate::trust::{Identity, check_leaf};
+
+/// How long a TCP connection and its handshake may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often an idle connection is checked.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long an answer to that check may take.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whom to call, and what proves that it is they.
+#[derive(Clone)]
+pub struct Target {
+    /// Whose node.
+    pub authority: AuthorityId,
+    /// The roots that vouch for it.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// Who calls.
+    pub own: TlsIdentity,
+}
+
+impl Target {
+    fn config(&self) -> Result<ClientConfig, TlsError> {
+        let roots = root_store(self.roots.iter().cloned())?;
+        let verifier = Verifier { authority: self.authority.clone(), roots };
+        let key = SingleCertAndKey::from(self.own.certified_key());
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(key));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(config)
+    }
+}
+
+/// Makes a connection to `endpoint` (`host:port`), and a channel over it. A lost connection is not made again: the
+/// caller decides, with the trust of that moment.
+///
+/// # Errors
+/// A sentence for people, with the whole chain of causes.
+pub async fn connect(endpoint: &str, target: &Target) -> Result<Channel, String> {
+    let connecting = async {
+        let tcp = TcpStream::connect(endpoint).await.map_err(|e| format!("{endpoint}: {e}"))?;
+        handshake(tcp, target).await.map_err(|error| chain(&error))
+    };
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+    let tls = connected.map_err(|_| format!("{endpoint}: no answer within 10 s"))??;
+    channel(tls).await.map_err(|error| chain(&error))
+}
+
+/// The TLS handshake over a connection that stands.
+///
+/// # Errors
+/// What rustls or the other side refused.
+pub async fn handshake(tcp: TcpStream, target: &Target) -> io::Result<TlsStream<TcpStream>> {
+    tcp.set_nodelay(true)?;
+    let config = target.config().map_err(io::Error::other)?;
+    // The name is never used: the verifier goes by the URI in the certificate.
+    let name = ServerName::try_from("entente.invalid").map_err(io::Error::other)?;
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+}
+
+/// A channel over one connection.
+///
+/// # Errors
+/// When HTTP/2 does not begin on it.
+pub(crate) async fn channel(tls: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
+    let mut once = Some(TokioIo::new(tls));
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let tls = once.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
+        std::future::ready(tls)
+    });
+    Endpoint::from_static("http://entente.invalid")
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(connector)
+        .await
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Verifies one node: its chain by its own roots, its name by the URI in the certificate.
+struct Verifier {
+    authority: AuthorityId,
+    roots: Arc<RootCertStore>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let other = || Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+        let at = Timestamp::from_seconds(now.as_secs().cast_signed());
+        match check_leaf(leaf, at) {
+            Ok(Identity::Node(authority)) if authority == self.authority => {}
+            Ok(_) => return Err(other()),
+            Err(error) => {
+                return Err(Error::General(format!("the certificate does not fit: {error}")));
+            }
+        }
+        let algorithms = provider().signature_verification_algorithms;
+        let parsed = ParsedCertificate::try_from(leaf)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            chain,
+            now,
+            algorithms.all,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("only TLS 1.3".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verifier of {}", self.authority)
+    }
+}

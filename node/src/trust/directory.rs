@@ -1,0 +1,74 @@
+//! The peers as doors and dispatchers see them now; built anew at each change and swapped whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{DatedKey, Peer, PeerState, SignedDescriptor, TrustError};
+use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, KeyId, Timestamp};
+use crate::jose::PublicKey;
+
+/// Peers by name.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    peers: HashMap<AuthorityId, Arc<Known>>,
+}
+
+/// A peer with its descriptor parsed.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// As held.
+    pub peer: Peer,
+    /// As its authority signed it.
+    pub descriptor: SignedDescriptor,
+}
+
+impl Directory {
+    /// From the stored peers.
+    ///
+    /// # Errors
+    /// When a stored descriptor does not verify.
+    pub fn new(peers: Vec<Peer>) -> Result<Self, TrustError> {
+        let known = |peer: Peer| {
+            let descriptor = SignedDescriptor::parse(&peer.descriptor)?;
+            Ok((peer.authority.clone(), Arc::new(Known { peer, descriptor })))
+        };
+        Ok(Self { peers: peers.into_iter().map(known).collect::<Result<_, TrustError>>()? })
+    }
+
+    /// By name, in any state.
+    pub fn peer(&self, authority: &AuthorityId) -> Option<&Arc<Known>> {
+        self.peers.get(authority)
+    }
+
+    /// By name, if active.
+    pub fn active(&self, authority: &AuthorityId) -> Option<&Arc<Known>> {
+        self.peer(authority).filter(|known| known.peer.state == PeerState::Active)
+    }
+
+    /// All, in any state.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Known>> {
+        self.peers.values()
+    }
+
+    /// The statement key `kid` of an active peer, if it is valid at `now`.
+    pub fn statement_key(
+        &self,
+        authority: &AuthorityId,
+        kid: &KeyId,
+        now: Timestamp,
+    ) -> Option<PublicKey> {
+        let known = self.active(authority)?;
+        let keys = &known.descriptor.descriptor().statement_keys;
+        keys.iter()
+            .find(|dated| dated.key.key_id() == *kid && dated.valid_at(now))
+            .map(|d| d.key.clone())
+    }
+}
+
+impl DatedKey {
+    /// Whether the key may sign at `now`, give or take the clock tolerance.
+    pub fn valid_at(&self, now: Timestamp) -> bool {
+        let now = now.seconds();
+        self.not_before - CLOCK_TOLERANCE_S <= now && now <= self.not_after + CLOCK_TOLERANCE_S
+    }
+}

@@ -1,0 +1,189 @@
+//! The certificate profile, checked by ourselves: rustls-webpki doesn't refuse all that a strict profile would.
+
+use x509_parser::oid_registry::asn1_rs::{Oid, oid};
+use x509_parser::prelude::{
+    FromDer, GeneralName, ParsedExtension, Pem, X509Certificate, X509Extension,
+};
+
+use crate::id::{AuthorityId, Digest, Timestamp};
+
+/// Longest validity of a leaf, in seconds: 398 days.
+const LEAF_VALIDITY_S_MAX: i64 = 398 * 86_400;
+
+/// Longest name of a user, in bytes.
+const USER_BYTES_MAX: usize = 64;
+
+/// Public keys a certificate may have: Ed25519, and ECDSA (which is on P-256 or P-384 in rustls).
+const KEYS: [Oid<'static>; 2] = [oid!(1.3.101.112), oid!(1.2.840.10045.2.1)];
+
+/// Why a certificate is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the variants stand for")]
+pub enum CertificateError {
+    #[error("it is not a PEM or DER X.509 version 3 certificate")]
+    Malformed,
+    #[error("its validity has not begun or has ended")]
+    NotValidNow,
+    #[error("its validity is longer than 398 days")]
+    TooLong,
+    #[error("a leaf may not sign certificates")]
+    LeafIsCa,
+    #[error("a root must be a CA that may sign certificates")]
+    RootIsNotCa,
+    #[error(
+        "it must have exactly one URI subject alternative name, entente://<authority> or entente://<authority>/user/<name>"
+    )]
+    Identity,
+    #[error("a node's certificate is for serverAuth and clientAuth, a user's for clientAuth")]
+    Usage,
+    #[error("its key must be Ed25519 or ECDSA")]
+    Key,
+    #[error("it has a critical extension that this profile does not know, or name constraints")]
+    Extension,
+}
+
+/// Who a certificate speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The node of an authority.
+    Node(AuthorityId),
+    /// A person or system of an authority.
+    User(AuthorityId, String),
+}
+
+/// Who a leaf says it is; checks nothing else.
+///
+/// # Errors
+/// When it does not say, or says it twice.
+pub fn certificate_identity(der: &[u8]) -> Result<Identity, CertificateError> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+    identity(&certificate)
+}
+
+/// Checks a leaf against the profile; returns who it speaks for.
+///
+/// # Errors
+/// The first thing that does not fit.
+pub fn check_leaf(der: &[u8], now: Timestamp) -> Result<Identity, CertificateError> {
+    let (rest, certificate) =
+        X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+    if !rest.is_empty() {
+        return Err(CertificateError::Malformed);
+    }
+    let lifetime = check_common(&certificate, now)?;
+    if lifetime > LEAF_VALIDITY_S_MAX {
+        return Err(CertificateError::TooLong);
+    }
+    if certificate.is_ca() || signs_certificates(&certificate) {
+        return Err(CertificateError::LeafIsCa);
+    }
+    let constrained =
+        |e: &X509Extension<'_>| matches!(e.parsed_extension(), ParsedExtension::NameConstraints(_));
+    if certificate.extensions().iter().any(constrained) {
+        return Err(CertificateError::Extension);
+    }
+    let identity = identity(&certificate)?;
+    let usage = certificate.extended_key_usage().ok().flatten().ok_or(CertificateError::Usage)?;
+    let server_needed = matches!(identity, Identity::Node(_));
+    if !usage.value.client_auth || server_needed && !usage.value.server_auth {
+        return Err(CertificateError::Usage);
+    }
+    Ok(identity)
+}
+
+/// Checks a root, as PEM, against the profile.
+///
+/// # Errors
+/// The first thing that does not fit.
+pub fn check_root(pem: &str, now: Timestamp) -> Result<(), CertificateError> {
+    let mut pems = Pem::iter_from_buffer(pem.as_bytes());
+    let first = pems.next().and_then(Result::ok).ok_or(CertificateError::Malformed)?;
+    if pems.next().is_some() || first.label != "CERTIFICATE" {
+        return Err(CertificateError::Malformed);
+    }
+    let certificate = first.parse_x509().map_err(|_| CertificateError::Malformed)?;
+    check_common(&certificate, now)?;
+    if certificate.is_ca() && signs_certificates(&certificate) {
+        Ok(())
+    } else {
+        Err(CertificateError::RootIsNotCa)
+    }
+}
+
+/// When the certificate in a PEM ends; `None` when it is none.
+pub fn certificate_end(pem: &str) -> Option<Timestamp> {
+    let pem = Pem::iter_from_buffer(pem.as_bytes()).next()?.ok()?;
+    let end = pem.parse_x509().ok()?.validity().not_after.timestamp();
+    Some(Timestamp::from_seconds(end))
+}
+
+/// SHA-256 of the public key in a certificate: what a user record is bound to.
+///
+/// # Errors
+/// When it is no certificate.
+pub fn key_digest(der: &[u8]) -> Result<Digest, CertificateError> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+    Ok(Digest::of(certificate.public_key().raw))
+}
+
+/// Returns the length of the validity, in seconds.
+fn check_common(
+    certificate: &X509Certificate<'_>,
+    now: Timestamp,
+) -> Result<i64, CertificateError> {
+    if certificate.version().0 != 2 {
+        return Err(CertificateError::Malformed);
+    }
+    let validity = certificate.validity();
+    let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    let tolerance = crate::id::CLOCK_TOLERANCE_S;
+    if now.seconds() + tolerance < from || now.seconds() > to {
+        return Err(CertificateError::NotValidNow);
+    }
+    if !KEYS.contains(&certificate.public_key().algorithm.algorithm) {
+        return Err(CertificateError::Key);
+    }
+    let unknown = |e: &X509Extension<'_>| {
+        let parsed = e.parsed_extension();
+        e.critical
+            && matches!(
+                parsed,
+                ParsedExtension::UnsupportedExtension { .. } | ParsedExtension::ParseError { .. }
+            )
+    };
+    if certificate.extensions().iter().any(unknown) {
+        return Err(CertificateError::Extension);
+    }
+    Ok(to - from)
+}
+
+fn signs_certificates(certificate: &X509Certificate<'_>) -> bool {
+    certificate.key_usage().ok().flatten().is_some_and(|usage| usage.value.key_cert_sign())
+}
+
+fn identity(certificate: &X509Certificate<'_>) -> Result<Identity, CertificateError> {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.ok_or(CertificateError::Identity)?;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let (Some(uri), None) = (uris.next(), uris.next()) else {
+        return Err(CertificateError::Identity);
+    };
+    parse_identity(uri).ok_or(CertificateError::Identity)
+}
+
+fn parse_identity(uri: &str) -> Option<Identity> {
+    let rest = uri.strip_prefix("entente://")?;
+    match rest.split_once("/user/") {
+        None => Some(Identity::Node(rest.parse().ok()?)),
+        Some((authority, user)) => {
+            let named = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+            let sound = (1..=USER_BYTES_MAX).contains(&user.len()) && user.bytes().all(named);
+            sound.then_some(Identity::User(authority.parse().ok()?, user.to_owned()))
+        }
+    }
+}

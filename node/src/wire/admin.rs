@@ -1,0 +1,197 @@
+//! The messages of the desk door for administrators, coordinators and auditors.
+
+use entente_proto::admin as proto;
+use tonic::{Code, Status};
+
+use super::desk::store_code;
+use super::exchange::refusal;
+use crate::admin::{AdminError, Applied, Explained};
+use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp};
+use crate::outbound::TestStep;
+use crate::policy::Sharing;
+use crate::store::{LedgerEntry, Parked, PolicyRecord, User, UserState};
+use crate::trust::{Peer, SignedDescriptor, certificate_end};
+
+/// Warn this long before a root or key of a peer ends, in seconds.
+const ENDS_SOON_S: i64 = 60 * 86_400;
+
+/// A peer as it is shown.
+pub fn peer(peer: &Peer, now: Timestamp) -> Result<proto::Peer, Status> {
+    let descriptor =
+        SignedDescriptor::parse(&peer.descriptor).map_err(|error| admin_status(&error.into()))?;
+    let said = descriptor.descriptor();
+    let pending = peer.pending.as_deref().and_then(|jws| SignedDescriptor::parse(jws).ok());
+    let pending = pending.map(|newer| format!("serial {}", newer.descriptor().serial));
+    Ok(proto::Peer {
+        authority: peer.authority.to_string(),
+        state: peer.state.as_str().to_owned(),
+        fingerprint: descriptor.fingerprint().to_string(),
+        descriptor: peer.descriptor.clone(),
+        endpoints: said.endpoints.clone(),
+        contact: said.contact.clone(),
+        serial: said.serial,
+        imported_by: peer.imported_by.clone(),
+        approved_by: peer.approved_by.clone().unwrap_or_default(),
+        changed_at: peer.changed_at.seconds(),
+        warnings: warnings(&descriptor, now),
+        pending: pending.unwrap_or_default(),
+    })
+}
+
+fn warnings(descriptor: &SignedDescriptor, now: Timestamp) -> Vec<String> {
+    let said = descriptor.descriptor();
+    let soon = now.plus(ENDS_SOON_S).seconds();
+    let mut warnings = Vec::new();
+    let keys = said.statement_keys.iter().map(|key| key.not_after);
+    if keys.max().is_none_or(|end| end < soon) {
+        warnings.push(
+            "its last statement key ends within 60 days: ask for a newer descriptor".to_owned(),
+        );
+    }
+    let roots = said.tls_roots.iter().filter_map(|root| certificate_end(root));
+    if roots.map(Timestamp::seconds).max().is_none_or(|end| end < soon) {
+        warnings
+            .push("its last TLS root ends within 60 days: ask for a newer descriptor".to_owned());
+    }
+    warnings
+}
+
+/// The steps of a test.
+pub fn tested(steps: Vec<TestStep>) -> proto::TestPeerResponse {
+    let ok = steps.iter().all(|step| step.ok);
+    let step = |step: TestStep| proto::TestStep {
+        name: step.name.to_owned(),
+        ok: step.ok,
+        found: step.found,
+        hint: step.hint,
+    };
+    proto::TestPeerResponse { ok, steps: steps.into_iter().map(step).collect() }
+}
+
+/// A parked statement.
+pub fn parked(
+    authority: &AuthorityId,
+    theirs: bool,
+    id: &AlertId,
+    parked: &Parked,
+) -> proto::Parked {
+    proto::Parked {
+        authority: authority.to_string(),
+        direction: if theirs { "in" } else { "out" }.to_owned(),
+        alert: id.to_string(),
+        version: parked.version,
+        reason: parked.reason.clone(),
+        at: parked.at.seconds(),
+    }
+}
+
+/// A policy with what waits to take its place.
+pub fn policy(
+    version: PolicyVersion,
+    record: PolicyRecord,
+    pending: &[(u64, String)],
+) -> proto::Policy {
+    let pending: Vec<String> =
+        pending.iter().map(|(number, by)| format!("{number} by {by}")).collect();
+    proto::Policy {
+        version,
+        source: record.source,
+        applied_by: record.applied_by,
+        approved_by: record.approved_by.unwrap_or_default(),
+        applied_at: record.applied_at.seconds(),
+        pending: pending.join(", "),
+    }
+}
+
+/// What applying came to.
+pub fn applied(applied: Applied) -> proto::ApplyPolicyResponse {
+    proto::ApplyPolicyResponse {
+        version: applied.version,
+        proposal: applied.proposal.unwrap_or_default(),
+        widens: applied.widens,
+        changes: applied.changes,
+    }
+}
+
+/// What a peer gets, and why.
+pub fn explained(explained: Explained) -> proto::ExplainPolicyResponse {
+    let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    let (rule_number, rule) = explained.rule.unwrap_or_default();
+    let level = match explained.sharing {
+        Sharing::None => "none",
+        Sharing::View(_) => "view",
+    };
+    proto::ExplainPolicyResponse {
+        level: level.to_owned(),
+        rule,
+        rule_number: u32::try_from(rule_number).unwrap_or(u32::MAX),
+        claims: names(explained.claims),
+        withheld: names(explained.withheld),
+        considered: explained.considered,
+        held: held(explained.ledger.as_ref()),
+    }
+}
+
+/// What the ledger says, in a sentence.
+fn held(ledger: Option<&LedgerEntry>) -> String {
+    let Some(ledger) = ledger else { return "was never offered anything of it".to_owned() };
+    if ledger.erased {
+        return "confirmed that it erased what it held".to_owned();
+    }
+    if ledger.taken_back.is_some() {
+        return "was told to erase it, and has not confirmed yet".to_owned();
+    }
+    let newest = ledger.possible.last().or(ledger.held.as_ref());
+    let certain = if ledger.possible.is_empty() { "holds" } else { "may hold" };
+    match newest {
+        Some(newest) => {
+            let claims = newest.claims.names().len();
+            format!(
+                "{certain} version {} with {claims} claims, offered {}",
+                newest.version, newest.at
+            )
+        }
+        None => "holds nothing of it".to_owned(),
+    }
+}
+
+/// A user as shown.
+pub fn user(name: &str, user: &User) -> proto::User {
+    let state = match user.state {
+        UserState::Pending => "pending",
+        UserState::Active => "active",
+        UserState::Removed => "removed",
+    };
+    proto::User {
+        name: name.to_owned(),
+        roles: user.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+        state: state.to_owned(),
+        key: user.key.to_string(),
+        added_by: user.added_by.clone(),
+        approved_by: user.approved_by.clone().unwrap_or_default(),
+    }
+}
+
+/// The status that a refusal or failure becomes.
+pub fn admin_status(error: &AdminError) -> Status {
+    use AdminError as E;
+    let code = match error {
+        E::Policy(_) | E::Certificate(_) | E::User(_) | E::Reason => Code::InvalidArgument,
+        E::UnknownPeer(_)
+        | E::UnknownPolicy(_)
+        | E::UnknownAlert(_)
+        | E::UnknownUser
+        | E::UnknownProposal(_) => Code::NotFound,
+        E::Trust(_)
+        | E::KnownUser
+        | E::SamePerson
+        | E::Outdated
+        | E::LastOne(_)
+        | E::NotStopped
+        | E::Reload(_)
+        | E::TooManyProposals => Code::FailedPrecondition,
+        E::Holding(_) | E::Node(_) => Code::DataLoss,
+        E::Store(error) => store_code(error),
+    };
+    refusal(code, error.reason(), &error.to_string())
+}

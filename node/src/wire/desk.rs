@@ -1,0 +1,169 @@
+//! The messages of the desk door for officers.
+
+use entente_proto::desk as proto;
+use tonic::{Code, Status};
+
+use super::exchange::{Malformed, refusal};
+use crate::alert::SubjectCategory;
+use crate::desk::{Aim, DeskError, Found, Hit, Issued, Justification, Listed, Opened, State};
+use crate::id::{AlertId, AuthorityId, Timestamp, Version};
+use crate::matching::Query;
+use crate::store::StoreError;
+
+/// An optional name: empty is none.
+pub fn optional<T: std::str::FromStr>(
+    text: &str,
+    field: &'static str,
+) -> Result<Option<T>, Malformed> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| Malformed(field)),
+    }
+}
+
+/// The id of an alert.
+pub fn alert_id(text: &str) -> Result<AlertId, Status> {
+    text.parse().map_err(|error: crate::id::IdError| {
+        refusal(Code::InvalidArgument, "id_malformed", &error.to_string())
+    })
+}
+
+/// The name of an authority.
+pub fn authority(text: &str) -> Result<AuthorityId, Status> {
+    text.parse().map_err(|error: crate::id::IdError| {
+        refusal(Code::InvalidArgument, "authority_malformed", &error.to_string())
+    })
+}
+
+fn seconds(at: Option<Timestamp>) -> i64 {
+    at.map_or(0, Timestamp::seconds)
+}
+
+/// A refusal of a line of an import.
+pub fn line_refused(error: &DeskError) -> proto::Refusal {
+    proto::Refusal { reason: error.reason().to_owned(), message: error.to_string() }
+}
+
+/// What was just issued.
+pub fn issued(issued: Issued, state: State) -> proto::Alert {
+    proto::Alert {
+        id: issued.id.to_string(),
+        version: issued.version,
+        state: state.as_str().to_owned(),
+        own: true,
+        confirmed: true,
+        warnings: issued.warnings,
+        ..proto::Alert::default()
+    }
+}
+
+/// An opened alert.
+pub fn opened(opened: Opened) -> proto::Alert {
+    let view = opened.view;
+    proto::Alert {
+        id: view.head.id.to_string(),
+        version: view.head.version,
+        state: State::Live.as_str().to_owned(),
+        own: opened.own,
+        content: serde_json::to_string(&view.content).unwrap_or_default(),
+        claims: view.claims.names().into_iter().map(str::to_owned).collect(),
+        category: view.content.category.map(|c| c.as_str().to_owned()).unwrap_or_default(),
+        expires_at: view.content.expires_at().unwrap_or(view.head.expires_at).seconds(),
+        token: view.token,
+        confirmed: opened.confirmed,
+        confirmed_at: seconds(opened.confirmed_at),
+        contact: opened.contact,
+        warnings: opened.warnings,
+        gap: opened.gap,
+    }
+}
+
+/// A line of a list.
+pub fn listed(listed: Listed) -> proto::AlertSummary {
+    proto::AlertSummary {
+        id: listed.id.to_string(),
+        version: listed.version,
+        state: listed.state.as_str().to_owned(),
+        own: listed.own,
+        category: listed.category.map(|c| c.as_str().to_owned()).unwrap_or_default(),
+        confirmed: listed.confirmed,
+        expires_at: listed.at.seconds(),
+    }
+}
+
+/// Something that became visible.
+pub fn change(kind: &str, id: &str, version: Version, at: Timestamp) -> proto::Change {
+    proto::Change { kind: kind.to_owned(), id: id.to_owned(), version, at: at.seconds() }
+}
+
+/// A search as asked.
+pub fn search(request: proto::SearchRequest) -> Result<(Query, Justification), Status> {
+    let identifiers: Vec<_> =
+        request.identifiers.into_iter().map(|i| (i.r#type, i.country, i.number)).collect();
+    let query =
+        Query::parse(&identifiers, &request.family_name, &request.given_name, &request.birth_date)
+            .map_err(|error| desk_status(&error.into()))?;
+    let offence = request.offence.parse().map_err(|_| Malformed("offence"))?;
+    let subject = match request.subject_category.as_str() {
+        "object" => None,
+        text => Some(text.parse::<SubjectCategory>().map_err(|_| Malformed("subject_category"))?),
+    };
+    let aim = Aim::parse(&request.aim).ok_or(Malformed("aim"))?;
+    Ok((query, Justification { case_ref: request.case_ref, offence, subject, aim }))
+}
+
+/// The answer to a search: hits, then the summary.
+pub fn found(found: Found) -> Vec<proto::SearchResponse> {
+    use proto::search_response::Message;
+    let summary = proto::SearchSummary {
+        hits: u32::try_from(found.hits.len()).unwrap_or(u32::MAX),
+        log_entry: found.log_entry,
+        silent_peers: found.silent.iter().map(ToString::to_string).collect(),
+    };
+    let hits = found.hits.into_iter().map(|found| Message::Hit(hit(found)));
+    let messages = hits.chain([Message::Summary(summary)]);
+    messages.map(|message| proto::SearchResponse { message: Some(message) }).collect()
+}
+
+fn hit(hit: Hit) -> proto::Hit {
+    proto::Hit {
+        issuer: hit.id.authority().to_string(),
+        id: hit.id.to_string(),
+        own: hit.own,
+        quality: hit.quality.as_str().to_owned(),
+        matched: hit.matched,
+        category: hit.category.map(|c| c.as_str().to_owned()).unwrap_or_default(),
+        action: hit.action.unwrap_or_default().to_owned(),
+        confirmed: hit.confirmed,
+        confirmed_at: seconds(hit.confirmed_at),
+        contact: hit.contact,
+        warnings: hit.warnings,
+        version: hit.version,
+    }
+}
+
+/// The status that a refusal or failure becomes.
+pub fn desk_status(error: &DeskError) -> Status {
+    let code = match error {
+        DeskError::Draft(_) | DeskError::Query(_) | DeskError::Reason(_) => Code::InvalidArgument,
+        DeskError::NotFound(_) | DeskError::Gone { .. } => Code::NotFound,
+        DeskError::NotOwn(_) | DeskError::Incompatible(_) | DeskError::TooManyMatchKeys => {
+            Code::FailedPrecondition
+        }
+        DeskError::ConfirmationNeeded(_) | DeskError::LostState => Code::FailedPrecondition,
+        DeskError::VersionMoved { .. } => Code::Aborted,
+        DeskError::AlreadyImported(_) => Code::AlreadyExists,
+        DeskError::Holding(_) => Code::DataLoss,
+        DeskError::Store(error) => store_code(error),
+    };
+    refusal(code, error.reason(), &error.to_string())
+}
+
+/// A full disk is the caller's to know; anything else is tried again later.
+pub(super) fn store_code(error: &StoreError) -> Code {
+    match error {
+        StoreError::Full | StoreError::TooLarge(_) => Code::ResourceExhausted,
+        StoreError::Corrupt(_) | StoreError::WrongKey | StoreError::Erased => Code::DataLoss,
+        _ => Code::Unavailable,
+    }
+}

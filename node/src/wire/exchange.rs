@@ -1,0 +1,221 @@
+//! The messages of the exchange door.
+
+use std::collections::HashMap;
+
+use entente_proto::exchange as proto;
+use tonic::{Code, Status};
+
+use crate::exchange::{
+    Batch, DispatchError, Item, Nonce, ReceiveError, Resume, ResumeError, Statement,
+};
+use crate::id::Digest;
+
+/// A message that does not say what its type promises; names the field.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the field {0} is missing or malformed")]
+pub struct Malformed(pub &'static str);
+
+impl From<Malformed> for Status {
+    fn from(error: Malformed) -> Self {
+        refusal(Code::InvalidArgument, "malformed_message", &error.to_string())
+    }
+}
+
+/// A status with the stable reason that programs read.
+pub fn refusal(code: Code, reason: &str, message: &str) -> Status {
+    use tonic_types::{ErrorDetails, StatusExt};
+    let details = ErrorDetails::with_error_info(reason, "entente", HashMap::new());
+    Status::with_error_details(code, message, details)
+}
+
+/// What a sender may send.
+pub enum FromSender {
+    /// First.
+    Hello {
+        /// Its epoch.
+        epoch: u64,
+        /// Last place it has a receipt for.
+        acknowledged: u64,
+    },
+    /// Then.
+    Batch(Batch),
+}
+
+/// What a receiver may answer.
+pub enum FromReceiver {
+    /// First.
+    Resume(Resume),
+    /// Then: the receipt, as signed, and the next nonce.
+    Receipt(String, Nonce),
+}
+
+impl TryFrom<proto::FromSender> for FromSender {
+    type Error = Malformed;
+
+    fn try_from(message: proto::FromSender) -> Result<Self, Malformed> {
+        use proto::from_sender::Message;
+        match message.message {
+            Some(Message::Hello(hello)) => {
+                Ok(Self::Hello { epoch: hello.epoch, acknowledged: hello.acknowledged })
+            }
+            Some(Message::Batch(batch)) => Ok(Self::Batch(batch.try_into()?)),
+            None => Err(Malformed("message")),
+        }
+    }
+}
+
+impl From<FromSender> for proto::FromSender {
+    fn from(message: FromSender) -> Self {
+        use proto::from_sender::Message;
+        let message = match message {
+            FromSender::Hello { epoch, acknowledged } => {
+                Message::Hello(proto::Hello { epoch, acknowledged })
+            }
+            FromSender::Batch(batch) => Message::Batch(proto::Batch {
+                items: batch.items.into_iter().map(Into::into).collect(),
+                head: batch.head,
+            }),
+        };
+        Self { message: Some(message) }
+    }
+}
+
+impl TryFrom<proto::Batch> for Batch {
+    type Error = Malformed;
+
+    fn try_from(batch: proto::Batch) -> Result<Self, Malformed> {
+        let items = batch.items.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(Self { items, head: batch.head })
+    }
+}
+
+impl TryFrom<proto::Item> for Item {
+    type Error = Malformed;
+
+    fn try_from(item: proto::Item) -> Result<Self, Malformed> {
+        use proto::item::Statement as Sent;
+        let statement = match item.statement.ok_or(Malformed("statement"))? {
+            Sent::Alert(text) => Statement::Alert(text),
+            Sent::Withdrawal(text) => Statement::Withdrawal(text),
+            Sent::Retraction(text) => Statement::Retraction(text),
+        };
+        Ok(Self { seq: item.seq, digest: digest(&item.digest, "digest")?, statement })
+    }
+}
+
+impl From<Item> for proto::Item {
+    fn from(item: Item) -> Self {
+        use proto::item::Statement as Sent;
+        let statement = match item.statement {
+            Statement::Alert(text) => Sent::Alert(text),
+            Statement::Withdrawal(text) => Sent::Withdrawal(text),
+            Statement::Retraction(text) => Sent::Retraction(text),
+        };
+        Self { seq: item.seq, digest: item.digest.0.to_vec(), statement: Some(statement) }
+    }
+}
+
+impl TryFrom<proto::FromReceiver> for FromReceiver {
+    type Error = Malformed;
+
+    fn try_from(message: proto::FromReceiver) -> Result<Self, Malformed> {
+        use proto::from_receiver::Message;
+        match message.message {
+            Some(Message::Resume(resume)) => Ok(Self::Resume(resume.try_into()?)),
+            Some(Message::Receipt(receipt)) => {
+                Ok(Self::Receipt(receipt.receipt, nonce(&receipt.nonce)?))
+            }
+            None => Err(Malformed("message")),
+        }
+    }
+}
+
+impl From<FromReceiver> for proto::FromReceiver {
+    fn from(message: FromReceiver) -> Self {
+        use proto::from_receiver::Message;
+        let message = match message {
+            FromReceiver::Resume(resume) => Message::Resume(resume.into()),
+            FromReceiver::Receipt(receipt, nonce) => {
+                Message::Receipt(proto::Receipt { receipt, nonce: nonce.0.to_vec() })
+            }
+        };
+        Self { message: Some(message) }
+    }
+}
+
+impl TryFrom<proto::Resume> for Resume {
+    type Error = Malformed;
+
+    fn try_from(resume: proto::Resume) -> Result<Self, Malformed> {
+        let chain =
+            if resume.chain.is_empty() { None } else { Some(digest(&resume.chain, "chain")?) };
+        Ok(Self {
+            epoch: resume.epoch,
+            seq: resume.seq,
+            chain,
+            head: resume.head,
+            nonce: nonce(&resume.nonce)?,
+            schema_max: resume.schema_max,
+        })
+    }
+}
+
+impl From<Resume> for proto::Resume {
+    fn from(resume: Resume) -> Self {
+        Self {
+            epoch: resume.epoch,
+            seq: resume.seq,
+            chain: resume.chain.map(|chain| chain.0.to_vec()).unwrap_or_default(),
+            head: resume.head,
+            nonce: resume.nonce.0.to_vec(),
+            schema_max: resume.schema_max,
+        }
+    }
+}
+
+fn digest(bytes: &[u8], field: &'static str) -> Result<Digest, Malformed> {
+    bytes.try_into().map(Digest).map_err(|_| Malformed(field))
+}
+
+fn nonce(bytes: &[u8]) -> Result<Nonce, Malformed> {
+    bytes.try_into().map(Nonce).map_err(|_| Malformed("nonce"))
+}
+
+/// What the sender of a refused batch is told.
+pub fn receive_status(error: &ReceiveError) -> Status {
+    let (code, reason) = match error {
+        ReceiveError::NotActive => (Code::PermissionDenied, "not_active"),
+        ReceiveError::Superseded => (Code::Aborted, "superseded"),
+        ReceiveError::Head(_) => (Code::InvalidArgument, "head_invalid"),
+        ReceiveError::Misdirected => (Code::InvalidArgument, "head_misdirected"),
+        ReceiveError::TooLarge => (Code::InvalidArgument, "batch_too_large"),
+        ReceiveError::OutOfOrder(_) => (Code::InvalidArgument, "out_of_order"),
+        ReceiveError::Chain => (Code::InvalidArgument, "chain_differs"),
+        ReceiveError::NoRoom => (Code::ResourceExhausted, "no_room"),
+        ReceiveError::Store(_) => {
+            let message = "the store of this node does not answer; try again later";
+            return refusal(Code::Unavailable, "store_unavailable", message);
+        }
+    };
+    refusal(code, reason, &error.to_string())
+}
+
+/// The stable reason why a stream to a peer does not go on, for people and counters.
+pub fn resume_reason(error: &ResumeError) -> &'static str {
+    match error {
+        ResumeError::LostState(_) => "lost_state",
+        ResumeError::Unproven(_) => "unproven_place",
+        ResumeError::Dispatch(error) => dispatch_reason(error),
+    }
+}
+
+/// As [`resume_reason`].
+pub fn dispatch_reason(error: &DispatchError) -> &'static str {
+    match error {
+        DispatchError::NotActive => "not_active",
+        DispatchError::Halted(_) => "stream_halted",
+        DispatchError::LostState => "lost_state",
+        DispatchError::Holding(_) => "own_alert_unreadable",
+        DispatchError::Node(_) | DispatchError::Store(_) => "store_unavailable",
+    }
+}

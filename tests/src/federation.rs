@@ -1,0 +1,329 @@
+//! Nodes in this process: real doors, real stores, a clock of their own, a proxy in front of each.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use entente_node::config::Choices;
+use entente_node::exchange;
+use entente_node::home::{Layout, init};
+use entente_node::id::{AlertId, AuthorityId, Clock, Entropy};
+use entente_node::jose::SigningKey;
+use entente_node::node::SharedNode;
+use entente_node::roles::{Actor, Role};
+use entente_node::run::{Options, Running, start};
+use entente_node::store::{Change, Copies, StreamsIn, StreamsOut};
+use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
+use entente_node::trust::{Draft, SignedDescriptor};
+use entente_node::{admin, desk};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use crate::proxy::Proxy;
+
+/// How long anything is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Every alert with every claim that a wildcard gives, to everybody.
+pub const ALL: &str =
+    "[[rule]]\nname = 'all'\npeers = ['*']\nlevel = 'view'\nclaims = ['*', 'locations.text']\n";
+
+/// Nodes that know each other.
+pub struct Federation {
+    folder: TempDir,
+    /// In the order they were named.
+    pub nodes: Vec<TestNode>,
+}
+
+/// One node, running or not.
+pub struct TestNode {
+    /// Whose.
+    pub authority: AuthorityId,
+    /// Its home folder.
+    pub home: PathBuf,
+    /// What time it thinks it is, off the system's.
+    pub clock: Clock,
+    /// In front of its exchange door.
+    pub proxy: Proxy,
+    running: Option<Running>,
+}
+
+/// A person of one role.
+pub fn person(role: &str) -> Actor {
+    Actor { name: role.to_owned(), roles: Role::parse(role).into_iter().collect() }
+}
+
+impl Federation {
+    /// Starts nodes of these names; each knows every other, and shares nothing yet.
+    pub async fn start(names: &[&str]) -> anyhow::Result<Self> {
+        let folder = TempDir::with_prefix("entente-test-")?;
+        let mut nodes = Vec::new();
+        for name in names {
+            let mut node = TestNode::prepare(folder.path(), name).await?;
+            node.start().await?;
+            nodes.push(node);
+        }
+        let federation = Self { folder, nodes };
+        for here in &federation.nodes {
+            for there in &federation.nodes {
+                if here.authority != there.authority {
+                    here.trust(there).await?;
+                }
+            }
+        }
+        Ok(federation)
+    }
+
+    /// Where backups may be kept.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until every stream between running nodes has said everything, and is acknowledged.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        until("the streams to settle", || {
+            for here in &self.nodes {
+                for there in &self.nodes {
+                    if here.authority != there.authority && !here.settled_with(there)? {
+                        return Ok(None);
+                    }
+                }
+            }
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Stops every node in good order.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for node in &mut self.nodes {
+            node.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+impl TestNode {
+    async fn prepare(folder: &Path, name: &str) -> anyhow::Result<Self> {
+        let authority: AuthorityId = name.parse()?;
+        let home = folder.join(name);
+        let proxy = Proxy::start().await?;
+        let choices = Choices {
+            authority: authority.clone(),
+            contact: "test desk".parse().map_err(anyhow::Error::msg)?,
+            exchange_listen: Some(free_port()?),
+            exchange_advertise: Some(
+                proxy.address.to_string().parse().map_err(anyhow::Error::msg)?,
+            ),
+            desk_listen: Some(free_port()?),
+            telemetry_listen: Some("127.0.0.1:0".parse().map_err(anyhow::Error::msg)?),
+        };
+        let making = home.clone();
+        tokio::task::spawn_blocking(move || {
+            init(&making, &choices, None, &Clock::system(), &Entropy::os())
+        })
+        .await??;
+        let layout = Layout::new(&home);
+        let config = fs::read_to_string(layout.config())?;
+        let config = config.replace("heartbeat_s = 60", "heartbeat_s = 1");
+        let config = config.replace("disk_free_bytes_min = 536870912", "disk_free_bytes_min = 0");
+        fs::write(layout.config(), config)?;
+        sign(&layout)?;
+        Ok(Self { authority, home, clock: Clock::shifted(), proxy, running: None })
+    }
+
+    /// Starts it, if it is not running.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        if self.running.is_none() {
+            let options = Options { clock: self.clock.clone(), entropy: Entropy::os() };
+            let running = start(&self.home, options).await?;
+            self.proxy.carry_to(running.exchange);
+            self.running = Some(running);
+        }
+        Ok(())
+    }
+
+    /// Stops it in good order, if it is running.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        match self.running.take() {
+            Some(running) => running.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is running.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// What it holds; only while it runs.
+    pub fn node(&self) -> &SharedNode {
+        &self.running.as_ref().expect("the node is running").node
+    }
+
+    /// Its addresses; only while it runs.
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("the node is running")
+    }
+
+    /// Copies the store of a stopped node aside, or back.
+    pub async fn copy_store(&mut self, to: &Path, back: bool) -> anyhow::Result<()> {
+        let was_running = self.is_running();
+        self.stop().await?;
+        let store = Layout::new(&self.home).store();
+        let (from, to) = if back { (to, store.as_path()) } else { (store.as_path(), to) };
+        if to.exists() {
+            fs::remove_dir_all(to)?;
+        }
+        copy_folder(from, to)?;
+        if was_running {
+            self.start().await?;
+        }
+        Ok(())
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> anyhow::Result<SignedDescriptor> {
+        let jws = fs::read_to_string(Layout::new(&self.home).descriptor())?;
+        Ok(SignedDescriptor::parse(&jws)?)
+    }
+
+    /// Imports another's descriptor and approves it.
+    pub async fn trust(&self, there: &Self) -> anyhow::Result<()> {
+        let descriptor = there.descriptor()?;
+        let node = self.node();
+        admin::import_peer(node, descriptor.jws(), &person("administrator")).await?;
+        let fingerprint = descriptor.fingerprint();
+        let by = person("coordinator");
+        admin::approve_peer(node, &there.authority, &fingerprint, &by).await?;
+        Ok(())
+    }
+
+    /// Puts a policy in force, by two people where it takes them.
+    pub async fn apply(&self, policy: &str) -> anyhow::Result<()> {
+        let applied = admin::apply(self.node(), policy, false, &person("administrator")).await?;
+        if let Some(number) = applied.proposal {
+            admin::approve(self.node(), number, &person("coordinator")).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates an alert.
+    pub async fn create(&self, draft: &serde_json::Value) -> anyhow::Result<AlertId> {
+        let draft = draft.to_string();
+        Ok(desk::create(self.node(), &draft, "", &person("officer")).await?.id)
+    }
+
+    /// Whether a copy is held.
+    pub fn holds(&self, id: &AlertId) -> anyhow::Result<bool> {
+        Ok(self.node().store.get::<Copies>(id)?.is_some())
+    }
+
+    /// Wakes the streams, so that none waits out its back-off.
+    pub fn wake(&self) {
+        self.node().store.announce(Change::Peers);
+    }
+
+    /// Ends a loss of state: fetches back, then two people start new epochs.
+    pub async fn recover(&self) -> anyhow::Result<()> {
+        let recovered = entente_node::outbound::recover(self.node()).await;
+        anyhow::ensure!(recovered.failed.is_empty(), "{:?}", recovered.failed);
+        let number =
+            admin::propose_epoch(self.node(), "restored", &person("administrator")).await?;
+        admin::approve_epoch(self.node(), number, &person("coordinator")).await?;
+        Ok(())
+    }
+
+    fn settled_with(&self, there: &Self) -> anyhow::Result<bool> {
+        let (here, peer) = (self.node(), there.node());
+        let Some(out) = here.store.get::<StreamsOut>(&there.authority)? else {
+            return Ok(false);
+        };
+        let held = peer.store.get::<StreamsIn>(&self.authority)?.unwrap_or_default();
+        let agreed = (out.epoch, out.tail) == (held.epoch, held.seq) && out.acked == out.tail;
+        let done = out.sweep.is_none() && !out.snapshot && !held.snapshot;
+        let behind = exchange::behind(here, &there.authority, &out)?;
+        Ok(agreed && done && behind == 0 && out.halted.is_none())
+    }
+
+    /// A channel to its desk door as one of the first users.
+    pub async fn desk(&self, user: &str) -> anyhow::Result<Channel> {
+        self.call(user, self.running().desk).await
+    }
+
+    /// A channel to any of its doors as one of the first users.
+    pub async fn call(&self, user: &str, door: SocketAddr) -> anyhow::Result<Channel> {
+        let users = Layout::new(&self.home).users();
+        let (pem, key) = (users.join(format!("{user}.pem")), users.join(format!("{user}.key")));
+        self.connect(&pem, &key, door).await
+    }
+
+    /// A channel to one of its doors, with any certificate.
+    pub async fn connect(
+        &self,
+        pem: &Path,
+        key: &Path,
+        door: SocketAddr,
+    ) -> anyhow::Result<Channel> {
+        let target = Target {
+            authority: self.authority.clone(),
+            roots: read_pem_certificates(&Layout::new(&self.home).roots())?,
+            own: TlsIdentity::read(pem, key, Clock::system().now())?,
+        };
+        connect(&door.to_string(), &target).await.map_err(anyhow::Error::msg)
+    }
+
+    /// A channel to its exchange door as the node of another.
+    pub async fn as_peer(&self, peer: &Self) -> anyhow::Result<Channel> {
+        let layout = Layout::new(&peer.home);
+        let door = self.running().exchange;
+        self.connect(&layout.certificate(), &layout.certificate_key(), door).await
+    }
+}
+
+/// Makes an identity key, signs the descriptor with it, and forgets it.
+pub fn sign(layout: &Layout) -> anyhow::Result<()> {
+    let draft: Draft = serde_json::from_str(&fs::read_to_string(layout.draft())?)?;
+    let identity = SigningKey::generate(&Entropy::os());
+    let signed = SignedDescriptor::sign(draft, Clock::system().now(), &identity)?;
+    Ok(fs::write(layout.descriptor(), signed.jws())?)
+}
+
+/// A loopback address that was free a moment ago.
+pub fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Copies a folder whole.
+pub fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks until something is found, at most [`PATIENCE`].
+pub async fn until<T>(
+    what: &str,
+    mut look: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let waiting = async {
+        loop {
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    waited.with_context(|| format!("waited {PATIENCE:?} in vain for {what}"))?
+}

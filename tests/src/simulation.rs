@@ -1,0 +1,402 @@
+//! Random operations and faults from a seed; when the dust has settled, everything must agree.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use entente_node::alert::ClaimSet;
+use entente_node::holding::{read_held, read_own};
+use entente_node::id::{AlertId, Entropy, Version};
+use entente_node::policy::Sharing;
+use entente_node::roles::Actor;
+use entente_node::store::{Copies, Ledger, Own, StreamsIn, StreamsOut, Tombstones};
+use entente_node::{admin, desk, exchange};
+use serde_json::json;
+
+use crate::federation::{ALL, Federation, TestNode, person, until};
+use crate::proxy::Fault;
+
+const NAMES: [&str; 4] = ["dk.politi", "fr.police-judiciaire", "de.bka", "pl.policja"];
+
+/// Bytes of a key slot, and its first byte when it holds a key.
+const SLOT: (usize, u8) = (64, 1);
+
+/// What is run.
+pub struct Simulation {
+    /// The same seed makes the same operations.
+    pub seed: u64,
+    /// How many.
+    pub operations: usize,
+}
+
+/// What was done, for people.
+#[derive(Default)]
+pub struct Report {
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, count) in &self.counts {
+            write!(f, "{count} {name}, ")?;
+        }
+        f.write_str("all agree")
+    }
+}
+
+struct World {
+    federation: Federation,
+    entropy: Entropy,
+    officer: Actor,
+    /// What was acknowledged to an officer: newest version, or withdrawn.
+    acknowledged: BTreeMap<AlertId, Option<Version>>,
+    backups: Vec<Option<PathBuf>>,
+    created: u64,
+    report: Report,
+}
+
+/// Runs a simulation; an error says what did not agree.
+pub async fn run(simulation: &Simulation) -> anyhow::Result<Report> {
+    let federation = Federation::start(&NAMES).await?;
+    let mut world = World {
+        federation,
+        entropy: Entropy::seeded(simulation.seed),
+        officer: person("officer"),
+        acknowledged: BTreeMap::new(),
+        backups: vec![None; NAMES.len()],
+        created: 0,
+        report: Report::default(),
+    };
+    for node in &world.federation.nodes {
+        node.apply(ALL).await?;
+    }
+    for number in 0..simulation.operations {
+        world.operate().await.with_context(|| format!("operation {number}"))?;
+    }
+    world.calm().await?;
+    world.check().await?;
+    let report = world.report;
+    world.federation.stop().await?;
+    Ok(report)
+}
+
+impl World {
+    fn below(&self, bound: usize) -> usize {
+        self.entropy.below(bound as u64) as usize
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.report.counts.entry(what).or_default() += 1;
+    }
+
+    async fn operate(&mut self) -> anyhow::Result<()> {
+        let at = self.below(NAMES.len());
+        match self.below(100) {
+            0..40 => self.create(at).await,
+            40..55 => self.update().await,
+            55..62 => self.withdraw().await,
+            62..74 => self.apply(at).await,
+            74..84 => self.disturb(at),
+            84..89 => self.restart(at).await,
+            89..93 => self.jump(at),
+            93..96 => self.back_up(at).await,
+            96..98 => self.restore(at).await,
+            _ => self.suspend(at).await,
+        }
+    }
+
+    fn draft(&mut self) -> serde_json::Value {
+        self.created += 1;
+        let number = self.created;
+        let category = ["missing_protect", "discreet_check"][self.below(2)];
+        let handling = ["H0", "H1"][self.below(2)];
+        let person = if category == "missing_protect" { "missing" } else { "suspect" };
+        json!({
+            "category": category,
+            "exploitation": ["labour"],
+            "handling": [handling],
+            "legal_basis": "act 1",
+            "case_ref": format!("MARKc{number:06}"),
+            "subjects": [{
+                "category": person,
+                "names": [{ "family": format!("MARKf{number:06}"), "given": "Given" }],
+                "birth_date": "1990-01-31",
+                "marks": [format!("MARKm{number:06}")],
+                "identifiers": [{ "type": "passport", "country": "DK", "number": format!("MARKP{number:06}") }],
+            }],
+            "locations": [{ "kind": "transit", "nuts3": "DK011", "text": format!("MARKt{number:06}") }],
+        })
+    }
+
+    async fn create(&mut self, at: usize) -> anyhow::Result<()> {
+        let draft = self.draft();
+        let id = self.federation.nodes[at].create(&draft).await?;
+        self.acknowledged.insert(id, Some(1));
+        self.count("created");
+        Ok(())
+    }
+
+    fn some_live(&self) -> Option<(AlertId, usize)> {
+        let live: Vec<&AlertId> =
+            self.acknowledged.iter().filter(|(_, v)| v.is_some()).map(|(id, _)| id).collect();
+        let id = (*live.get(self.below(live.len().max(1)))?).clone();
+        let owner = NAMES.iter().position(|name| *name == id.authority().as_str())?;
+        Some((id, owner))
+    }
+
+    async fn update(&mut self) -> anyhow::Result<()> {
+        let Some((id, owner)) = self.some_live() else { return Ok(()) };
+        let draft = self.draft().to_string();
+        let node = self.federation.nodes[owner].node();
+        let updated = desk::update(node, &id, 0, &draft, "", &self.officer).await?;
+        self.acknowledged.insert(id, Some(updated.version));
+        self.count("updated");
+        Ok(())
+    }
+
+    async fn withdraw(&mut self) -> anyhow::Result<()> {
+        let Some((id, owner)) = self.some_live() else { return Ok(()) };
+        desk::withdraw(self.federation.nodes[owner].node(), &id, "done", &self.officer).await?;
+        self.acknowledged.insert(id, None);
+        self.count("withdrawn");
+        Ok(())
+    }
+
+    async fn apply(&mut self, at: usize) -> anyhow::Result<()> {
+        let claims =
+            ["*", "subjects.names", "subjects.marks", "subjects.birth_year", "locations.text"];
+        let mut policy = String::new();
+        for (number, peer) in NAMES.iter().enumerate().filter(|(number, _)| *number != at) {
+            let (first, second) = (claims[self.below(5)], claims[self.below(5)]);
+            policy += &match self.below(5) {
+                0 => format!("[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'none'\n"),
+                1 => format!(
+                    "[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'view'\nclaims = ['{first}']\nwhen = {{ subject_category = ['suspect'] }}\n"
+                ),
+                2 => format!(
+                    "[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'view'\nclaims = ['{first}']\nwhen = {{ handling = ['H0'] }}\n"
+                ),
+                _ => format!(
+                    "[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'view'\nclaims = ['{first}', '{second}']\n"
+                ),
+            };
+        }
+        self.federation.nodes[at].apply(&policy).await?;
+        self.count("policies");
+        Ok(())
+    }
+
+    fn disturb(&mut self, at: usize) -> anyhow::Result<()> {
+        let fault = match self.below(6) {
+            0 | 1 => Fault::Cut,
+            2 => Fault::Slow(Duration::from_millis(20)),
+            3 => Fault::ResetAfter(self.entropy.below(60_000)),
+            4 => Fault::Swallow,
+            _ => Fault::None,
+        };
+        self.federation.nodes[at].proxy.set(fault);
+        self.count("faults");
+        Ok(())
+    }
+
+    async fn restart(&mut self, at: usize) -> anyhow::Result<()> {
+        self.federation.nodes[at].stop().await?;
+        self.federation.nodes[at].start().await?;
+        self.count("restarts");
+        Ok(())
+    }
+
+    /// Two clocks are never further apart than the tolerance of 300 s.
+    fn jump(&mut self, at: usize) -> anyhow::Result<()> {
+        self.federation.nodes[at].clock.shift(self.below(280) as i64 - 140);
+        self.count("clock jumps");
+        Ok(())
+    }
+
+    async fn suspend(&mut self, at: usize) -> anyhow::Result<()> {
+        use entente_node::trust::PeerState;
+        let peer = self.federation.nodes[(at + 1) % NAMES.len()].authority.clone();
+        let node = self.federation.nodes[at].node();
+        let (one, two) = (person("administrator"), person("coordinator"));
+        admin::change_peer(node, &peer, PeerState::Suspended, "incident", &one).await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        admin::change_peer(node, &peer, PeerState::Active, "closed", &two).await?;
+        self.count("suspensions");
+        Ok(())
+    }
+
+    async fn back_up(&mut self, at: usize) -> anyhow::Result<()> {
+        let to = self.federation.folder().join(format!("backup-{at}"));
+        self.federation.nodes[at].copy_store(&to, false).await?;
+        self.backups[at] = Some(to);
+        self.count("backups");
+        Ok(())
+    }
+
+    /// Restores an old store; then its people do what SECURITY.md and README tell them to.
+    async fn restore(&mut self, at: usize) -> anyhow::Result<()> {
+        let Some(backup) = self.backups[at].clone() else { return Ok(()) };
+        self.calm().await?;
+        self.federation.nodes[at].copy_store(&backup, true).await?;
+        let known = self.known_elsewhere(at)?;
+        self.federation.nodes.iter().for_each(TestNode::wake);
+        let restored = &self.federation.nodes[at];
+        until("the restored node to meet its peers", || {
+            let met = NAMES.iter().filter(|name| **name != restored.authority.as_str());
+            let met = met.map(|name| name.parse().expect("a name"));
+            let mut all = met.map(|peer| restored.node().streams.status(&peer).sending);
+            let lost = exchange::lost_state(restored.node())?;
+            Ok((lost || all.all(|sending| sending)).then_some(()))
+        })
+        .await?;
+        if exchange::lost_state(restored.node())? {
+            restored.recover().await?;
+            *self.report.counts.entry("recoveries").or_default() += 1;
+        }
+        for (id, version) in known {
+            let held = restored.node().store.get::<Own>(&id)?.map(|own| own.version);
+            let gone = restored.node().store.get::<Tombstones>(&id)?.is_some();
+            ensure!(gone || held >= Some(version), "{id}: version {version} was not recovered");
+        }
+        self.forget_what_only_it_held(at)?;
+        self.count("restores");
+        Ok(())
+    }
+
+    /// What peers hold of this node's alerts.
+    fn known_elsewhere(&self, at: usize) -> anyhow::Result<Vec<(AlertId, Version)>> {
+        let mut known = Vec::new();
+        for node in self.federation.nodes.iter().enumerate().filter(|(n, _)| *n != at).map(|x| x.1)
+        {
+            for (id, copy) in node.node().store.scan::<Copies>(&[], None, 10_000)? {
+                if id.authority() == &self.federation.nodes[at].authority {
+                    known.push((id, copy.version));
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// A backup that is restored loses what no peer had been given: the model follows the store.
+    fn forget_what_only_it_held(&mut self, at: usize) -> anyhow::Result<()> {
+        let node = self.federation.nodes[at].node();
+        let own = |id: &AlertId| id.authority() == &self.federation.nodes[at].authority;
+        let ids: Vec<AlertId> = self.acknowledged.keys().filter(|id| own(id)).cloned().collect();
+        for id in ids {
+            match node.store.get::<Own>(&id)? {
+                Some(held) => self.acknowledged.insert(id, Some(held.version)),
+                None if node.store.get::<Tombstones>(&id)?.is_some() => {
+                    self.acknowledged.insert(id, None)
+                }
+                None => self.acknowledged.remove(&id),
+            };
+        }
+        Ok(())
+    }
+
+    /// Every fault ends, every clock is right, and every stream says all it has to say.
+    async fn calm(&mut self) -> anyhow::Result<()> {
+        for node in &self.federation.nodes {
+            node.proxy.set(Fault::Cut);
+            node.clock.shift(0);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for node in &self.federation.nodes {
+            node.proxy.set(Fault::None);
+            node.wake();
+        }
+        self.federation.settle().await
+    }
+
+    async fn check(&self) -> anyhow::Result<()> {
+        for here in &self.federation.nodes {
+            self.check_acknowledged(here)?;
+            for there in &self.federation.nodes {
+                if here.authority != there.authority {
+                    check_pair(here, there).with_context(|| {
+                        format!("from {} to {}", here.authority, there.authority)
+                    })?;
+                }
+            }
+            let (store, key) = (here.node().store.clone(), here.node().log_key.public());
+            let report = tokio::task::spawn_blocking(move || store.fsck(&key)).await??;
+            ensure!(report.problems.is_empty(), "{}: {:?}", here.authority, report.problems);
+            check_slots(here)?;
+            check_bytes(&here.home)?;
+        }
+        Ok(())
+    }
+
+    fn check_acknowledged(&self, here: &TestNode) -> anyhow::Result<()> {
+        for (id, version) in &self.acknowledged {
+            if id.authority() == &here.authority {
+                let held = here.node().store.get::<Own>(id)?.map(|own| own.version);
+                ensure!(held == *version, "{id}: acknowledged {version:?}, held {held:?}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What `there` holds is what `here`'s policy names, and `here`'s ledger says so.
+fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
+    let (sender, receiver) = (here.node(), there.node());
+    let out = sender.store.get::<StreamsOut>(&there.authority)?.context("no stream out")?;
+    let held = receiver.store.get::<StreamsIn>(&here.authority)?.context("no stream in")?;
+    let ends = (out.epoch, out.acked, out.acked_chain)
+        == (held.epoch, held.seq, held.chain.unwrap_or(out.acked_chain));
+    ensure!(ends, "the ends disagree: {} {} and {} {}", out.epoch, out.acked, held.epoch, held.seq);
+    let mut expected = HashSet::new();
+    for (id, own) in sender.store.scan::<Own>(&[], None, 100_000)? {
+        let view = read_own(sender, &id, &own)?;
+        let policy = sender.policy.load();
+        let decision = policy.1.decide(&there.authority, &view.facts(), sender.clock.now());
+        let Sharing::View(allowed) = decision.sharing else { continue };
+        let copy = receiver.store.get::<Copies>(&id)?;
+        let copy = copy.with_context(|| format!("{id} is missing, rule {:?}", decision.rule))?;
+        let allowed = allowed.intersection(view.claims);
+        ensure!(copy.version == own.version, "{id}: {} held, {} issued", copy.version, own.version);
+        ensure!(copy.claims == allowed, "{id}: {:?} held, {allowed:?} allowed", copy.claims);
+        let (opened, _) = read_held(receiver, &id)?.context("held")?;
+        ensure!(opened.claims == allowed, "{id}: the token has other claims than its record");
+        let key = (there.authority.clone(), id.clone());
+        let ledger = sender.store.get::<Ledger>(&key)?.context("not in the ledger")?;
+        let all = ledger.possible.iter().chain(&ledger.held);
+        let known = all.fold(ClaimSet::EMPTY, |known, d| known.union(d.claims));
+        ensure!(copy.claims.is_subset(known), "{id}: held and not in the ledger");
+        ensure!(ledger.possible.is_empty() && !ledger.erased, "{id}: the ledger is not settled");
+        expected.insert(id);
+    }
+    for (id, _) in receiver.store.scan::<Copies>(&[], None, 100_000)? {
+        let theirs = id.authority() == &here.authority;
+        ensure!(!theirs || expected.contains(&id), "{id} is held, and no rule names it");
+    }
+    Ok(())
+}
+
+/// As many keys as records: what was erased can be opened by nobody.
+fn check_slots(node: &TestNode) -> anyhow::Result<()> {
+    let slots = std::fs::read(node.home.join("store/slots"))?;
+    let kept = slots.chunks(SLOT.0).filter(|slot| slot.first() == Some(&SLOT.1)).count() as u64;
+    let store = &node.node().store;
+    let records = store.count::<Own>() + store.count::<Copies>();
+    ensure!(kept == records, "{}: {kept} keys for {records} records", node.authority);
+    Ok(())
+}
+
+/// No value of any alert stands in clear in any file of a home folder.
+pub fn check_bytes(folder: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            check_bytes(&path)?;
+            continue;
+        }
+        let bytes = std::fs::read(&path)?;
+        let found = bytes.windows(4).any(|window| window == b"MARK");
+        ensure!(!found, "{} holds a value in clear", path.display());
+    }
+    Ok(())
+}
