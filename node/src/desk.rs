@@ -82,6 +82,9 @@ pub enum DeskError {
         "{0} shows the person as missing or protected: speak to its issuer, then repeat with a confirmation that gives your reason"
     )]
     ConfirmationNeeded(AlertId),
+    /// Another alert about the same person or thing came in at the same moment.
+    #[error("{0}, about the same person or thing, came in at this moment: repeat")]
+    Raced(AlertId),
     /// More values than are indexed.
     #[error("an alert has at most 24 searchable values: names with birth date, and identifiers")]
     TooManyMatchKeys,
@@ -123,6 +126,7 @@ impl DeskError {
             Self::VersionMoved { .. } => "version_moved",
             Self::Incompatible(_) => "incompatible",
             Self::ConfirmationNeeded(_) => "confirmation_needed",
+            Self::Raced(_) => "raced",
             Self::TooManyMatchKeys => "too_many_match_keys",
             Self::AlreadyImported(_) => "already_imported",
             Self::LostState => "lost_state",

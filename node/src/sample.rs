@@ -76,7 +76,7 @@ impl Samples {
     }
 
     fn name(&self, syllables: &[&str]) -> String {
-        let count = 2 + self.entropy.below(2);
+        let count = 3 + self.entropy.below(2);
         (0..count).filter_map(|_| self.pick(syllables)).copied().collect()
     }
 

@@ -217,6 +217,23 @@ impl Store {
         Ok(store)
     }
 
+    /// Waits until everything that the writer was given before is durable, and seen by reads.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn settled(&self) -> Result<(), StoreError> {
+        let (sender, outcome) = oneshot::channel();
+        let job: group::Job = Box::new(|_| {
+            Box::new(move |flushed| {
+                // A caller that went away does not want to know.
+                let _ = sender.send(flushed.clone());
+            })
+        });
+        let jobs = self.jobs().map_err(CommitError::<StoreError>::flatten)?;
+        jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     /// Runs `f` on the writer thread against the newest state, one transaction after the other. The writes of a
     /// group become durable in one flush, key slots first; then this returns. `Err` from `f` writes
     /// nothing. `f` must be quick: seal and sign before.

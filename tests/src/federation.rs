@@ -83,7 +83,7 @@ impl Federation {
 
     /// Waits until every stream between running nodes has said everything, and is acknowledged.
     pub async fn settle(&self) -> anyhow::Result<()> {
-        until("the streams to settle", || {
+        let settled = until("the streams to settle", || {
             for here in &self.nodes {
                 for there in &self.nodes {
                     if here.authority != there.authority && !here.settled_with(there)? {
@@ -93,7 +93,31 @@ impl Federation {
             }
             Ok(Some(()))
         })
-        .await
+        .await;
+        settled.with_context(|| self.unsettled().join("\n"))
+    }
+
+    /// How the streams stand that have not settled.
+    fn unsettled(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        for here in &self.nodes {
+            for there in self.nodes.iter().filter(|there| there.authority != here.authority) {
+                if !here.settled_with(there).unwrap_or(false) {
+                    let live = here.node().streams.status(&there.authority);
+                    let out = here.node().store.get::<StreamsOut>(&there.authority);
+                    let held = there.node().store.get::<StreamsIn>(&here.authority);
+                    let out =
+                        out.ok().flatten().map(|out| (out.epoch, out.acked, out.tail, out.sweep));
+                    let held =
+                        held.ok().flatten().map(|held| (held.epoch, held.seq, held.snapshot));
+                    told.push(format!(
+                        "{} to {}: {live:?} {out:?} {held:?}",
+                        here.authority, there.authority
+                    ));
+                }
+            }
+        }
+        told
     }
 
     /// Stops every node in good order.

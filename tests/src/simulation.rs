@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use entente_node::alert::ClaimSet;
+use entente_node::audit::Entry;
 use entente_node::holding::{read_held, read_own};
 use entente_node::id::{AlertId, Entropy, Version};
 use entente_node::policy::Sharing;
@@ -239,6 +240,8 @@ impl World {
     async fn restore(&mut self, at: usize) -> anyhow::Result<()> {
         let Some(backup) = self.backups[at].clone() else { return Ok(()) };
         self.calm().await?;
+        // A new epoch has the number of its second: people take longer than that between two restores.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
         self.federation.nodes[at].copy_store(&backup, true).await?;
         let known = self.known_elsewhere(at)?;
         self.federation.nodes.iter().for_each(TestNode::wake);
@@ -365,7 +368,11 @@ fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
         let ledger = sender.store.get::<Ledger>(&key)?.context("not in the ledger")?;
         let all = ledger.possible.iter().chain(&ledger.held);
         let known = all.fold(ClaimSet::EMPTY, |known, d| known.union(d.claims));
-        ensure!(copy.claims.is_subset(known), "{id}: held and not in the ledger");
+        ensure!(
+            copy.claims.is_subset(known),
+            "{id} is held and not in the ledger: {ledger:?}\n{}",
+            story(here, there, &id)?
+        );
         ensure!(ledger.possible.is_empty() && !ledger.erased, "{id}: the ledger is not settled");
         expected.insert(id);
     }
@@ -374,6 +381,27 @@ fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
         ensure!(!theirs || expected.contains(&id), "{id} is held, and no rule names it");
     }
     Ok(())
+}
+
+/// What both ends' audit logs say of an alert, and of policies, for whoever looks for what went wrong.
+fn story(here: &TestNode, there: &TestNode, id: &AlertId) -> anyhow::Result<String> {
+    let mut told = Vec::new();
+    for node in [here, there] {
+        for (_, leaf) in node.node().store.leaves(0, 1_000_000)? {
+            let entry = Entry::parse(&leaf)?;
+            let other = if node.authority == here.authority { there } else { here };
+            let about = entry.alert.as_ref().is_none_or(|alert| alert == id)
+                && entry.peer.as_ref().is_none_or(|peer| *peer == other.authority);
+            if about {
+                let facts = serde_json::to_string(&entry.facts)?;
+                told.push(format!(
+                    "{} {} {}: {} {facts:.300}",
+                    node.authority, entry.index, entry.at, entry.kind
+                ));
+            }
+        }
+    }
+    Ok(told.join("\n"))
 }
 
 /// As many keys as records: what was erased can be opened by nobody.

@@ -105,7 +105,7 @@ impl Conflicts {
         for key in &self.keys {
             for ((_, id), _) in tx.scan::<Matches>(key, None, MATCHES_MAX)? {
                 if !self.seen.contains(&id) && Some(&id) != self.own.as_ref() {
-                    return Err(DeskError::ConfirmationNeeded(id));
+                    return Err(DeskError::Raced(id));
                 }
             }
         }

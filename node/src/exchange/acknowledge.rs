@@ -129,13 +129,18 @@ fn settle(
             tx.put::<ParkedOut>(&key, &parked);
         }
         (Offered::View { .. }, None) => hold(&mut ledger, place),
-        (_, None) if ledger.taken_back == Some(place) => {
-            ledger = LedgerEntry { erased: true, held: None, possible: vec![], ..ledger };
-        }
-        _ => {}
+        (_, None) => erase(&mut ledger, place),
+        (_, Some(_)) => {}
     }
     tx.put::<Ledger>(&key, &ledger);
     Ok(())
+}
+
+/// The peer erased what it had been offered up to `place`; something later may stand.
+fn erase(ledger: &mut LedgerEntry, place: (u64, StreamSeq)) {
+    ledger.held = None;
+    ledger.possible.retain(|later| (later.epoch, later.seq) > place);
+    ledger.erased = ledger.taken_back == Some(place);
 }
 
 /// The peer replaced whatever it held by what was offered at `place`.

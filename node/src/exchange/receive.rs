@@ -67,21 +67,23 @@ pub struct Reception {
 ///
 /// # Errors
 /// When the peer is not active or the store failed.
-pub fn hello(
+pub async fn hello(
     node: &SharedNode,
     peer: &AuthorityId,
     acknowledged: StreamSeq,
 ) -> Result<(Reception, Resume), ReceiveError> {
     node.directory.load().active(peer).ok_or(ReceiveError::NotActive)?;
-    let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
     let live = node.streams.live(peer);
+    let number = live.begin_incoming();
+    // A batch of the older stream may be on its way to the disk: what is said here must not change after.
+    node.store.settled().await?;
+    let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
     let parked = node.store.scan::<ParkedIn>(&stream::within(peer), None, PARKED_MAX)?;
     let refused = parked
         .into_iter()
         .filter(|(_, parked)| parked.epoch == held.epoch && parked.seq > acknowledged)
         .map(|(_, parked)| Refused { seq: parked.seq, reason: parked.reason })
         .collect();
-    let number = live.begin_incoming();
     let mut reception =
         Reception { peer: peer.clone(), number, live, nonces: VecDeque::new(), refused };
     let resume = Resume {

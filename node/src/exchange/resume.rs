@@ -208,7 +208,10 @@ async fn replace(
         for (seq, mut offer, text) in replaced {
             let key = (peer.clone(), offer.alert.clone());
             let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
-            ledger.taken_back = Some((epoch, seq));
+            // A later offer of the same alert still stands.
+            if ledger.possible.iter().all(|offered| (offered.epoch, offered.seq) <= (epoch, seq)) {
+                ledger.taken_back = Some((epoch, seq));
+            }
             tx.put::<Ledger>(&key, &ledger);
             offer.offered = Offered::Retraction(text);
             events.push(

@@ -1,5 +1,7 @@
 //! `peer test`: each step towards a peer in turn, with what to do about the first that fails.
 
+use std::time::Duration;
+
 use entente_proto::exchange::exchange_client::ExchangeClient;
 use entente_proto::exchange::{DescribeRequest, DescribeResponse};
 
@@ -66,7 +68,7 @@ async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestSt
         }
     };
     steps.push(TestStep::passed("their trust", format!("we are {} there", theirs.caller_state)));
-    for step in [version(&theirs), clock(node, &theirs), stream(node, peer, &theirs)] {
+    for step in [version(&theirs), clock(node, &theirs), stream(node, peer, &theirs).await] {
         let ok = step.ok;
         steps.push(step);
         if !ok {
@@ -121,7 +123,20 @@ fn clock(node: &SharedNode, theirs: &DescribeResponse) -> TestStep {
     TestStep::failed("clock", found, hint)
 }
 
-fn stream(node: &SharedNode, peer: &AuthorityId, theirs: &DescribeResponse) -> TestStep {
+/// How long a stream that is about to open is waited for.
+const STREAM_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it is looked at meanwhile.
+const STREAM_LOOK: Duration = Duration::from_millis(100);
+
+async fn stream(node: &SharedNode, peer: &AuthorityId, theirs: &DescribeResponse) -> TestStep {
+    let opened = async {
+        while !node.streams.status(peer).sending {
+            tokio::time::sleep(STREAM_LOOK).await;
+        }
+    };
+    // Whether it opened in time is looked at below.
+    let _ = tokio::time::timeout(STREAM_WAIT, opened).await;
     let Ok(Some(ours)) = node.store.get::<StreamsOut>(peer) else {
         return TestStep::failed("stream", "no stream to this peer", "approve the peer again");
     };

@@ -174,6 +174,7 @@ impl Incoming {
             return Err(refusal(Code::InvalidArgument, "no_hello", message));
         };
         let (reception, resume) = exchange::hello(&self.node, &self.peer, acknowledged)
+            .await
             .map_err(|error| receive_status(&error))?;
         let _ = self.answers.send(Ok(FromReceiver::Resume(resume).into())).await;
         Ok(Some(reception))

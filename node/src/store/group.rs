@@ -233,7 +233,7 @@ impl Tx<'_> {
         self.kept.push(slot.clone());
     }
 
-    /// Overwrites a slot: durable before this transaction's records are.
+    /// Overwrites a slot, once this transaction's records are durable and before it is answered.
     pub fn erase_slot(&mut self, slot: SlotId) {
         self.erased.push(slot);
     }

@@ -10,18 +10,12 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::broadcast;
 
-use super::schema::{
-    COUNTED, Copies, Erased, Expiries, Log, Matches, Meta, Own, SCHEMA_VERSION, Tombstone,
-    Tombstones,
-};
+use super::schema::{COUNTED, Copies, Log, Meta, Own, SCHEMA_VERSION};
 use super::seal::{Keys, seal, unseal};
 use super::slots::SlotFile;
-use super::{
-    CHANGES_HELD, Committed, Shared, Store, StoreError, StoreOptions, Table, Tx, key_bytes,
-    read_error,
-};
-use crate::audit::{Event, Operation, Tree};
-use crate::id::{AlertId, AuthorityId, Clock, Entropy, FeedSeq, Secret};
+use super::{CHANGES_HELD, Shared, Store, StoreError, StoreOptions, Table, key_bytes, read_error};
+use crate::audit::Tree;
+use crate::id::{AuthorityId, Clock, Entropy, FeedSeq, Secret};
 
 /// What the check value says once it is unsealed.
 const CHECK: &[u8] = b"this store was made with this node key";
@@ -46,7 +40,7 @@ pub(super) fn open(
     remove_half_snapshots(&database)?;
     let tree = open_database(&database, options.cache_bytes)?;
     let keys = Keys::derive(node_key);
-    let (slots, _) = SlotFile::open(&folder.join("slots"))?;
+    let slots = SlotFile::open(&folder.join("slots"))?;
     if tree.is_empty() {
         begin(&tree, owner, node_key, &entropy)?;
     }
@@ -182,65 +176,21 @@ fn count(tree: &sled::Db, prefix: u8) -> u64 {
     tree.scan_prefix([prefix]).keys().filter(Result::is_ok).count() as u64
 }
 
-/// A record whose slot was overwritten before the crash that kept its tombstone from being written.
-enum HalfErased {
-    Own(AlertId, super::OwnAlert),
-    Copy(AlertId, super::HeldCopy),
-}
-
-/// Finishes erasures that a crash interrupted between the slot and the tombstone.
+/// Overwrites keys that no record names: a crash came between a record's end and its key's, or between a new key and
+/// its record. A record whose key is gone was lost by other means, and is reported by a check.
 pub(super) fn finish_erasures(store: &Store) -> Result<(), StoreError> {
-    let kept = SlotFile::open(&store.0.shared.folder.join("slots"))?.1;
-    let mut half = Vec::new();
-    for_each::<Own>(store, |id, own| {
-        if !kept.contains(&own.slot) {
-            half.push(HalfErased::Own(id, own));
-        }
+    let shared = &store.0.shared;
+    let mut unnamed = shared.slots.kept()?;
+    for_each::<Own>(store, |_, own| {
+        unnamed.remove(&own.slot);
     })?;
-    for_each::<Copies>(store, |id, copy| {
-        if !kept.contains(&copy.slot) {
-            half.push(HalfErased::Copy(id, copy));
-        }
+    for_each::<Copies>(store, |_, copy| {
+        unnamed.remove(&copy.slot);
     })?;
-    if half.is_empty() {
-        return Ok(());
-    }
-    let committed = store.commit_blocking(move |tx| {
-        let mut events = Vec::new();
-        for record in half {
-            events.push(finish_erasure(tx, record));
-        }
-        let first = Event::new(Operation::Erase, "store.erasures_finished", "node");
-        Ok::<_, StoreError>(events.into_iter().fold(Committed::new((), first), Committed::and))
-    });
-    committed.map_err(super::CommitError::flatten)
-}
-
-fn finish_erasure(tx: &mut Tx<'_>, record: HalfErased) -> Event {
-    let (id, version, keys, expires, digest) = match record {
-        HalfErased::Own(id, own) => {
-            tx.delete::<Own>(&id);
-            tx.delete::<super::schema::Feed>(&own.feed);
-            (id, own.version, own.match_keys, own.expires_at, own.jwt_digest)
-        }
-        HalfErased::Copy(id, copy) => {
-            tx.delete::<Copies>(&id);
-            (id, copy.version, copy.match_keys, copy.expires_at, copy.jwt_digest)
-        }
-    };
-    for key in keys {
-        tx.delete::<Matches>(&(key, id.clone()));
-    }
-    tx.delete::<Expiries>(&(expires, id.clone()));
-    let tombstone = Tombstone {
-        erased: Erased::Dropped,
-        version,
-        jwt_digest: Some(digest),
-        at: tx.now(),
-        statement: None,
-    };
-    tx.put::<Tombstones>(&id, &tombstone);
-    Event::new(Operation::Erase, "alert.erasure_finished", "node").alert(&id)
+    let unnamed: Vec<_> = unnamed.into_iter().collect();
+    shared.slots.erase(&unnamed)?;
+    shared.slots.release(unnamed);
+    Ok(())
 }
 
 /// Calls `f` with every record of a table.

@@ -49,24 +49,30 @@ struct Free {
 }
 
 impl SlotFile {
-    /// Opens or makes the file; also says which slots hold a key.
-    pub(super) fn open(path: &Path) -> Result<(Self, HashSet<SlotId>), StoreError> {
+    /// Opens or makes the file.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
         let file =
             options.read(true).write(true).create(true).mode(0o600).open(path).map_err(io)?;
-        let slots = file.metadata().map_err(io)?.len() / SLOT_BYTES as u64;
+        let next = file.metadata().map_err(io)?.len().div_ceil(SLOT_BYTES as u64);
+        let opened = Self { file, free: Mutex::new(Free { ids: vec![], next }) };
+        let kept = opened.kept()?;
+        opened.release((0..next).filter(|id| !kept.contains(id)).collect());
+        Ok(opened)
+    }
+
+    /// The slots that hold a key.
+    pub(super) fn kept(&self) -> Result<HashSet<SlotId>, StoreError> {
+        let slots = self.file.metadata().map_err(io)?.len() / SLOT_BYTES as u64;
         let mut kept = HashSet::new();
-        let mut ids = Vec::new();
         for id in 0..slots {
             let mut mark = [0];
-            file.read_exact_at(&mut mark, offset(id)).map_err(io)?;
+            self.file.read_exact_at(&mut mark, offset(id)).map_err(io)?;
             if mark == [KEPT] {
                 kept.insert(id);
-            } else {
-                ids.push(id);
             }
         }
-        Ok((Self { file, free: Mutex::new(Free { ids, next: slots }) }, kept))
+        Ok(kept)
     }
 
     /// A place that nothing uses, with a fresh key. Of an aborted transaction it stays unused until the next
@@ -91,11 +97,10 @@ impl SlotFile {
         }
     }
 
-    /// Writes new slots and overwrites erased ones; durable when this returns.
-    pub(super) fn write(
+    /// Writes new slots; durable when this returns.
+    pub(super) fn keep(
         &self,
         kept: &[Slot],
-        erased: &[SlotId],
         keys: &Keys,
         entropy: &Entropy,
     ) -> Result<(), StoreError> {
@@ -105,13 +110,15 @@ impl SlotFile {
             bytes.resize(SLOT_BYTES, 0);
             self.file.write_all_at(&bytes, offset(slot.id)).map_err(io)?;
         }
+        if kept.is_empty() { Ok(()) } else { self.file.sync_data().map_err(io) }
+    }
+
+    /// Overwrites slots; durable when this returns.
+    pub(super) fn erase(&self, erased: &[SlotId]) -> Result<(), StoreError> {
         for id in erased {
             self.file.write_all_at(&[0; SLOT_BYTES], offset(*id)).map_err(io)?;
         }
-        if kept.is_empty() && erased.is_empty() {
-            return Ok(());
-        }
-        self.file.sync_data().map_err(io)
+        if erased.is_empty() { Ok(()) } else { self.file.sync_data().map_err(io) }
     }
 
     /// Gives erased slots away again, once the records that named them are gone for good.

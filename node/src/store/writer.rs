@@ -67,13 +67,15 @@ impl Writer {
         answers.into_iter().for_each(|answer| answer(&flushed));
     }
 
-    /// Slots, then one batch, then the flush that is safe: sled's own and `sync_data` on its file.
+    /// New keys, then the records in one batch, then keys that are to be forgotten. The flush that is safe is sled's
+    /// own and `sync_data` on its file. A crash in between leaves keys that no record names: the next start
+    /// overwrites them.
     fn flush(&mut self, group: Group) -> Result<(), StoreError> {
         if group.leaves.is_empty() {
             return Ok(());
         }
         let shared = &self.shared;
-        shared.slots.write(&group.kept, &group.erased, &shared.keys, &shared.entropy)?;
+        shared.slots.keep(&group.kept, &shared.keys, &shared.entropy)?;
         let mut batch = sled::Batch::default();
         for (key, value) in group.writes {
             match value {
@@ -89,6 +91,7 @@ impl Writer {
         shared.tree.apply_batch(batch).map_err(failed)?;
         shared.tree.flush().map_err(failed)?;
         self.database.sync_data().map_err(failed)?;
+        shared.slots.erase(&group.erased)?;
         self.log = group.log;
         self.feed = group.feed;
         shared.slots.release(group.erased);

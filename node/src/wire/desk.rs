@@ -151,7 +151,7 @@ pub fn desk_status(error: &DeskError) -> Status {
             Code::FailedPrecondition
         }
         DeskError::ConfirmationNeeded(_) | DeskError::LostState => Code::FailedPrecondition,
-        DeskError::VersionMoved { .. } => Code::Aborted,
+        DeskError::VersionMoved { .. } | DeskError::Raced(_) => Code::Aborted,
         DeskError::AlreadyImported(_) => Code::AlreadyExists,
         DeskError::Holding(_) => Code::DataLoss,
         DeskError::Store(error) => store_code(error),

@@ -38,7 +38,7 @@ impl<'a> Link<'a> {
     ) -> Result<Self, ResumeError> {
         let (sender, receiver) = (&from.node.authority, &to.node.authority);
         let acked = from.stream(to).acked;
-        let (reception, theirs) = exchange::hello(&to.node, sender, acked).unwrap();
+        let (reception, theirs) = exchange::hello(&to.node, sender, acked).await.unwrap();
         let nonce = theirs.nonce;
         let dispatcher = Dispatcher::new(receiver.clone(), theirs.schema_max);
         let Resumed { place, items } = exchange::resume(&from.node, receiver, &theirs).await?;

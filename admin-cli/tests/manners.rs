@@ -1,0 +1,113 @@
+//! How every command behaves, without a node: help with examples, exit codes, messages on stderr.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::process::{Command, Output};
+
+fn entente(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_entente"))
+        .args(arguments)
+        .env_remove("ENTENTE_PROFILE")
+        .output()
+        .unwrap()
+}
+
+fn check(arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
+    let output = entente(arguments);
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+    assert!(out.contains(stdout), "{arguments:?}: {stdout:?} not in\n{out}");
+    assert!(err.contains(stderr), "{arguments:?}: {stderr:?} not in\n{err}");
+}
+
+#[test]
+fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
+    for (arguments, code, stdout, stderr) in [
+        (vec!["--version"], 0, "entente 0.1.0", ""),
+        (vec!["--help"], 0, "demo", ""),
+        (vec!["nonsense"], 64, "", "unrecognized subcommand"),
+        (vec!["alert"], 64, "", "Usage"),
+        (vec!["status"], 64, "", "entente: hint: `entente-node init` made some"),
+        (vec!["status", "--profile", "/nowhere/x.toml"], 1, "", "entente: error: the profile"),
+        (vec!["status", "--profile", "/nowhere/x.toml", "--format", "json"], 1, "\"ok\":false", ""),
+        (vec!["alert", "template", "murder"], 64, "", "one of child_prevent_travel"),
+        (vec!["alert", "template", "missing_protect"], 0, "\"category\": \"missing_protect\"", ""),
+        (vec!["policy", "check", "/nowhere.toml"], 1, "", "/nowhere.toml"),
+        (vec!["completions", "bash"], 0, "_entente", ""),
+        (vec!["sample", "--count", "3", "--seed", "2"], 0, "\"category\"", ""),
+    ] {
+        check(&arguments, code, stdout, stderr);
+    }
+}
+
+/// Every command that people use, by its words.
+fn commands(words: &[String], found: &mut Vec<Vec<String>>) {
+    let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+    arguments.push("--help");
+    let help = String::from_utf8(entente(&arguments).stdout).unwrap();
+    let Some((_, listed)) = help.split_once("Commands:\n") else {
+        found.push(words.to_vec());
+        return;
+    };
+    let listed = listed.split("\n\n").next().unwrap_or_default();
+    for name in listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()) {
+        if !name.is_empty() && name != "help" {
+            commands(&[words, &[name.to_owned()]].concat(), found);
+        }
+    }
+}
+
+#[test]
+fn every_command_has_examples_in_its_help() {
+    let mut found = Vec::new();
+    commands(&[], &mut found);
+    assert!(found.len() > 40, "{found:?}");
+    for words in found {
+        let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let help = String::from_utf8(entente(&arguments).stdout).unwrap();
+        let example = format!("  entente {}", words.join(" "));
+        assert!(help.contains(&example), "{words:?} shows no example {example:?}\n{help}");
+    }
+}
+
+#[test]
+fn samples_and_templates_need_no_node_and_are_the_same_each_time() {
+    let once = entente(&["sample", "--count", "20", "--seed", "5"]).stdout;
+    assert_eq!(once, entente(&["sample", "--count", "20", "--seed", "5"]).stdout);
+    assert_eq!(once.iter().filter(|byte| **byte == b'\n').count(), 20);
+}
+
+#[test]
+fn an_identity_opens_with_its_passphrase_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("right"), "correct horse battery\n").unwrap();
+    std::fs::write(at("wrong"), "incorrect horse\n").unwrap();
+    std::fs::write(at("short"), "short\n").unwrap();
+    let create = |pass: &str, out: &str, code| {
+        let (pass, out) = (at(pass), at(out));
+        let words = [
+            "identity",
+            "create",
+            "--authority",
+            "dk.politi",
+            "--out",
+            &out,
+            "--passphrase-file",
+            &pass,
+        ];
+        check(&words, code, "", "");
+    };
+    create("short", "no.identity", 1);
+    create("right", "dk.identity", 0);
+    create("right", "dk.identity", 1);
+    let show = |pass: &str, code, stdout| {
+        let (key, pass) = (at("dk.identity"), at(pass));
+        check(&["identity", "fingerprint", &key, "--passphrase-file", &pass], code, stdout, "");
+    };
+    show("right", 0, "dk.politi");
+    show("wrong", 1, "");
+    let text = std::fs::read_to_string(at("dk.identity")).unwrap();
+    assert!(text.contains("ENCRYPTED PRIVATE KEY"));
+}

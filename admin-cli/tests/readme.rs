@@ -1,0 +1,76 @@
+//! README.md's way to two nodes of one's own, word for word, on other ports.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const README: &str = include_str!("../../README.md");
+
+/// What a newcomer must read on the way.
+const SEEN: [&str; 10] = [
+    "all of them sound",
+    "waits for a coordinator",
+    "active",
+    "version 1 is in force",
+    "TLS 1.3, X25519MLKEM768",
+    "50 created, 0 there already, 0 refused",
+    "0 created, 50 there already, 0 refused",
+    "protect_and_consult",
+    "disclose.offered",
+    "none changed, none missing",
+];
+
+/// The blocks that say `sh run`, one after the other.
+fn script() -> String {
+    let blocks = README.split("```sh run\n").skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// The programs on a path of their own; the daemon is the same code.
+fn programs(folder: &Path) {
+    let entente = env!("CARGO_BIN_EXE_entente");
+    for (name, line) in [("entente", "\"$@\""), ("entente-node", "node \"$@\"")] {
+        let path = folder.join(name);
+        fs::write(&path, format!("#!/bin/sh\nexec {entente} {line}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn the_way_to_two_nodes_is_as_the_readme_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let programs_folder = folder.path().join("bin");
+    fs::create_dir(&programs_folder).unwrap();
+    programs(&programs_folder);
+    let mut script = script();
+    assert!(script.lines().count() > 30, "the blocks were found");
+    for port in ["9440", "9441", "9442", "9450", "9451", "9452"] {
+        assert!(script.contains(port));
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        script = script.replace(port, &free.to_string());
+    }
+    // What was imported needs a moment to arrive.
+    let script = script.replace("entente search", "sleep 2\nentente search");
+    let script = script.replace(" &\n", " &\necho $! >> pids\n");
+    let said = folder.path().join("said");
+    let path = format!("{}:{}", programs_folder.display(), std::env::var("PATH").unwrap());
+    let status = Command::new("timeout")
+        .args(["120", "sh", "-euc", &script])
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&said).unwrap())
+        .stderr(fs::File::options().append(true).open(&said).unwrap())
+        .status()
+        .unwrap();
+    let pids = fs::read_to_string(folder.path().join("pids")).unwrap_or_default();
+    Command::new("kill").args(pids.split_whitespace()).status().unwrap();
+    let said = fs::read_to_string(said).unwrap();
+    assert!(status.success(), "{said}");
+    for seen in SEEN {
+        assert!(said.contains(seen), "{seen:?} is not in\n{said}");
+    }
+}

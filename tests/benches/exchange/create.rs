@@ -1,0 +1,148 @@
+//! Creating, measured at the use case: against a bare sled writer, and with peers.
+
+use entente_node::desk::{self, DeskError};
+use entente_node::id::{Clock, Entropy};
+use entente_node::jose::SigningKey;
+use entente_node::pki::Authority;
+use entente_node::sample::Samples;
+use entente_node::trust::{Draft, SignedDescriptor};
+use entente_tests::federation::{ALL, Federation, TestNode, person};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Bar, Row, Size, create_times, filled, quantile};
+
+/// Alerts of one group of the bare writer: as many as are in flight.
+const GROUP: usize = 64;
+
+/// Creates samples with so many in flight; returns alerts per second.
+pub async fn fill(node: &TestNode, alerts: usize, at_once: usize) -> anyhow::Result<f64> {
+    let mut open = JoinSet::new();
+    let began = Instant::now();
+    for sample in Samples::new(alerts as u64).take(alerts) {
+        if open.len() >= at_once
+            && let Some(ended) = open.join_next().await
+        {
+            ended??;
+        }
+        let node = node.node().clone();
+        open.spawn(async move {
+            let draft = sample.to_string();
+            match desk::create(&node, &draft, "", &person("officer")).await {
+                // Two samples may have one name and birth date.
+                Ok(_) | Err(DeskError::Incompatible(_) | DeskError::Raced(_)) => Ok(()),
+                Err(error) => Err(error),
+            }
+        });
+    }
+    while let Some(ended) = open.join_next().await {
+        ended??;
+    }
+    Ok(alerts as f64 / began.elapsed().as_secs_f64())
+}
+
+pub async fn rows(size: Size) -> anyhow::Result<Vec<Row>> {
+    let (ours, bare) = against_bare_writer(size).await?;
+    let mut rows = vec![
+        Row::new("create, 64 in flight", ours, "alerts/s", Bar::None),
+        Row::new("bare sled writer of the same records", bare, "alerts/s", Bar::None),
+        Row::new("create / bare writer", ours / bare, "ratio", Bar::AtLeast(0.35)),
+    ];
+    rows.push(with_unreachable_peers(size).await?);
+    rows.push(with_live_peers(size).await?);
+    Ok(rows)
+}
+
+/// The same keys and values as the node wrote, one batch and one flush a group.
+async fn against_bare_writer(size: Size) -> anyhow::Result<(f64, f64)> {
+    let mut federation = Federation::start(&["dk.politi"]).await?;
+    let ours = fill(&federation.nodes[0], size.batch, GROUP).await?;
+    federation.nodes[0].stop().await?;
+    let written = federation.nodes[0].home.join("store/db");
+    let bare = federation.folder().join("bare");
+    let alerts = size.batch;
+    let rate = tokio::task::spawn_blocking(move || -> anyhow::Result<f64> {
+        let from = sled::Config::new().path(written).flush_every_ms(None).open()?;
+        let records: Vec<_> = from.iter().collect::<Result<_, _>>()?;
+        drop(from);
+        let to = sled::Config::new().path(bare).cache_capacity(32 << 20).flush_every_ms(None);
+        let to = to.open()?;
+        let per_group = records.len().div_ceil(alerts.div_ceil(GROUP));
+        let began = Instant::now();
+        for group in records.chunks(per_group) {
+            let mut batch = sled::Batch::default();
+            group.iter().for_each(|(key, value)| batch.insert(key, value));
+            to.apply_batch(batch)?;
+            to.flush()?;
+        }
+        Ok(alerts as f64 / began.elapsed().as_secs_f64())
+    });
+    Ok((ours, rate.await??))
+}
+
+/// Peers that nobody answers for.
+async fn unreachable(node: &TestNode, count: usize) -> anyhow::Result<()> {
+    let now = Clock::system().now();
+    let own = node.descriptor()?;
+    for number in 0..count {
+        let authority = format!("xx.peer{number}").parse()?;
+        let root = Authority::new(&format!("peer {number}"), now)?;
+        let draft = Draft {
+            authority,
+            serial: 1,
+            statement_keys: own.descriptor().statement_keys.clone(),
+            log_keys: own.descriptor().log_keys.clone(),
+            tls_roots: vec![root.certificate_pem().to_owned()],
+            endpoints: vec!["127.0.0.1:9".to_owned()],
+            schemas: (1, 1),
+            contact: "nobody".to_owned(),
+        };
+        let signed = SignedDescriptor::sign(draft, now, &SigningKey::generate(&Entropy::os()))?;
+        let (node, two) = (node.node(), person("coordinator"));
+        entente_node::admin::import_peer(node, signed.jws(), &person("administrator")).await?;
+        let (peer, digits) = (&signed.descriptor().authority, signed.fingerprint());
+        entente_node::admin::approve_peer(node, peer, &digits, &two).await?;
+    }
+    Ok(())
+}
+
+async fn with_unreachable_peers(size: Size) -> anyhow::Result<Row> {
+    let mut rates = Vec::new();
+    for peers in [1, 26] {
+        let federation = Federation::start(&["dk.politi"]).await?;
+        unreachable(&federation.nodes[0], peers).await?;
+        federation.nodes[0].apply(ALL).await?;
+        rates.push(fill(&federation.nodes[0], size.batch, GROUP).await?);
+        federation.stop().await?;
+    }
+    let ratio = rates[1] / rates[0];
+    Ok(Row::new("create with 26 / with 1 unreachable peer", ratio, "ratio", Bar::AtLeast(0.9)))
+}
+
+async fn with_live_peers(size: Size) -> anyhow::Result<Row> {
+    let alone = filled(0).await?;
+    let without = quantile(create_times(&alone.nodes[0], size.timed).await?, 0.99);
+    alone.stop().await?;
+    let names = [
+        "dk.politi",
+        "fr.one",
+        "de.two",
+        "pl.three",
+        "it.four",
+        "es.five",
+        "nl.six",
+        "be.seven",
+        "at.eight",
+    ];
+    let federation = Federation::start(&names).await?;
+    federation.nodes[0].apply(ALL).await?;
+    let with = quantile(create_times(&federation.nodes[0], size.timed).await?, 0.99);
+    federation.settle().await?;
+    federation.stop().await?;
+    Ok(Row::new(
+        "p99 of create with 8 live peers / alone",
+        with / without,
+        "ratio",
+        Bar::AtMost(2.0),
+    ))
+}

@@ -1,0 +1,101 @@
+//! Nodes as processes of their own, to be killed.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use entente_node::config::Choices;
+use entente_node::home::{Layout, init};
+use entente_node::id::{AuthorityId, Clock, Entropy};
+use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
+use tokio::process::{Child, Command};
+use tonic::transport::Channel;
+
+use crate::federation::{PATIENCE, free_port, sign};
+
+/// One node as a process.
+pub struct Process {
+    /// Whose.
+    pub authority: AuthorityId,
+    /// Its home folder.
+    pub home: PathBuf,
+    program: PathBuf,
+    desk: std::net::SocketAddr,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Makes a home below `folder`; `program` is one that knows `node run --home`.
+    pub fn prepare(folder: &Path, name: &str, program: &str) -> anyhow::Result<Self> {
+        let authority: AuthorityId = name.parse()?;
+        let home = folder.join(name);
+        let exchange = free_port()?;
+        let desk = free_port()?;
+        let choices = Choices {
+            authority: authority.clone(),
+            contact: "test desk".parse().map_err(anyhow::Error::msg)?,
+            exchange_listen: Some(exchange),
+            exchange_advertise: Some(exchange.to_string().parse().map_err(anyhow::Error::msg)?),
+            desk_listen: Some(desk),
+            telemetry_listen: Some("127.0.0.1:0".parse().map_err(anyhow::Error::msg)?),
+        };
+        init(&home, &choices, None, &Clock::system(), &Entropy::os())?;
+        sign(&Layout::new(&home))?;
+        Ok(Self { authority, home, program: program.into(), desk, child: None })
+    }
+
+    /// Starts it, and waits until its desk answers.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
+        let child = Command::new(&self.program)
+            .args(["node", "run", "--home"])
+            .arg(&self.home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        self.child = Some(child);
+        let answering = async {
+            while self.desk("officer").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, answering).await?;
+        Ok(())
+    }
+
+    /// What it wrote about its own doings.
+    pub fn log(&self) -> PathBuf {
+        self.home.join("run/node.log")
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM; returns whether it ended well.
+    pub async fn terminate(&mut self) -> anyhow::Result<bool> {
+        let Some(mut child) = self.child.take() else { return Ok(true) };
+        let pid = child.id().unwrap_or_default().to_string();
+        std::process::Command::new("kill").arg(pid).status()?;
+        Ok(tokio::time::timeout(PATIENCE, child.wait()).await??.success())
+    }
+
+    /// A channel to its desk as one of the first users.
+    pub async fn desk(&self, user: &str) -> anyhow::Result<Channel> {
+        let layout = Layout::new(&self.home);
+        let users = layout.users();
+        let (pem, key) = (users.join(format!("{user}.pem")), users.join(format!("{user}.key")));
+        let target = Target {
+            authority: self.authority.clone(),
+            roots: read_pem_certificates(&layout.roots())?,
+            own: TlsIdentity::read(&pem, &key, Clock::system().now())?,
+        };
+        connect(&self.desk.to_string(), &target).await.map_err(anyhow::Error::msg)
+    }
+}
