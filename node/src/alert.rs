@@ -114,3 +114,6 @@ impl AlertError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
