@@ -121,22 +121,41 @@ pub(crate) fn erase_copy(
 
 /// An own alert with all its claims.
 pub fn read_own(node: &Node, id: &AlertId, own: &OwnAlert) -> Result<View, HoldingError> {
-    open(node, own.slot, true, id, &own.token)
+    match open(node, own.slot, true, id, &own.token) {
+        // Replaced between the two reads.
+        Err(HoldingError::Store(error)) => match node.store.get::<Own>(id)? {
+            Some(newer) if newer.slot != own.slot => open(node, newer.slot, true, id, &newer.token),
+            _ => Err(error.into()),
+        },
+        opened => opened,
+    }
 }
 
 /// A copy with the claims that its issuer disclosed.
 pub fn read_copy(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<View, HoldingError> {
-    open(node, copy.slot, false, id, &copy.token)
+    match open(node, copy.slot, false, id, &copy.token) {
+        Err(HoldingError::Store(error)) => match node.store.get::<Copies>(id)? {
+            Some(newer) if newer.slot != copy.slot => {
+                open(node, newer.slot, false, id, &newer.token)
+            }
+            _ => Err(error.into()),
+        },
+        opened => opened,
+    }
 }
 
 /// The own alert or copy of this id, whichever is held, and whether it is our own.
 pub fn read_held(node: &Node, id: &AlertId) -> Result<Option<(View, bool)>, HoldingError> {
     if let Some(own) = node.store.get::<Own>(id)? {
-        return Ok(Some((read_own(node, id, &own)?, true)));
+        return match read_own(node, id, &own) {
+            Err(_) if node.store.get::<Own>(id)?.is_none() => Ok(None),
+            opened => Ok(Some((opened?, true))),
+        };
     }
-    match node.store.get::<Copies>(id)? {
-        Some(copy) => Ok(Some((read_copy(node, id, &copy)?, false))),
-        None => Ok(None),
+    let Some(copy) = node.store.get::<Copies>(id)? else { return Ok(None) };
+    match read_copy(node, id, &copy) {
+        Err(_) if node.store.get::<Copies>(id)?.is_none() => Ok(None),
+        opened => Ok(Some((opened?, false))),
     }
 }
 

@@ -212,9 +212,7 @@ impl Store {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let writer = writer::spawn(Arc::clone(&shared), waiting)?;
         let (jobs, writer) = (Mutex::new(Some(jobs)), Mutex::new(Some(writer)));
-        let store = Self(Arc::new(Inner { shared, jobs, writer }));
-        open::finish_erasures(&store)?;
-        Ok(store)
+        Ok(Self(Arc::new(Inner { shared, jobs, writer })))
     }
 
     /// Waits until everything that the writer was given before is durable, and seen by reads.

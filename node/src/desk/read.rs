@@ -217,7 +217,10 @@ impl Page {
                 }
                 self.looked_at += 1;
                 self.after = Some(id.clone());
-                let listed = of(id, record)?;
+                let listed = match of(id.clone(), record) {
+                    Err(_) if node.store.get::<T>(&id)?.is_none() => continue,
+                    listed => listed?,
+                };
                 if wanted(&listed) {
                     self.found.push(listed);
                 }

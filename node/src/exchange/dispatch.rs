@@ -127,9 +127,9 @@ impl Dispatcher {
     pub async fn offer_next(&mut self, node: &SharedNode) -> Result<Offering, DispatchError> {
         loop {
             let plan = self.plan_on_worker(node).await?;
-            node.streams.live(&self.peer).status().decided = plan.position.cursor;
             if !plan.must_be_kept() {
                 let done = plan.caught_up;
+                node.streams.live(&self.peer).status().decided = plan.position.cursor;
                 self.ahead = Some(plan.position);
                 if done {
                     return Ok(Offering {
@@ -318,7 +318,10 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         let ledger = self.node.store.get::<Ledger>(&key)?.unwrap_or_default();
-        let view = read_own(self.node, alert, &own)?;
+        let view = match read_own(self.node, alert, &own) {
+            Err(_) if self.node.store.get::<Own>(alert)?.is_none() => return Ok(()),
+            view => view?,
+        };
         let decision = self.policy.1.decide(self.peer, &view.facts(), self.now);
         match decision.sharing {
             Sharing::None if may_hold(&ledger) => self.retract(alert),

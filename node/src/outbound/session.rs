@@ -98,6 +98,7 @@ pub(super) async fn run(
         let live = node.streams.live(peer);
         let mut status = live.status();
         status.sending = true;
+        status.decided = 0;
         status.problem = None;
     }
     let flow = Flow {

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::broadcast;
 
-use super::schema::{COUNTED, Copies, Log, Meta, Own, SCHEMA_VERSION};
+use super::schema::{COUNTED, Log, Meta, SCHEMA_VERSION, SlotId};
 use super::seal::{Keys, seal, unseal};
 use super::slots::SlotFile;
 use super::{CHANGES_HELD, Shared, Store, StoreError, StoreOptions, Table, key_bytes, read_error};
@@ -48,8 +48,8 @@ pub(super) fn open(
     for made in [folder, database.as_path()] {
         File::open(made).and_then(|folder| folder.sync_all()).map_err(io)?;
     }
-    let counts = COUNTED.into_iter().map(|prefix| (prefix, AtomicU64::new(count(&tree, prefix))));
-    let counts: HashMap<_, _> = counts.collect();
+    finish_erasures(&tree, &slots)?;
+    let counts = counts(&tree)?;
     let log = Mutex::new(position(&tree)?.0);
     let (changes, _) = broadcast::channel(CHANGES_HELD);
     let disk = super::disk::Disk::new(folder.to_owned(), options.disk_free_bytes_min);
@@ -99,7 +99,8 @@ fn begin(
     put("schema", SCHEMA_VERSION.to_be_bytes().to_vec());
     put("owner", owner.as_str().as_bytes().to_vec());
     put("check", check);
-    write_position(&mut batch, &Tree::default(), 0)?;
+    let (log, counts) = (&Tree::default(), [0; COUNTED.len()]);
+    write_position(&mut batch, &Position { log, feed: 0, counts, erasing: &[] })?;
     tree.apply_batch(batch).map_err(read_error)?;
     tree.flush().map_err(read_error)?;
     Ok(())
@@ -161,36 +162,46 @@ pub(super) fn position(tree: &sled::Db) -> Result<(Tree, FeedSeq), StoreError> {
     Ok((log?, feed))
 }
 
+/// What is true after a commit, written with it: the log's edge, the feed's place, counts, and the keys that are about
+/// to be forgotten.
 pub(super) fn write_position(
     batch: &mut sled::Batch,
-    log: &Tree,
-    feed: FeedSeq,
+    position: &Position,
 ) -> Result<(), StoreError> {
-    let encode = |value: Vec<u8>| postcard::to_allocvec(&value).map_err(io);
-    batch.insert(meta_key("log"), encode(postcard::to_allocvec(log).map_err(io)?)?);
-    batch.insert(meta_key("feed"), encode(feed.to_be_bytes().to_vec())?);
+    let mut put = |name: &str, value: Vec<u8>| {
+        postcard::to_allocvec(&value).map(|value| batch.insert(meta_key(name), value)).map_err(io)
+    };
+    put("log", postcard::to_allocvec(position.log).map_err(io)?)?;
+    put("feed", position.feed.to_be_bytes().to_vec())?;
+    put("counts", postcard::to_allocvec(position.counts.as_slice()).map_err(io)?)?;
+    put("erasing", postcard::to_allocvec(position.erasing).map_err(io)?)
+}
+
+/// See [`write_position`].
+pub(super) struct Position<'a> {
+    pub(super) log: &'a Tree,
+    pub(super) feed: FeedSeq,
+    pub(super) counts: [u64; COUNTED.len()],
+    pub(super) erasing: &'a [SlotId],
+}
+
+/// Overwrites the keys that the last commit was to forget, in case a crash came in between. A key that was written for a
+/// commit which never came stays in its slot: nothing was sealed under it.
+fn finish_erasures(tree: &sled::Db, slots: &SlotFile) -> Result<(), StoreError> {
+    let erasing = meta(tree, "erasing")?;
+    let mut erasing: Vec<SlotId> = postcard::from_bytes(&erasing).map_err(io)?;
+    // What was overwritten before the crash is free already.
+    let kept = slots.kept()?;
+    erasing.retain(|slot| kept.contains(slot));
+    slots.erase(&erasing)?;
+    slots.release(erasing);
     Ok(())
 }
 
-fn count(tree: &sled::Db, prefix: u8) -> u64 {
-    tree.scan_prefix([prefix]).keys().filter(Result::is_ok).count() as u64
-}
-
-/// Overwrites keys that no record names: a crash came between a record's end and its key's, or between a new key and
-/// its record. A record whose key is gone was lost by other means, and is reported by a check.
-pub(super) fn finish_erasures(store: &Store) -> Result<(), StoreError> {
-    let shared = &store.0.shared;
-    let mut unnamed = shared.slots.kept()?;
-    for_each::<Own>(store, |_, own| {
-        unnamed.remove(&own.slot);
-    })?;
-    for_each::<Copies>(store, |_, copy| {
-        unnamed.remove(&copy.slot);
-    })?;
-    let unnamed: Vec<_> = unnamed.into_iter().collect();
-    shared.slots.erase(&unnamed)?;
-    shared.slots.release(unnamed);
-    Ok(())
+/// Numbers of records of the counted tables, in the order of [`COUNTED`].
+fn counts(tree: &sled::Db) -> Result<HashMap<u8, AtomicU64>, StoreError> {
+    let counts: Vec<u64> = postcard::from_bytes(&meta(tree, "counts")?).map_err(io)?;
+    Ok(COUNTED.into_iter().zip(counts).map(|(prefix, count)| (prefix, count.into())).collect())
 }
 
 /// Calls `f` with every record of a table.

