@@ -121,6 +121,8 @@ pub async fn start(home: &Path, options: Options) -> anyhow::Result<Running> {
         exchange: Arc::new(ArcSwap::from_pointee(exchange_tls)),
         desk: Arc::new(ArcSwap::from_pointee(desk_tls)),
     });
+    // Before anything is counted.
+    telemetry::recorder();
     publish(&node, &credentials);
     reload_with(&node, layout, Arc::clone(&doors));
     let (trigger, shutdown) = Trigger::new();
