@@ -5,7 +5,7 @@ use super::text::{NAME_BYTES_MAX, TEXT_BYTES_MAX, checked, country};
 use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
 use super::{AlertError, rules};
 use crate::id::{Digest, Timestamp};
-use crate::jose;
+use crate::jose::{self, JoseError};
 
 /// Largest draft, in bytes: its token must stay within 64 KiB.
 pub const DRAFT_BYTES_MAX: usize = 24 * 1024;
@@ -28,7 +28,10 @@ impl Draft {
         if json.len() > DRAFT_BYTES_MAX {
             return Err(AlertError::Json("a draft has at most 24 KiB".to_owned()));
         }
-        let value = jose::parse_json(json.as_bytes())?;
+        let value = jose::parse_json(json.as_bytes()).map_err(|error| match error {
+            JoseError::Json => AlertError::Json("check quotes, commas and brackets".to_owned()),
+            other => other.into(),
+        })?;
         let content: Content =
             serde_json::from_value(value).map_err(|error| AlertError::Json(masked(&error)))?;
         let content = normalised(content)?;
@@ -64,8 +67,10 @@ impl Draft {
 /// serde's message without the value that it quotes.
 fn masked(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let known = ["unknown field", "missing field", "one of "];
-    if known.iter().any(|start| text.starts_with(start)) {
+    let known = ["unknown field", "missing field"];
+    let word = |name: &str| name.chars().all(|c| c.is_ascii_alphabetic());
+    let vocabulary = text.split_once(": one of ").is_some_and(|(name, _)| word(name));
+    if vocabulary || known.iter().any(|start| text.starts_with(start)) {
         return text;
     }
     match text.split_once(", expected ") {

@@ -1,10 +1,14 @@
 //! Creating, measured at the use case: against a bare sled writer, and with peers.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use entente_node::desk::{self, DeskError};
 use entente_node::id::{Clock, Entropy};
 use entente_node::jose::SigningKey;
 use entente_node::pki::Authority;
 use entente_node::sample::Samples;
+use entente_node::store::{Feed, Log, Table};
 use entente_node::trust::{Draft, SignedDescriptor};
 use entente_tests::federation::{ALL, Federation, TestNode, person};
 use tokio::task::JoinSet;
@@ -14,6 +18,9 @@ use super::{Bar, Row, Size, create_times, filled, quantile};
 
 /// Alerts of one group of the bare writer: as many as are in flight.
 const GROUP: usize = 64;
+
+/// Tables whose keys are running numbers.
+const RUNNING_NUMBERS: [u8; 2] = [Feed::PREFIX, Log::PREFIX];
 
 /// Creates samples with so many in flight; returns alerts per second.
 pub async fn fill(node: &TestNode, alerts: usize, at_once: usize) -> anyhow::Result<f64> {
@@ -53,7 +60,7 @@ pub async fn rows(size: Size) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The same keys and values as the node wrote, one batch and one flush a group.
+/// The same keys and values as the node wrote, in groups as it wrote them, one batch and one durable flush a group.
 async fn against_bare_writer(size: Size) -> anyhow::Result<(f64, f64)> {
     let mut federation = Federation::start(&["dk.politi"]).await?;
     let ours = fill(&federation.nodes[0], size.batch, GROUP).await?;
@@ -61,23 +68,51 @@ async fn against_bare_writer(size: Size) -> anyhow::Result<(f64, f64)> {
     let written = federation.nodes[0].home.join("store/db");
     let bare = federation.folder().join("bare");
     let alerts = size.batch;
-    let rate = tokio::task::spawn_blocking(move || -> anyhow::Result<f64> {
-        let from = sled::Config::new().path(written).flush_every_ms(None).open()?;
-        let records: Vec<_> = from.iter().collect::<Result<_, _>>()?;
-        drop(from);
-        let to = sled::Config::new().path(bare).cache_capacity(32 << 20).flush_every_ms(None);
-        let to = to.open()?;
-        let per_group = records.len().div_ceil(alerts.div_ceil(GROUP));
-        let began = Instant::now();
-        for group in records.chunks(per_group) {
-            let mut batch = sled::Batch::default();
-            group.iter().for_each(|(key, value)| batch.insert(key, value));
-            to.apply_batch(batch)?;
-            to.flush()?;
-        }
-        Ok(alerts as f64 / began.elapsed().as_secs_f64())
-    });
+    let rate = tokio::task::spawn_blocking(move || bare_rate(&written, &bare, alerts));
     Ok((ours, rate.await??))
+}
+
+fn bare_rate(written: &Path, bare: &Path, alerts: usize) -> anyhow::Result<f64> {
+    let groups = groups(written, alerts.div_ceil(GROUP))?;
+    let to = sled::Config::new().path(bare).cache_capacity(32 << 20).flush_every_ms(None).open()?;
+    let file = std::fs::File::open(bare.join("db"))?;
+    let began = Instant::now();
+    for group in groups {
+        let mut batch = sled::Batch::default();
+        group.into_iter().for_each(|(key, value)| batch.insert(key, value));
+        to.apply_batch(batch)?;
+        to.flush()?;
+        // What sled calls flushed is not safe against a power cut: the node syncs as well.
+        file.sync_data()?;
+    }
+    Ok(alerts as f64 / began.elapsed().as_secs_f64())
+}
+
+type Records = Vec<(sled::IVec, sled::IVec)>;
+
+/// Each group gets its share of every table: of those with running numbers in their order, of the others, whose keys
+/// are random, at random.
+fn groups(written: &Path, count: usize) -> anyhow::Result<Vec<Records>> {
+    let from = sled::Config::new().path(written).flush_every_ms(None).open()?;
+    let mut tables: BTreeMap<u8, Records> = BTreeMap::new();
+    for record in from.iter() {
+        let (key, value) = record?;
+        tables.entry(key[0]).or_default().push((key, value));
+    }
+    let entropy = Entropy::seeded(1);
+    let mut groups = vec![Records::new(); count];
+    for (table, mut records) in tables {
+        if !RUNNING_NUMBERS.contains(&table) {
+            for place in (1..records.len()).rev() {
+                records.swap(place, entropy.below(place as u64 + 1) as usize);
+            }
+        }
+        let share = records.len().div_ceil(count);
+        for (group, records) in groups.iter_mut().zip(records.chunks(share)) {
+            group.extend_from_slice(records);
+        }
+    }
+    Ok(groups)
 }
 
 /// Peers that nobody answers for.
