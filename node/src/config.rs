@@ -73,12 +73,9 @@ pub struct Exchange {
     /// An idle stream carries a head this often, in seconds.
     #[serde(default = "whole::<60, 1, 3600>")]
     pub heartbeat_s: Whole<1, 3600>,
-    /// Statements in a batch; the receiver's bound is 64.
-    #[serde(default = "whole::<64, 1, 64>")]
-    pub batch_items_max: Whole<1, 64>,
-    /// Bytes of statements in a batch; a statement may have 64 KiB, the receiver's bound is 1 MiB.
-    #[serde(default = "whole::<1_048_576, 65_536, 1_048_576>")]
-    pub batch_bytes_max: Whole<65_536, 1_048_576>,
+    /// A batch that has no receipt after this long is sent again, over a new connection, in seconds.
+    #[serde(default = "whole::<30, 1, 600>")]
+    pub receipt_timeout_s: Whole<1, 600>,
 }
 
 /// The desk door.

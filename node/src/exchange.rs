@@ -6,6 +6,7 @@
 mod acknowledge;
 mod dispatch;
 mod live;
+mod parked;
 mod receive;
 mod recover;
 mod resume;
@@ -13,8 +14,9 @@ mod statement;
 mod stream;
 
 pub use acknowledge::{AcknowledgeError, acknowledge};
-pub use dispatch::{DispatchError, Dispatcher, Offering, rule_ended};
+pub use dispatch::{DispatchError, Dispatcher, Offering, next_rule_end, rule_ended};
 pub use live::{Live, StreamStatus, Streams, behind, is_silent, lease, silent_peers};
+pub use parked::retry_parked;
 pub use receive::{ReceiveError, Reception, hello};
 pub(crate) use recover::is_stopped;
 pub use recover::{RecoverError, keep_recovered, lost_state, statements_of};
@@ -24,9 +26,12 @@ pub use statement::{
 };
 pub(crate) use stream::policy_version;
 pub use stream::{
-    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement, feed, halt, open_stream,
-    retry_parked, start_epochs, sweep,
+    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement, feed, halt, open_stream, outlived,
+    start_epochs, sweep,
 };
+
+/// Version of the protocol between nodes.
+pub const PROTOCOL: u32 = 1;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::config::{Config, ConfigError};
 use crate::id::{Clock, Entropy, Secret};
@@ -17,7 +18,7 @@ use crate::jose::SigningKey;
 use crate::pki::{PkiError, read_signing_key};
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::tls::{TlsError, TlsIdentity, read_pem_certificates};
-use crate::trust::{DatedKey, Identity, SignedDescriptor, TrustError};
+use crate::trust::{DatedKey, Identity, SignedDescriptor, TrustError, check_root_der};
 
 /// Where everything lies below the home folder.
 #[derive(Clone, Debug)]
@@ -177,6 +178,11 @@ impl Credentials {
             )));
         }
         let user_ca = read_pem_certificates(&layout.user_ca())?;
+        for ca in &user_ca {
+            check_root_der(ca, now).map_err(|error| {
+                HomeError::Unfit(format!("{} does not fit: {error}", shown(&layout.user_ca())))
+            })?;
+        }
         let descriptor = read_descriptor(layout)?;
         let said = descriptor.descriptor();
         let names = |keys: &[DatedKey], key: &SigningKey| {
@@ -196,6 +202,14 @@ impl Credentials {
         }
         if !said.endpoints.contains(&config.exchange.advertise.to_string()) {
             return unfit("does not name exchange.advertise of the configuration");
+        }
+        let roots = said.tls_roots.iter().map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()));
+        let roots: Vec<_> = roots.filter_map(Result::ok).collect();
+        if let Err(error) = tls.vouched_by(&roots, now) {
+            return unfit(&format!(
+                "has no root that vouches for {}, so no peer would let this node in ({error})",
+                shown(&layout.certificate())
+            ));
         }
         Ok(Self { tls, user_ca, descriptor })
     }

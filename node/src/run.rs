@@ -180,7 +180,7 @@ fn tls_configs(
     let peers = Arc::downgrade(node);
     let peers = move || peers.upgrade().map(|node| node.directory.load_full()).unwrap_or_default();
     let peers = tls::Exchange::new(peers);
-    let users = tls::Desk::new(node.authority.clone(), credentials.user_ca.clone())?;
+    let users = tls::Desk::new(node.authority.clone(), credentials.user_ca.clone());
     let own = &credentials.tls;
     Ok((tls::exchange_config(own, peers)?, tls::desk_config(own, users)?))
 }

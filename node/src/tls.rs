@@ -14,7 +14,10 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+use crate::id::Timestamp;
+use crate::trust::check_root_der;
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +40,21 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
 }
 
+/// Those of the roots that fit the profile at `now`: rustls does not look at the validity of a root.
 fn root_store(
-    roots: impl IntoIterator<Item = CertificateDer<'static>>,
+    roots: &[CertificateDer<'static>],
+    now: Timestamp,
 ) -> Result<Arc<RootCertStore>, TlsError> {
     let mut store = RootCertStore::empty();
-    for root in roots {
-        store.add(root)?;
+    for root in roots.iter().filter(|root| check_root_der(root, now).is_ok()) {
+        store.add(root.clone())?;
+    }
+    if store.is_empty() {
+        return Err(TlsError::Unfit("no root that could vouch for it is valid now".to_owned()));
     }
     Ok(Arc::new(store))
+}
+
+fn timestamp(now: UnixTime) -> Timestamp {
+    Timestamp::from_seconds(now.as_secs().cast_signed())
 }

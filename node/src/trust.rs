@@ -10,7 +10,7 @@ pub use directory::{Directory, Known};
 pub use peer::{Peer, PeerState};
 pub use profile::{
     CertificateError, Identity, certificate_end, certificate_identity, check_leaf, check_root,
-    key_digest,
+    check_root_der, key_digest,
 };
 
 use crate::id::AuthorityId;

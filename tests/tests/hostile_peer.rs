@@ -2,7 +2,9 @@
 
 use entente_node::alert::{self, Draft};
 use entente_node::audit::Entry;
-use entente_node::exchange::{Batch, HEAD_TYP, Head, Item, Nonce, RECEIPT_TYP, Receipt, Statement};
+use entente_node::exchange::{
+    Batch, HEAD_TYP, Head, Item, Nonce, PROTOCOL, RECEIPT_TYP, Receipt, Statement,
+};
 use entente_node::home::Layout;
 use entente_node::id::{AlertId, AuthorityId, Clock, Digest, Entropy, StreamSeq};
 use entente_node::jose::{self, SigningKey};
@@ -43,7 +45,7 @@ fn chain_next(before: &Digest, seq: StreamSeq, digest: &Digest) -> Digest {
 impl Hostile {
     async fn open(peer: &TestNode, node: &TestNode) -> anyhow::Result<Self> {
         let (outbox, sent) = mpsc::channel(16);
-        outbox.send(FromSender::Hello { epoch: 1, acknowledged: 0 }.into()).await?;
+        outbox.send(FromSender::Hello { protocol: PROTOCOL }.into()).await?;
         let mut client = ExchangeClient::new(node.as_peer(peer).await?);
         let mut inbox = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
         let first = inbox.message().await?.ok_or_else(|| anyhow::anyhow!("no resume"))?;
@@ -93,7 +95,10 @@ impl Hostile {
     }
 
     async fn send_signed(&mut self, items: Vec<Item>, head: String) -> Result<Receipt, String> {
-        let _ = self.outbox.send(FromSender::Batch(Batch { items, head }).into()).await;
+        let _ = self
+            .outbox
+            .send(FromSender::Batch(Batch { items, head, acknowledged: 0 }).into())
+            .await;
         self.answer().await
     }
 
@@ -235,8 +240,8 @@ async fn a_false_stream_ends_with_a_reason_and_keeps_nothing() -> anyhow::Result
     for messages in [
         vec![],
         vec![
-            FromSender::Hello { epoch: 1, acknowledged: 0 }.into(),
-            FromSender::Hello { epoch: 1, acknowledged: 0 }.into(),
+            FromSender::Hello { protocol: PROTOCOL }.into(),
+            FromSender::Hello { protocol: PROTOCOL }.into(),
         ],
         vec![proto::FromSender::default()],
     ] {

@@ -123,7 +123,7 @@ pub async fn retry_parked(
     let event = Event::new(Operation::Trust, "peer.parked_retried", &actor.name).peer(authority);
     let peer = authority.clone();
     let committed = node.store.commit(move |tx| {
-        let retried = exchange::retry_parked(tx, &peer)?;
+        let retried = exchange::retry_parked(tx, &peer, |_| true)?;
         Ok::<_, AdminError>(Committed::new(retried, event.with("retried", retried)))
     });
     Ok(committed.await?)

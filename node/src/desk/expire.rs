@@ -2,6 +2,7 @@
 
 use super::DeskError;
 use crate::audit::{Event, Operation};
+use crate::exchange;
 use crate::holding::{erase_copy, forget_own};
 use crate::id::AlertId;
 use crate::node::SharedNode;
@@ -32,7 +33,11 @@ pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
             if let Some(own) = tx.get::<Own>(&id)?.filter(|own| own.expires_at == end) {
                 forget_own(tx, &id, &own);
                 tx.delete::<Own>(&id);
-                tx.delete::<Feed>(&own.feed);
+                if exchange::outlived(tx, &id, own.version)? {
+                    exchange::feed(tx, &id, true, Some(own.feed));
+                } else {
+                    tx.delete::<Feed>(&own.feed);
+                }
                 bury(tx, &id, own.version, own.jwt_digest);
             } else if let Some(copy) = tx.get::<Copies>(&id)?.filter(|copy| copy.expires_at == end)
             {

@@ -115,7 +115,7 @@ pub async fn search(
         .with("aim", why.aim.as_str())
         .with("fields", names(query.keys().iter().map(|key| key.kind().to_owned()).collect()))
         .with("hits", names(hits.iter().map(|hit| hit.id.to_string()).collect()));
-    let committed = node.store.commit(move |tx| {
+    let committed = node.store.commit_growing(move |tx| {
         let index = tx.log_index();
         Ok::<_, DeskError>(Committed::new(index, event))
     });

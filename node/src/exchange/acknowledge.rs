@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use super::stream::PAGE;
-use super::{RECEIPT_TYP, Receipt};
+use super::{RECEIPT_TYP, Receipt, parked};
 use crate::audit::{Event, Operation};
-use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Digest, StreamSeq, Timestamp};
+use crate::id::{AuthorityId, Digest, Epoch, StreamSeq, Version};
 use crate::jose::{self, JoseError};
 use crate::node::SharedNode;
 use crate::store::{
     CommitError, Committed, Disclosed, Ledger, LedgerEntry, Offer, Offered, Offers, Parked,
-    ParkedOut, StoreError, StreamOut, StreamsOut, Tx,
+    StoreError, StreamOut, StreamsOut, Tx,
 };
+use crate::telemetry;
 
 /// Longest reason of a refusal that is kept, in bytes: it is the peer's text.
 const REASON_BYTES_MAX: usize = 64;
@@ -56,21 +57,25 @@ pub async fn acknowledge(
     if receipt.seq <= stream.acked {
         return Ok(stream.acked);
     }
-    let (peer, jws, place) = (peer.clone(), jws.to_owned(), receipt.seq);
-    let committed = node.store.commit(move |tx| enter(tx, &peer, &receipt, jws)).await;
+    let (from, jws, place) = (peer.clone(), jws.to_owned(), receipt.seq);
+    let committed = node.store.commit(move |tx| enter(tx, &from, &receipt, jws)).await;
     match committed {
-        Ok(()) => Ok(place),
+        Ok(refused) => {
+            (0..refused).for_each(|_| telemetry::refused(&node.authority, peer, "out", "by_peer"));
+            Ok(place)
+        }
         Err(CommitError::Refused(error)) => Err(error),
         Err(CommitError::Store(error)) => Err(error.into()),
     }
 }
 
+/// Settles each place that the receipt covers; returns how many statements it refuses.
 fn enter(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
     receipt: &Receipt,
     jws: String,
-) -> Result<Committed<()>, AcknowledgeError> {
+) -> Result<Committed<usize>, AcknowledgeError> {
     let stream = tx.get::<StreamsOut>(peer)?.ok_or(AcknowledgeError::Misdirected)?;
     if stream.epoch != receipt.epoch {
         return Err(AcknowledgeError::Misdirected);
@@ -103,58 +108,80 @@ fn enter(
     let event = acknowledged_event(peer, &stream, receipt, &jws);
     let held = StreamOut { acked: seq, acked_chain: chain, receipt: jws, ..stream };
     tx.put::<StreamsOut>(peer, &held);
-    Ok(events.into_iter().fold(Committed::new((), event), Committed::and))
+    let refused = events.len();
+    Ok(events.into_iter().fold(Committed::new(refused, event), Committed::and))
 }
 
 /// Enters in the ledger what the receipt says of one place.
 fn settle(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
-    place: (u64, StreamSeq),
+    place: Place,
     offer: &Offer,
     refusal: Option<&str>,
 ) -> Result<(), StoreError> {
     let key = (peer.clone(), offer.alert.clone());
     let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
+    let overtaken = newest_place(&ledger) > place;
     match (&offer.offered, refusal) {
-        (Offered::View { version, .. }, Some(reason)) => {
+        (Offered::View { .. }, None) => hold(&mut ledger, place),
+        (Offered::Withdrawal(_) | Offered::Retraction(_), None) => erase(&mut ledger, place),
+        (Offered::View { .. }, Some(_)) => {}
+        // It still holds what it was to erase.
+        (Offered::Withdrawal(_) | Offered::Retraction(_), Some(_)) => {
+            ledger.taken_back = ledger.taken_back.filter(|taken_back| *taken_back != place);
+        }
+    }
+    match refusal {
+        Some(reason) if !overtaken => {
             let parked = Parked {
-                version: *version,
+                version: newest_version(&ledger),
                 reason: reason.to_owned(),
                 at: tx.now(),
                 epoch: place.0,
                 seq: place.1,
-                retry_at: retry_at(reason, tx.now()),
+                retry_at: parked::retry_at(reason, tx.now()),
             };
-            tx.put::<ParkedOut>(&key, &parked);
+            parked::park(tx, &key, &parked)?;
         }
-        (Offered::View { .. }, None) => hold(&mut ledger, place),
-        (_, None) => erase(&mut ledger, place),
-        (_, Some(_)) => {}
+        Some(_) => {}
+        None => parked::unpark(tx, &key)?,
     }
     tx.put::<Ledger>(&key, &ledger);
     Ok(())
 }
 
+/// Epoch and place in it.
+type Place = (Epoch, StreamSeq);
+
+fn place_of(disclosed: &Disclosed) -> Place {
+    (disclosed.epoch, disclosed.seq)
+}
+
+/// The last place at which something was offered of the alert.
+fn newest_place(ledger: &LedgerEntry) -> Place {
+    let views = ledger.possible.iter().chain(&ledger.held).map(place_of);
+    views.chain(ledger.taken_back).max().unwrap_or_default()
+}
+
+fn newest_version(ledger: &LedgerEntry) -> Version {
+    let views = ledger.possible.iter().chain(&ledger.held);
+    views.map(|disclosed| disclosed.version).max().unwrap_or_default()
+}
+
 /// The peer erased what it had been offered up to `place`; something later may stand.
-fn erase(ledger: &mut LedgerEntry, place: (u64, StreamSeq)) {
+fn erase(ledger: &mut LedgerEntry, place: Place) {
     ledger.held = None;
-    ledger.possible.retain(|later| (later.epoch, later.seq) > place);
+    ledger.possible.retain(|later| place_of(later) > place);
     ledger.erased = ledger.taken_back == Some(place);
 }
 
 /// The peer replaced whatever it held by what was offered at `place`.
-fn hold(ledger: &mut LedgerEntry, place: (u64, StreamSeq)) {
-    let at = |d: &Disclosed| (d.epoch, d.seq);
-    if let Some(held) = ledger.possible.iter().find(|d| at(d) == place) {
+fn hold(ledger: &mut LedgerEntry, place: Place) {
+    if let Some(held) = ledger.possible.iter().find(|disclosed| place_of(disclosed) == place) {
         ledger.held = Some(held.clone());
     }
-    ledger.possible.retain(|d| at(d) > place);
-}
-
-/// A clock that was off gets another chance once the tolerance has passed.
-fn retry_at(reason: &str, now: Timestamp) -> Option<Timestamp> {
-    (reason == "future_iat").then(|| now.plus(CLOCK_TOLERANCE_S))
+    ledger.possible.retain(|disclosed| place_of(disclosed) > place);
 }
 
 fn shortened(reason: &str) -> String {

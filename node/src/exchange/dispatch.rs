@@ -8,8 +8,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::parked::{self, SCHEMA_LACKING};
 use super::stream::{
-    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Item, PAGE, Statement, begin_sweep, chain_next, within,
+    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Item, PAGE, Statement, begin_sweep, chain_next, may_hold,
+    may_outlive, within,
 };
 use super::{RETRACTION_TYP, Retraction};
 use crate::alert::{ClaimSet, View};
@@ -90,6 +92,7 @@ struct Plan {
     position: Position,
     picks: Vec<Pick>,
     parks: Vec<(AlertId, Version)>,
+    unparks: Vec<AlertId>,
     caught_up: bool,
 }
 
@@ -141,6 +144,10 @@ impl Dispatcher {
                 continue;
             }
             self.ahead = None;
+            if !plan.parks.is_empty() {
+                let waiting = super::resume::waits_for_schema(&self.peer);
+                node.streams.live(&self.peer).status().waiting = Some(waiting);
+            }
             match commit(node, &self.peer, plan).await {
                 Ok(offering) if offering.items.is_empty() && !offering.caught_up => {}
                 Ok(offering) => return Ok(offering),
@@ -180,7 +187,7 @@ impl Plan {
     /// Whether it holds anything that must be durable now.
     fn must_be_kept(&self) -> bool {
         let completes = self.caught_up && self.basis.stream.snapshot;
-        let empty = self.picks.is_empty() && self.parks.is_empty();
+        let empty = self.picks.is_empty() && self.parks.is_empty() && self.unparks.is_empty();
         !empty || completes || self.position.must_be_kept()
     }
 }
@@ -215,13 +222,22 @@ impl<'a> Planner<'a> {
         let policy = node.policy.load_full();
         let position = Position::of(&stream, ahead);
         let basis = Basis { stream, policy: policy.0, trust };
-        let plan = Plan { basis, position, picks: vec![], parks: vec![], caught_up: false };
+        let plan = Plan {
+            basis,
+            position,
+            picks: vec![],
+            parks: vec![],
+            unparks: vec![],
+            caught_up: false,
+        };
         let now = node.clock.now();
         Ok(Self { node, peer, policy, schema_max, now, bytes: 0, seen: HashSet::new(), plan })
     }
 
     fn plan(mut self) -> Result<Plan, DispatchError> {
-        self.retry_parked()?;
+        if !self.retry_parked()? {
+            return Ok(self.plan);
+        }
         if let Some(Sweep::Held(after)) = self.plan.position.sweep.clone() {
             self.sweep_held(after)?;
         } else if let Some(Sweep::Feed(after)) = self.plan.position.sweep.clone() {
@@ -237,14 +253,21 @@ impl<'a> Planner<'a> {
             || self.bytes + crate::alert::TOKEN_BYTES_MAX > BATCH_BYTES_MAX
     }
 
-    fn retry_parked(&mut self) -> Result<(), DispatchError> {
-        let parked = self.node.store.scan::<ParkedOut>(&within(self.peer), None, PAGE)?;
-        for ((_, alert), parked) in parked {
-            if !self.full() && parked.retry_at.is_some_and(|at| at <= self.now) {
-                self.decide(&alert, true)?;
+    /// Decides again what was parked and is due; false when more is left of it than fits.
+    fn retry_parked(&mut self) -> Result<bool, DispatchError> {
+        let due = parked::due(self.node, self.peer, self.now)?;
+        let all = due.len() < PAGE;
+        for alert in due {
+            if self.full() {
+                return Ok(false);
+            }
+            let before = (self.plan.picks.len(), self.plan.parks.len());
+            self.decide(&alert, true)?;
+            if (self.plan.picks.len(), self.plan.parks.len()) == before {
+                self.plan.unparks.push(alert);
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     fn sweep_held(&mut self, after: Option<AlertId>) -> Result<(), DispatchError> {
@@ -295,7 +318,7 @@ impl<'a> Planner<'a> {
                 return Ok(());
             }
             if withdrawn {
-                self.withdraw(&alert)?;
+                self.last_word(&alert)?;
             } else {
                 self.decide(&alert, false)?;
             }
@@ -312,7 +335,7 @@ impl<'a> Planner<'a> {
         }
         let key = (self.peer.clone(), alert.clone());
         let Some(own) = self.node.store.get::<Own>(alert)? else {
-            return Ok(());
+            return if again { self.last_word(alert) } else { Ok(()) };
         };
         if own.expires_at <= self.now {
             return Ok(());
@@ -370,13 +393,24 @@ impl<'a> Planner<'a> {
         self.pick_word(alert, Offered::Retraction(text.clone()), Statement::Retraction(text));
     }
 
-    /// The issuer's last word goes to whoever ever held something of the alert.
-    fn withdraw(&mut self, alert: &AlertId) -> Result<(), DispatchError> {
+    /// The issuer's last word goes to whoever ever held something of the alert; the end of its time needs a word only
+    /// where an older version may outlive it.
+    fn last_word(&mut self, alert: &AlertId) -> Result<(), DispatchError> {
         let key = (self.peer.clone(), alert.clone());
-        let tombstone = self.node.store.get::<Tombstones>(alert)?;
-        let statement = tombstone.and_then(|tombstone| tombstone.statement);
-        if let (Some(text), Some(_)) = (statement, self.node.store.get::<Ledger>(&key)?) {
-            self.pick_word(alert, Offered::Withdrawal(text.clone()), Statement::Withdrawal(text));
+        let Some(tombstone) = self.node.store.get::<Tombstones>(alert)? else { return Ok(()) };
+        let Some(ledger) = self.node.store.get::<Ledger>(&key)? else {
+            if self.node.store.get::<ParkedOut>(&key)?.is_some() {
+                self.plan.unparks.push(alert.clone());
+            }
+            return Ok(());
+        };
+        match tombstone.statement {
+            Some(text) => {
+                let offered = Offered::Withdrawal(text.clone());
+                self.pick_word(alert, offered, Statement::Withdrawal(text));
+            }
+            None if may_outlive(&ledger, tombstone.version) => self.retract(alert),
+            None => {}
         }
         Ok(())
     }
@@ -403,11 +437,6 @@ pub(super) fn retraction(
         in_place_of,
     };
     jose::sign(RETRACTION_TYP, &retraction, &node.statement_key)
-}
-
-/// Whether the peer holds, or may hold, something of the alert that was not taken back.
-fn may_hold(ledger: &LedgerEntry) -> bool {
-    ledger.taken_back.is_none() && (ledger.held.is_some() || !ledger.possible.is_empty())
 }
 
 /// Whether the newest that was offered is just this.
@@ -439,7 +468,10 @@ fn offer(tx: &mut Tx<'_>, peer: &AuthorityId, plan: Plan) -> Result<Committed<Of
         items.push(Item { seq: stream.tail, digest: pick.digest, statement: pick.statement });
     }
     for (alert, version) in plan.parks {
-        park_for_schema(tx, peer, &stream, &alert, version);
+        park_for_schema(tx, peer, &stream, alert, version)?;
+    }
+    for alert in plan.unparks {
+        parked::unpark(tx, &(peer.clone(), alert))?;
     }
     stream.cursor = plan.position.cursor;
     stream.sweep = plan.position.sweep;
@@ -492,12 +524,13 @@ fn enter_ledger(
             let (epoch, seq) = (stream.epoch, stream.tail);
             ledger.possible.retain(|d| (d.version, d.claims) != (version, claims));
             ledger.possible.push(Disclosed { epoch, seq, version, claims, at });
+            bound(&mut ledger.possible);
             ledger.taken_back = None;
             ledger.erased = false;
         }
         _ => ledger.taken_back = Some((stream.epoch, stream.tail)),
     }
-    tx.delete::<ParkedOut>(&key);
+    parked::unpark(tx, &key)?;
     tx.put::<Ledger>(&key, &ledger);
     let offer = Offer {
         alert: pick.alert.clone(),
@@ -509,6 +542,19 @@ fn enter_ledger(
     };
     tx.put::<Offers>(&(peer.clone(), stream.tail), &offer);
     Ok(())
+}
+
+/// Disclosures of one alert that a peer may hold, kept apart: a peer that acknowledges none makes no record too large.
+const POSSIBLE_MAX: usize = 64;
+
+/// Joins the oldest two: what they disclosed stays in the ledger.
+fn bound(possible: &mut Vec<Disclosed>) {
+    if possible.len() > POSSIBLE_MAX {
+        let oldest = possible.remove(0);
+        if let Some(next) = possible.first_mut() {
+            next.claims = next.claims.union(oldest.claims);
+        }
+    }
 }
 
 fn offered_event(peer: &AuthorityId, stream: &StreamOut, pick: &Pick) -> Event {
@@ -542,9 +588,9 @@ fn park_for_schema(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
     stream: &StreamOut,
-    alert: &AlertId,
+    alert: AlertId,
     version: Version,
-) {
+) -> Result<(), StoreError> {
     let parked = Parked {
         version,
         reason: SCHEMA_LACKING.to_owned(),
@@ -553,11 +599,8 @@ fn park_for_schema(
         seq: 0,
         retry_at: None,
     };
-    tx.put::<ParkedOut>(&(peer.clone(), alert.clone()), &parked);
+    parked::park(tx, &(peer.clone(), alert), &parked)
 }
-
-/// Why an alert waits when the peer cannot read its schema yet.
-pub(super) const SCHEMA_LACKING: &str = "peer_lacks_schema";
 
 /// Forgets the offers of a stream whose epoch ends; the ledger keeps what they disclosed.
 pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), StoreError> {
@@ -572,6 +615,16 @@ pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), Sto
     }
 }
 
+/// When the next rule ends, since this peer's stream last decided everything anew: a time in the past when one ended while
+/// nothing was sent.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn next_rule_end(node: &Node, peer: &AuthorityId) -> Result<Option<Timestamp>, StoreError> {
+    let stream = node.store.get::<StreamsOut>(peer)?;
+    Ok(stream.and_then(|stream| node.policy.load().1.next_change(stream.swept_at)))
+}
+
 /// A rule's time has ended: this peer's stream decides anew.
 ///
 /// # Errors
@@ -580,7 +633,7 @@ pub async fn rule_ended(node: &SharedNode, peer: &AuthorityId) -> Result<(), Sto
     let held = peer.clone();
     let committed = node.store.commit(move |tx| {
         if let Some(stream) = tx.get::<StreamsOut>(&held)? {
-            tx.put::<StreamsOut>(&held, &begin_sweep(stream));
+            tx.put::<StreamsOut>(&held, &begin_sweep(stream, tx.now()));
         }
         let event = Event::new(Operation::Policy, "policy.rule_ended", "node").peer(&held);
         Ok::<_, StoreError>(Committed::new((), event))
@@ -629,10 +682,12 @@ fn still_allowed(
     version: Version,
     claims: ClaimSet,
 ) -> Result<Option<String>, DispatchError> {
-    let own = node.store.get::<Own>(alert)?.filter(|own| own.version == version);
+    let now = node.clock.now();
+    let own = node.store.get::<Own>(alert)?;
+    let own = own.filter(|own| own.version == version && own.expires_at > now);
     let Some(own) = own else { return Ok(None) };
     let view = read_own(node, alert, &own)?;
-    let decision = node.policy.load().1.decide(peer, &view.facts(), node.clock.now());
+    let decision = node.policy.load().1.decide(peer, &view.facts(), now);
     match decision.sharing {
         Sharing::View(allowed) if claims.is_subset(allowed) => {
             let text = view.disclose(claims);

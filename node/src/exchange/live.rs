@@ -33,6 +33,8 @@ pub struct StreamStatus {
     /// When what we hold of it was last known to be current: the time of our nonce that a head answered
     /// at the end of its feed. Forgotten at a restart, so that every copy is then unconfirmed.
     pub confirmed_at: Option<Timestamp>,
+    /// A head of its was signed at the time that our clock shows, since this process began.
+    pub clock_agreed: bool,
     /// The feed is decided up to here; the store learns it later.
     pub decided: FeedSeq,
     /// Why nothing goes, e.g. a schema it lacks.

@@ -5,21 +5,30 @@ mod judge;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::resume::Resume;
-use super::stream::{self, BATCH_ITEMS_MAX, Batch, Item, chain_next, chain_start};
+use super::stream::{BATCH_ITEMS_MAX, Batch, Item, chain_next, chain_start};
 use super::{HEAD_TYP, Head, Live, Nonce, RECEIPT_TYP, Receipt, Refused};
 use crate::alert::SCHEMA;
-use crate::id::{AuthorityId, Digest, StreamSeq, Timestamp};
+use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Digest, StreamSeq, Timestamp};
 use crate::jose::{self, JoseError};
 use crate::node::SharedNode;
-use crate::store::{CommitError, ParkedIn, StoreError, StreamIn, StreamsIn};
+use crate::store::{CommitError, StoreError, StreamIn, StreamsIn};
+use crate::telemetry;
 
 /// Nonces of one connection that a head may still answer: batches are under way while receipts return.
 const NONCES_OPEN_MAX: usize = 16;
 
 /// Refused statements of one peer that are kept for people to see: a hostile peer must not fill the disk.
 const PARKED_MAX: usize = 1024;
+
+/// Refusals of which the sender may not know yet: its window is four batches of 64.
+const REFUSED_OPEN_MAX: usize = 512;
+
+/// Pause before the receipt of a batch for which there was no room: every refusal takes a place in the log, so they must
+/// come slowly, while withdrawals and retractions still come.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why a batch was not taken; the stream ends and the sender resumes.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +54,9 @@ pub enum ReceiveError {
     /// The items do not give the chain value that the head was signed for.
     #[error("the chain over the items is not the one that the head was signed for")]
     Chain,
-    /// No room for more alerts; withdrawals and retractions are still taken.
-    #[error("no room for more alerts here; try again later")]
-    NoRoom,
+    /// The sender goes on without having taken receipts.
+    #[error("more than 512 refusals are not acknowledged: resume the stream")]
+    TooManyRefused,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,18 +68,15 @@ pub struct Reception {
     number: u64,
     live: Arc<Live>,
     nonces: VecDeque<(Nonce, Timestamp)>,
-    refused: Vec<Refused>,
 }
 
-/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held. Refusals after
-/// `acknowledged` are named again in the next receipt.
+/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held.
 ///
 /// # Errors
 /// When the peer is not active or the store failed.
 pub async fn hello(
     node: &SharedNode,
     peer: &AuthorityId,
-    acknowledged: StreamSeq,
 ) -> Result<(Reception, Resume), ReceiveError> {
     node.directory.load().active(peer).ok_or(ReceiveError::NotActive)?;
     let live = node.streams.live(peer);
@@ -78,14 +84,7 @@ pub async fn hello(
     // A batch of the older stream may be on its way to the disk: what is said here must not change after.
     node.store.settled().await?;
     let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
-    let parked = node.store.scan::<ParkedIn>(&stream::within(peer), None, PARKED_MAX)?;
-    let refused = parked
-        .into_iter()
-        .filter(|(_, parked)| parked.epoch == held.epoch && parked.seq > acknowledged)
-        .map(|(_, parked)| Refused { seq: parked.seq, reason: parked.reason })
-        .collect();
-    let mut reception =
-        Reception { peer: peer.clone(), number, live, nonces: VecDeque::new(), refused };
+    let mut reception = Reception { peer: peer.clone(), number, live, nonces: VecDeque::new() };
     let resume = Resume {
         epoch: held.epoch,
         seq: held.seq,
@@ -103,6 +102,7 @@ struct Sound {
     jws: String,
     held: StreamIn,
     items: Vec<Item>,
+    acknowledged: StreamSeq,
 }
 
 impl Reception {
@@ -118,15 +118,16 @@ impl Reception {
         let sound = self.sound(node, batch)?;
         let head = sound.head.clone();
         let completes = head.snapshot_complete && (sound.held.snapshot || sound.renews());
-        if !sound.items.is_empty() || sound.renews() {
-            let refused = self.commit(node, sound).await?;
-            self.refused.extend(refused);
-        }
+        let refused = if sound.items.is_empty() && !sound.renews() {
+            sound.refused_open()
+        } else {
+            self.commit(node, sound).await?
+        };
         if completes {
             apply::complete_snapshot(node, &self.peer, head.epoch).await?;
         }
-        self.confirm(&head);
-        Ok((self.receipt(node, &head), self.fresh_nonce(node)))
+        self.confirm(node, &head);
+        Ok((self.receipt(node, &head, refused), self.fresh_nonce(node)))
     }
 
     fn sound(&self, node: &SharedNode, batch: Batch) -> Result<Sound, ReceiveError> {
@@ -142,44 +143,53 @@ impl Reception {
         if head.iss != self.peer || head.aud != node.authority || head.epoch < held.epoch {
             return Err(ReceiveError::Misdirected);
         }
-        let sound = Sound { head, jws: batch.head, held, items: batch.items };
+        let Batch { items, head: jws, acknowledged } = batch;
+        let sound = Sound { head, jws, held, items, acknowledged };
         sound.check_chain(&node.authority)?;
         Ok(sound)
     }
 
+    /// Keeps what the batch says; returns the refusals that the sender may not know yet.
     async fn commit(&self, node: &SharedNode, sound: Sound) -> Result<Vec<Refused>, ReceiveError> {
-        let (judging, from) = (node.clone(), self.peer.clone());
+        let (judging, from, room) = (node.clone(), self.peer.clone(), node.store.room());
         let judged = tokio::task::spawn_blocking(move || {
-            let judged = judge::judge(&judging, &from, &sound.items)?;
-            Ok::<_, ReceiveError>((sound, judged))
+            let judged = judge::judge(&judging, &from, &sound.items, room);
+            (sound, judged)
         });
-        let (sound, judged) = judged.await.map_err(|_| ReceiveError::Superseded)??;
-        let grows = judged.iter().any(|judged| matches!(judged, judge::Judged::Keep(_)));
-        if grows && !node.store.room() {
-            return Err(ReceiveError::NoRoom);
-        }
+        let (sound, judged) = judged.await.map_err(|_| ReceiveError::Superseded)?;
+        let no_room = judged.iter().any(judge::Judged::lacked_room);
         let arrival = apply::Arrival {
             peer: self.peer.clone(),
             live: Arc::clone(&self.live),
             number: self.number,
             sound,
         };
-        match node.store.commit(move |tx| apply::apply(tx, arrival, judged)).await {
-            Ok(refused) => Ok(refused),
-            Err(CommitError::Refused(error)) => Err(error),
-            Err(CommitError::Store(error)) => Err(error.into()),
+        let committed = node.store.commit(move |tx| apply::apply(tx, arrival, judged)).await;
+        let applied = committed.map_err(|error| match error {
+            CommitError::Refused(error) => error,
+            CommitError::Store(error) => error.into(),
+        })?;
+        for reason in applied.reasons {
+            telemetry::refused(&node.authority, &self.peer, "in", reason);
         }
+        if no_room {
+            tokio::time::sleep(NO_ROOM_PAUSE).await;
+        }
+        Ok(applied.refused)
     }
 
     /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves nothing open.
-    fn confirm(&self, head: &Head) {
+    fn confirm(&self, node: &SharedNode, head: &Head) {
+        if (node.clock.now().seconds() - head.iat).abs() <= CLOCK_TOLERANCE_S {
+            self.live.status().clock_agreed = true;
+        }
         let answered = self.nonces.iter().find(|(nonce, _)| *nonce == head.nonce);
         if let Some((_, at)) = answered.filter(|_| head.caught_up && head.snapshot_complete) {
             self.live.status().confirmed_at = Some(*at);
         }
     }
 
-    fn receipt(&mut self, node: &SharedNode, head: &Head) -> String {
+    fn receipt(&self, node: &SharedNode, head: &Head, refused: Vec<Refused>) -> String {
         let receipt = Receipt {
             iss: node.authority.clone(),
             aud: self.peer.clone(),
@@ -187,7 +197,7 @@ impl Reception {
             seq: head.seq,
             chain: head.chain,
             iat: node.clock.now().seconds(),
-            refused: std::mem::take(&mut self.refused),
+            refused,
         };
         jose::sign(RECEIPT_TYP, &receipt, &node.statement_key)
     }
@@ -212,6 +222,15 @@ impl Sound {
     /// The head begins an epoch that this node has not seen.
     fn renews(&self) -> bool {
         self.head.epoch > self.held.epoch
+    }
+
+    /// What was refused in this epoch before this batch, as far as the sender may not know it.
+    fn refused_open(&self) -> Vec<Refused> {
+        if self.renews() {
+            return Vec::new();
+        }
+        let open = self.held.refused.iter().filter(|(seq, _)| *seq > self.acknowledged);
+        open.map(|(seq, reason)| Refused { seq: *seq, reason: reason.clone() }).collect()
     }
 
     fn place(&self, me: &AuthorityId) -> (StreamSeq, Digest) {

@@ -1,15 +1,16 @@
 //! The sender compares what the receiver durably holds with its own record, and finds out who lost state.
 
 use super::dispatch::{DispatchError, drop_offers, replay};
-use super::recover;
 use super::stream::{self, BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Item, fresh, next_epoch, within};
 use super::{HEAD_TYP, Head, Nonce};
+use super::{parked, recover};
+use crate::alert::SCHEMA;
 use crate::audit::{Event, Operation};
 use crate::id::{AuthorityId, Digest, Epoch, StreamSeq};
 use crate::jose;
 use crate::node::{Node, SharedNode};
 use crate::store::{
-    CommitError, Committed, Ledger, Offered, Offers, ParkedOut, StoreError, StreamOut, StreamsOut,
+    CommitError, Committed, Ledger, Offered, Offers, StoreError, StreamOut, StreamsOut,
 };
 
 /// What a receiver says first: what it durably holds.
@@ -243,7 +244,8 @@ async fn start_epoch(
             let next = next_epoch(tx, &stream);
             event = event.with("epoch", next).with("ended", stream.epoch);
             drop_offers(tx, &peer)?;
-            tx.put::<StreamsOut>(&peer, &fresh(&from, &peer, next, stream.policy));
+            let now = tx.now();
+            tx.put::<StreamsOut>(&peer, &fresh(&from, &peer, next, stream.policy, now));
         }
         Ok(Committed::new((), event))
     }))
@@ -264,22 +266,27 @@ async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), Resu
     .await
 }
 
+/// What operators read while alerts wait for a peer to be updated.
+pub(super) fn waits_for_schema(peer: &AuthorityId) -> String {
+    format!("{peer} lacks schema {SCHEMA}")
+}
+
 /// What waited because the peer could not read its schema is offered again once it can.
 async fn wake_for_schema(
     node: &SharedNode,
     peer: &AuthorityId,
     schema_max: u32,
 ) -> Result<(), ResumeError> {
-    let parked = node.store.scan::<ParkedOut>(&within(peer), None, stream::PAGE)?;
-    let lacking = parked
-        .iter()
-        .any(|(_, p)| p.reason == super::dispatch::SCHEMA_LACKING && p.retry_at.is_none());
-    if !lacking || schema_max < crate::alert::SCHEMA {
+    let lacking = parked::lacks_schema(node, peer)?;
+    let waiting = lacking && schema_max < SCHEMA;
+    node.streams.live(peer).status().waiting = waiting.then(|| waits_for_schema(peer));
+    if waiting || !lacking {
         return Ok(());
     }
     let peer = peer.clone();
     done(node.store.commit(move |tx| {
-        let retried = stream::retry_parked(tx, &peer)?;
+        let retried =
+            parked::retry_parked(tx, &peer, |parked| parked.reason == parked::SCHEMA_LACKING)?;
         let event = Event::new(Operation::Disclose, "disclose.retried", "node").peer(&peer);
         Ok(Committed::new((), event.with("count", retried)))
     }))

@@ -1,9 +1,12 @@
 //! The stream to a peer: what a batch is, the chain over it, and what moves a stream inside a transaction.
 
 use crate::audit::{Event, Operation};
-use crate::id::{AlertId, AuthorityId, Digest, Epoch, FeedSeq, PolicyVersion, StreamSeq};
+use crate::id::{
+    AlertId, AuthorityId, Digest, Epoch, FeedSeq, PolicyVersion, StreamSeq, Timestamp, Version,
+};
 use crate::store::{
-    Change, Feed, FeedEntry, Meta, Parked, ParkedOut, StoreError, StreamOut, StreamsOut, Sweep, Tx,
+    Change, Feed, FeedEntry, Ledger, LedgerEntry, Meta, StoreError, StreamOut, StreamsOut, Sweep,
+    Tx,
 };
 
 /// Statements in a batch: one durable commit at each end; more would only delay the first.
@@ -28,6 +31,8 @@ pub struct Batch {
     pub items: Vec<Item>,
     /// JWS, [`super::HEAD_TYP`].
     pub head: String,
+    /// Last place for which the sender durably has a receipt.
+    pub acknowledged: StreamSeq,
 }
 
 /// A statement at its place.
@@ -78,6 +83,7 @@ pub(super) fn fresh(
     to: &AuthorityId,
     epoch: Epoch,
     policy: PolicyVersion,
+    now: Timestamp,
 ) -> StreamOut {
     let start = chain_start(from, to, epoch);
     StreamOut {
@@ -89,6 +95,7 @@ pub(super) fn fresh(
         cursor: 0,
         sweep: None,
         sweeps: 0,
+        swept_at: now,
         snapshot: true,
         halted: None,
         policy,
@@ -115,16 +122,18 @@ pub fn feed(tx: &mut Tx<'_>, alert: &AlertId, withdrawn: bool, freed: Option<Fee
 /// When the store cannot be read.
 pub fn sweep(tx: &mut Tx<'_>, version: PolicyVersion) -> Result<(), StoreError> {
     tx.put::<Meta>(&POLICY_KEY.to_owned(), &version.to_be_bytes().to_vec());
+    let now = tx.now();
     for (peer, stream) in streams(tx)? {
-        tx.put::<StreamsOut>(&peer, &StreamOut { policy: version, ..begin_sweep(stream) });
+        tx.put::<StreamsOut>(&peer, &StreamOut { policy: version, ..begin_sweep(stream, now) });
     }
     tx.announce(Change::Feed);
     Ok(())
 }
 
 /// The stream, deciding everything anew.
-pub(super) fn begin_sweep(stream: StreamOut) -> StreamOut {
-    StreamOut { sweep: Some(Sweep::Held(None)), sweeps: stream.sweeps + 1, ..stream }
+pub(super) fn begin_sweep(stream: StreamOut, now: Timestamp) -> StreamOut {
+    let (sweep, sweeps) = (Some(Sweep::Held(None)), stream.sweeps + 1);
+    StreamOut { sweep, sweeps, swept_at: now, ..stream }
 }
 
 /// When a peer becomes active, in the same transaction: its stream begins, or goes on with everything
@@ -137,10 +146,10 @@ pub fn open_stream(
     from: &AuthorityId,
     peer: &AuthorityId,
 ) -> Result<(), StoreError> {
-    let policy = policy_version(tx)?;
+    let (policy, now) = (policy_version(tx)?, tx.now());
     let stream = match tx.get::<StreamsOut>(peer)? {
-        Some(held) => StreamOut { halted: None, policy, ..begin_sweep(held) },
-        None => fresh(from, peer, 1, policy),
+        Some(held) => StreamOut { halted: None, policy, ..begin_sweep(held, now) },
+        None => fresh(from, peer, 1, policy, now),
     };
     tx.put::<StreamsOut>(peer, &stream);
     tx.announce(Change::Feed);
@@ -159,33 +168,6 @@ pub fn halt(tx: &mut Tx<'_>, peer: &AuthorityId, reason: &str) -> Result<Event, 
         .with("reason", reason))
 }
 
-/// Offers again what `peer` refused, in the same transaction; returns how many.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn retry_parked(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<u64, StoreError> {
-    let now = tx.now();
-    let mut retried = 0;
-    let mut after = None;
-    loop {
-        let page = tx.scan::<ParkedOut>(&within(peer), after.as_ref(), PAGE)?;
-        let full = page.len() == PAGE;
-        for (key, parked) in page {
-            if after.as_ref() == Some(&key) {
-                continue;
-            }
-            tx.put::<ParkedOut>(&key, &Parked { retry_at: Some(now), ..parked });
-            retried += 1;
-            after = Some(key);
-        }
-        if !full {
-            break;
-        }
-    }
-    tx.announce(Change::Feed);
-    Ok(retried)
-}
-
 /// After a loss of state was repaired: a new epoch towards every peer, and the stop ends. Runs in the
 /// transaction of the second person's approval.
 ///
@@ -196,10 +178,36 @@ pub fn start_epochs(tx: &mut Tx<'_>, from: &AuthorityId) -> Result<(), StoreErro
     for (peer, stream) in streams(tx)? {
         let next = next_epoch(tx, &stream);
         super::dispatch::drop_offers(tx, &peer)?;
-        tx.put::<StreamsOut>(&peer, &fresh(from, &peer, next, stream.policy));
+        tx.put::<StreamsOut>(&peer, &fresh(from, &peer, next, stream.policy, tx.now()));
     }
     tx.announce(Change::Feed);
     Ok(())
+}
+
+/// Whether the peer holds, or may hold, something of the alert that was not taken back.
+pub(super) fn may_hold(ledger: &LedgerEntry) -> bool {
+    ledger.taken_back.is_none() && (ledger.held.is_some() || !ledger.possible.is_empty())
+}
+
+/// Whether the peer may hold something of the alert that does not end with its last version.
+pub(super) fn may_outlive(ledger: &LedgerEntry, last: Version) -> bool {
+    let last_held = ledger.held.as_ref().is_some_and(|held| held.version == last);
+    may_hold(ledger) && !(last_held && ledger.possible.is_empty())
+}
+
+/// Whether a copy of an alert may outlive it at some peer: an older version that ends later, whose update did not
+/// arrive.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn outlived(tx: &Tx<'_>, alert: &AlertId, last: Version) -> Result<bool, StoreError> {
+    for (peer, _) in streams(tx)? {
+        let ledger = tx.get::<Ledger>(&(peer, alert.clone()))?;
+        if ledger.is_some_and(|ledger| may_outlive(&ledger, last)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The number of the epoch after `stream`'s: the clock's seconds, so that a node that forgot an epoch

@@ -6,9 +6,9 @@ use entente_proto::exchange::exchange_client::ExchangeClient;
 use entente_proto::exchange::{DescribeRequest, DescribeResponse};
 
 use crate::alert::SCHEMA;
+use crate::exchange::PROTOCOL;
 use crate::id::{AuthorityId, CLOCK_TOLERANCE_S};
 use crate::node::SharedNode;
-use crate::server::exchange::PROTOCOL;
 use crate::store::StreamsOut;
 
 /// One step of `entente peer test`.

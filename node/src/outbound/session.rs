@@ -1,24 +1,25 @@
 //! One connection to one peer: hello, resume, then batches one way and receipts the other.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use entente_proto::exchange as proto;
 use entente_proto::exchange::exchange_client::ExchangeClient;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::exchange::{
-    self, AcknowledgeError, Batch, DispatchError, Dispatcher, HEAD_TYP, Head, Item, Nonce, Place,
-    ResumeError, Resumed,
+    self, AcknowledgeError, Batch, DispatchError, Dispatcher, HEAD_TYP, Head, Item, Nonce,
+    PROTOCOL, Place, ResumeError, Resumed,
 };
 use crate::id::AuthorityId;
 use crate::jose;
 use crate::node::SharedNode;
-use crate::store::Change;
+use crate::store::{Change, StreamsOut};
 use crate::wire::exchange::{FromReceiver, FromSender, Malformed, dispatch_reason, resume_reason};
 
 /// Batches under way without a receipt: enough to keep both disks busy, few enough to be made again.
@@ -27,8 +28,8 @@ const BATCHES_OPEN_MAX: usize = 4;
 /// How long a connection, its hello and its resume may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a receipt may take: past it the peer is taken for stuck and the stream is resumed.
-const RECEIPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it is looked at whether a receipt is overdue.
+const RECEIPT_LOOK: Duration = Duration::from_millis(500);
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +104,7 @@ pub(super) async fn run(
     }
     let flow = Flow {
         open: Semaphore::new(BATCHES_OPEN_MAX),
-        unanswered: AtomicUsize::new(0),
+        unanswered: Mutex::new(VecDeque::with_capacity(BATCHES_OPEN_MAX)),
         nonce: Mutex::new(theirs.nonce),
     };
     let mut sender = Sender { node, peer, outbox, flow: &flow, place, changes, heartbeat };
@@ -122,7 +123,7 @@ async fn open(
     let opening = async {
         let channel = super::connect(node, peer).await.map_err(SessionError::Connect)?;
         let (outbox, statements) = mpsc::channel(BATCHES_OPEN_MAX);
-        let _ = outbox.send(hello(node, peer)?.into()).await;
+        let _ = outbox.send(FromSender::Hello { protocol: PROTOCOL }.into()).await;
         let mut client = ExchangeClient::new(channel);
         let answer = client.deliver(ReceiverStream::new(statements)).await;
         let mut inbox = answer.map_err(SessionError::Refused)?.into_inner();
@@ -135,16 +136,11 @@ async fn open(
     tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or(Err(SessionError::OpenTimeout))
 }
 
-fn hello(node: &SharedNode, peer: &AuthorityId) -> Result<FromSender, DispatchError> {
-    let stream = node.store.get::<crate::store::StreamsOut>(peer)?;
-    let stream = stream.ok_or(DispatchError::NotActive)?;
-    Ok(FromSender::Hello { epoch: stream.epoch, acknowledged: stream.acked })
-}
-
 /// What the two directions of a stream share.
 struct Flow {
     open: Semaphore,
-    unanswered: AtomicUsize,
+    /// When the batches were sent that have no receipt yet, oldest first.
+    unanswered: Mutex<VecDeque<Instant>>,
     nonce: Mutex<Nonce>,
 }
 
@@ -153,13 +149,29 @@ impl Flow {
         *self.nonce.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn unanswered(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until another batch may be under way. The permit is forgotten with the batch, and comes back with its
+    /// receipt.
+    async fn permit(&self) -> SemaphorePermit<'_> {
+        match self.open.acquire().await {
+            Ok(permit) => permit,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     fn answered(&self, nonce: Nonce) {
         *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = nonce;
-        let before =
-            self.unanswered.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if before.is_ok() {
+        if self.unanswered().pop_front().is_some() {
             self.open.add_permits(1);
         }
+    }
+
+    /// Whether a batch waits for its receipt longer than this.
+    fn overdue(&self, limit: Duration) -> bool {
+        self.unanswered().front().is_some_and(|sent| sent.elapsed() > limit)
     }
 }
 
@@ -175,13 +187,18 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     async fn send(&mut self, again: Vec<Item>, schema_max: u32) -> Result<(), SessionError> {
+        let flow = self.flow;
         for items in exchange::batches(again) {
+            flow.permit().await.forget();
             self.send_batch(items, false, false).await?;
         }
         let mut dispatcher = Dispatcher::new(self.peer.clone(), schema_max);
         let trust = self.trust_revision()?;
         let mut due = true;
         loop {
+            // Before the decision: nothing is offered that could not leave at once.
+            let permit = flow.permit().await;
+            self.sweep_after_rule_end().await?;
             let offering = dispatcher.offer_next(self.node).await?;
             let next = self.place.after(&offering.items);
             let stream = &offering.stream;
@@ -191,8 +208,11 @@ impl Sender<'_> {
             let idle = offering.items.is_empty();
             if !idle || due {
                 let complete = !offering.stream.snapshot;
+                permit.forget();
                 self.send_batch(offering.items, offering.caught_up, complete).await?;
                 due = false;
+            } else {
+                drop(permit);
             }
             if idle {
                 due = self.wait_for_work().await?;
@@ -215,14 +235,12 @@ impl Sender<'_> {
         caught_up: bool,
         snapshot_complete: bool,
     ) -> Result<(), SessionError> {
-        // The permit comes back with the receipt.
-        if let Ok(permit) = self.flow.open.acquire().await {
-            permit.forget();
-        }
-        self.flow.unanswered.fetch_add(1, Ordering::SeqCst);
+        self.flow.unanswered().push_back(Instant::now());
         self.place = self.place.after(&items);
         let head = self.head(caught_up, snapshot_complete);
-        let batch = FromSender::Batch(Batch { items, head });
+        let stream = self.node.store.get::<StreamsOut>(self.peer).map_err(DispatchError::from)?;
+        let acknowledged = stream.map_or(0, |stream| stream.acked);
+        let batch = FromSender::Batch(Batch { items, head, acknowledged });
         // A closed outbox means that the call has ended: the other direction knows why.
         if self.outbox.send(batch.into()).await.is_err() {
             std::future::pending::<()>().await;
@@ -248,16 +266,25 @@ impl Sender<'_> {
         jose::sign(HEAD_TYP, &head, &self.node.statement_key)
     }
 
+    /// A rule may have ended while nothing was sent, or while the clock was set forward.
+    async fn sweep_after_rule_end(&self) -> Result<(), SessionError> {
+        let (node, peer) = (self.node, self.peer);
+        let end = exchange::next_rule_end(node, peer).map_err(DispatchError::from)?;
+        if end.is_some_and(|end| end <= node.clock.now()) {
+            exchange::rule_ended(node, peer).await.map_err(DispatchError::from)?;
+        }
+        Ok(())
+    }
+
     /// Waits for news; true when a heartbeat is due.
     async fn wait_for_work(&mut self) -> Result<bool, SessionError> {
         let heartbeat = tokio::time::sleep(self.heartbeat);
         tokio::pin!(heartbeat);
-        let (node, peer) = (self.node, self.peer);
-        let now = node.clock.now();
-        let rule_end = node.policy.load().1.next_change(now);
+        let node = self.node;
+        let rule_end = exchange::next_rule_end(node, self.peer).map_err(DispatchError::from)?;
         loop {
             tokio::select! {
-                () = &mut heartbeat => return self.at_heartbeat(rule_end).await,
+                () = &mut heartbeat => return Ok(true),
                 change = self.changes.recv() => match change {
                     Ok(Change::Alert { .. } | Change::Users) => {}
                     Ok(Change::Feed | Change::Peers | Change::Policy) | Err(RecvError::Lagged(_)) => {
@@ -266,24 +293,9 @@ impl Sender<'_> {
                     }
                     Err(RecvError::Closed) => std::future::pending().await,
                 },
-                () = until(node, rule_end) => {
-                    exchange::rule_ended(node, peer).await.map_err(DispatchError::from)?;
-                    return Ok(false);
-                }
+                () = until(node, rule_end) => return Ok(false),
             }
         }
-    }
-
-    /// A rule may have ended while the clock was set forward.
-    async fn at_heartbeat(
-        &self,
-        rule_end: Option<crate::id::Timestamp>,
-    ) -> Result<bool, SessionError> {
-        if rule_end.is_some_and(|end| end <= self.node.clock.now()) {
-            let swept = exchange::rule_ended(self.node, self.peer).await;
-            swept.map_err(DispatchError::from)?;
-        }
-        Ok(true)
     }
 
     fn drain_changes(&mut self) {
@@ -311,9 +323,10 @@ async fn take_receipts(
     inbox: &mut Streaming<proto::FromReceiver>,
     flow: &Flow,
 ) -> Result<(), SessionError> {
+    let limit = node.config.exchange.receipt_timeout_s.seconds();
     loop {
-        let Ok(message) = tokio::time::timeout(RECEIPT_TIMEOUT, inbox.message()).await else {
-            if flow.unanswered.load(Ordering::SeqCst) > 0 {
+        let Ok(message) = tokio::time::timeout(RECEIPT_LOOK, inbox.message()).await else {
+            if flow.overdue(limit) {
                 return Err(SessionError::NoReceipt);
             }
             continue;

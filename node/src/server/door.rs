@@ -1,9 +1,10 @@
 //! A door: accepts connections, each handshake in a task of its own, and says who is calling.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Finished handshakes that wait for the HTTP/2 server.
 const ACCEPTED_MAX: usize = 16;
+
+/// Connections of one caller: a peer or a user can't keep the others out.
+const CONNECTIONS_PER_CALLER_MAX: usize = 32;
 
 /// Pause after the listener failed, e.g. without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -73,6 +77,7 @@ impl Door {
     async fn accept(self, accepted: mpsc::Sender<io::Result<Connection>>, ending: Shutdown) {
         let connections = Arc::new(Semaphore::new(self.connections_max));
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let callers = Callers::default();
         loop {
             let Ok(place) = Arc::clone(&connections).acquire_owned().await else { return };
             let Ok(shaking) = Arc::clone(&handshakes).acquire_owned().await else { return };
@@ -84,9 +89,10 @@ impl Door {
                 }
             };
             let (config, accepted) = (self.config.load_full(), accepted.clone());
+            let callers = callers.clone();
             let end = Box::pin(overdue(ending.clone()));
             tokio::spawn(async move {
-                match shake_hands(tcp, config, place, end).await {
+                match shake_hands(tcp, config, place, end, &callers).await {
                     Ok(connection) => {
                         // The server has ended: so does the connection.
                         let _ = accepted.send(Ok(connection)).await;
@@ -109,6 +115,7 @@ async fn shake_hands(
     config: Arc<ServerConfig>,
     place: OwnedSemaphorePermit,
     end: End,
+    callers: &Callers,
 ) -> io::Result<Connection> {
     tcp.set_nodelay(true)?;
     let shaking = TlsAcceptor::from(config).accept(tcp);
@@ -118,7 +125,40 @@ async fn shake_hands(
     let leaf = leaf.ok_or_else(|| io::Error::from(io::ErrorKind::PermissionDenied))?;
     let identity = certificate_identity(leaf).map_err(io::Error::other)?;
     let key = key_digest(leaf).map_err(io::Error::other)?;
-    Ok(Connection { tls, caller: Caller { identity, key }, end, _place: place })
+    let seat = callers.seat(&identity)?;
+    Ok(Connection { tls, caller: Caller { identity, key }, end, _place: place, _seat: seat })
+}
+
+/// How many connections each caller has.
+#[derive(Clone, Default)]
+struct Callers(Arc<Mutex<HashMap<Identity, usize>>>);
+
+impl Callers {
+    fn seat(&self, caller: &Identity) -> io::Result<Seat> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(caller.clone()).or_default();
+        if *count >= CONNECTIONS_PER_CALLER_MAX {
+            return Err(io::Error::other("the caller has too many connections"));
+        }
+        *count += 1;
+        Ok(Seat { caller: caller.clone(), callers: self.clone() })
+    }
+}
+
+/// One connection of a caller, given back when dropped.
+struct Seat {
+    caller: Identity,
+    callers: Callers,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut held = self.callers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.get_mut(&self.caller) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(held.remove(&self.caller)),
+        }
+    }
 }
 
 /// A connection whose handshake is done.
@@ -127,6 +167,7 @@ pub struct Connection {
     caller: Caller,
     end: End,
     _place: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 /// When a connection is cut, whatever its other side does.

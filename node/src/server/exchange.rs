@@ -11,15 +11,12 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::door;
 use crate::alert::SCHEMA;
-use crate::exchange::{self, ReceiveError, Reception};
+use crate::exchange::{self, PROTOCOL, ReceiveError, Reception};
 use crate::id::AuthorityId;
 use crate::node::SharedNode;
 use crate::shutdown::Shutdown;
 use crate::store::{Change, StreamsIn};
 use crate::wire::exchange::{FromReceiver, FromSender, receive_status, refusal};
-
-/// Version of the protocol of the exchange door.
-pub const PROTOCOL: u32 = 1;
 
 /// Answers waiting to be sent on one stream: one for each batch under way.
 const ANSWERS_OPEN_MAX: usize = 8;
@@ -43,11 +40,16 @@ impl ExchangeService {
     /// The calling peer, if it is active at this moment.
     fn peer<T>(&self, request: &Request<T>) -> Result<AuthorityId, Status> {
         let peer = door::peer(request)?;
-        match self.node.directory.load().active(&peer) {
+        match revision(&self.node, &peer) {
             Some(_) => Ok(peer),
             None => Err(receive_status(&ReceiveError::NotActive)),
         }
     }
+}
+
+/// Under which revision a peer is active; `None` when it is not.
+fn revision(node: &SharedNode, peer: &AuthorityId) -> Option<u64> {
+    node.directory.load().active(peer).map(|known| known.peer.revision)
 }
 
 type Answers = mpsc::Sender<Result<proto::FromReceiver, Status>>;
@@ -66,15 +68,20 @@ impl Exchange for ExchangeService {
         let incoming = Incoming {
             node: self.node.clone(),
             changes: self.node.store.changes(),
+            revision: revision(&self.node, &peer),
             peer,
             sent: request.into_inner(),
             answers,
         };
         let mut shutdown = self.shutdown.clone();
+        let age = self.node.config.exchange.connection_age_s.seconds();
         tokio::spawn(async move {
             let answers = incoming.answers.clone();
             let ended = tokio::select! {
                 ended = incoming.serve() => ended,
+                () = tokio::time::sleep(age) => {
+                    Err(refusal(Code::Unavailable, "stream_too_old", "the stream has reached its age; open another"))
+                }
                 () = shutdown.begun() => {
                     Err(refusal(Code::Unavailable, "shutting_down", "this node is ending; try again later"))
                 }
@@ -127,6 +134,7 @@ impl Exchange for ExchangeService {
 struct Incoming {
     node: SharedNode,
     peer: AuthorityId,
+    revision: Option<u64>,
     changes: broadcast::Receiver<Change>,
     sent: Streaming<proto::FromSender>,
     answers: Answers,
@@ -140,7 +148,7 @@ impl Incoming {
         loop {
             let message = tokio::select! {
                 message = self.sent.message() => message?,
-                () = lost_trust(&self.node, &self.peer, &mut self.changes) => {
+                () = trust_changed(&self.node, &self.peer, self.revision, &mut self.changes) => {
                     return Err(receive_status(&ReceiveError::NotActive));
                 }
             };
@@ -169,26 +177,33 @@ impl Incoming {
         let Some(first) = first.map_err(late)?? else {
             return Ok(None);
         };
-        let FromSender::Hello { acknowledged, .. } = FromSender::try_from(first)? else {
+        let FromSender::Hello { protocol } = FromSender::try_from(first)? else {
             let message = "a stream begins with a hello";
             return Err(refusal(Code::InvalidArgument, "no_hello", message));
         };
-        let (reception, resume) = exchange::hello(&self.node, &self.peer, acknowledged)
-            .await
-            .map_err(|error| receive_status(&error))?;
+        if protocol != PROTOCOL {
+            let message =
+                format!("this node speaks protocol {PROTOCOL}: one of the two must be updated");
+            return Err(refusal(Code::FailedPrecondition, "unknown_protocol", &message));
+        }
+        let greeted = exchange::hello(&self.node, &self.peer).await;
+        let (reception, resume) = greeted.map_err(|error| receive_status(&error))?;
         let _ = self.answers.send(Ok(FromReceiver::Resume(resume).into())).await;
         Ok(Some(reception))
     }
 }
 
-/// Returns when the peer is no longer active.
-async fn lost_trust(
+/// Returns when the peer is no longer active, or another descriptor of it is in force: its old roots may not vouch any
+/// more for who is at the other end.
+async fn trust_changed(
     node: &SharedNode,
     peer: &AuthorityId,
+    held: Option<u64>,
     changes: &mut broadcast::Receiver<Change>,
 ) {
     loop {
-        if node.directory.load().active(peer).is_none() {
+        let now = revision(node, peer);
+        if now.is_none() || now != held {
             return;
         }
         if let Err(RecvError::Closed) = changes.recv().await {

@@ -63,6 +63,8 @@ table!(/// A peer's stream to us.
     StreamsIn = 0x26: AuthorityId => StreamIn);
 table!(/// Theirs that we refused.
     ParkedIn = 0x27: (AuthorityId, AlertId) => Parked);
+table!(/// When what is parked with a peer is offered again.
+    Retries = 0x29: (AuthorityId, (Timestamp, AlertId)) => ());
 table!(/// Expiry of own alerts and copies, by time.
     Expiries = 0x28: (Timestamp, AlertId) => ());
 table!(/// Sharing policies, every version that was ever in force.
@@ -200,6 +202,8 @@ pub struct StreamOut {
     pub sweep: Option<Sweep>,
     /// counts the sweeps that were begun: progress of an older one is void
     pub sweeps: u64,
+    /// when the last was begun: a rule that ended since takes another
+    pub swept_at: Timestamp,
     /// the present view is being sent whole: complete once the feed was decided to its end
     pub snapshot: bool,
     /// stopped, with the reason, until a person acts
@@ -312,6 +316,8 @@ pub struct StreamIn {
     pub snapshot: bool,
     /// size and root of the sender's audit log, as its newest head says
     pub log: Option<(u64, Digest)>,
+    /// what was refused since the last place that the sender has a receipt for: place and reason
+    pub refused: Vec<(StreamSeq, String)>,
 }
 
 /// A policy that is or was in force.

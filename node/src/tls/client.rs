@@ -11,16 +11,14 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{TlsError, TlsIdentity, provider, root_store};
-use crate::id::{AuthorityId, Timestamp};
+use super::{TlsError, TlsIdentity, provider, root_store, timestamp};
+use crate::id::AuthorityId;
 use crate::trust::{Identity, check_leaf};
 
 /// How long a TCP connection and its handshake may take together.
@@ -45,8 +43,7 @@ pub struct Target {
 
 impl Target {
     fn config(&self) -> Result<ClientConfig, TlsError> {
-        let roots = root_store(self.roots.iter().cloned())?;
-        let verifier = Verifier { authority: self.authority.clone(), roots };
+        let verifier = Verifier { authority: self.authority.clone(), roots: self.roots.clone() };
         let key = SingleCertAndKey::from(self.own.certified_key());
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -121,7 +118,20 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// Verifies one node: its chain by its own roots, its name by the URI in the certificate.
 struct Verifier {
     authority: AuthorityId,
-    roots: Arc<RootCertStore>,
+    roots: Vec<CertificateDer<'static>>,
+}
+
+/// Whether one of these roots vouches for a node's chain at `now`.
+pub(super) fn vouched(
+    roots: &[CertificateDer<'static>],
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), Error> {
+    let roots = root_store(roots, timestamp(now)).map_err(|e| Error::General(e.to_string()))?;
+    let algorithms = provider().signature_verification_algorithms;
+    let parsed = ParsedCertificate::try_from(leaf)?;
+    verify_server_cert_signed_by_trust_anchor(&parsed, &roots, chain, now, algorithms.all)
 }
 
 impl ServerCertVerifier for Verifier {
@@ -134,23 +144,14 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let other = || Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-        let at = Timestamp::from_seconds(now.as_secs().cast_signed());
-        match check_leaf(leaf, at) {
+        match check_leaf(leaf, timestamp(now)) {
             Ok(Identity::Node(authority)) if authority == self.authority => {}
             Ok(_) => return Err(other()),
             Err(error) => {
                 return Err(Error::General(format!("the certificate does not fit: {error}")));
             }
         }
-        let algorithms = provider().signature_verification_algorithms;
-        let parsed = ParsedCertificate::try_from(leaf)?;
-        verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.roots,
-            chain,
-            now,
-            algorithms.all,
-        )?;
+        vouched(&self.roots, leaf, chain, now)?;
         Ok(ServerCertVerified::assertion())
     }
 

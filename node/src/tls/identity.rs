@@ -3,11 +3,13 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 
+use super::client::vouched;
 use super::{TlsError, provider};
 use crate::id::Timestamp;
 use crate::trust::{Identity, check_leaf};
@@ -43,6 +45,21 @@ impl TlsIdentity {
     /// Who it speaks for.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Whether one of these roots vouches for it at `now`, as its peers would find.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn vouched_by(
+        &self,
+        roots: &[CertificateDer<'static>],
+        now: Timestamp,
+    ) -> Result<(), TlsError> {
+        let (leaf, chain) =
+            self.key.cert.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        let seconds = Duration::from_secs(now.seconds().unsigned_abs());
+        Ok(vouched(roots, leaf, chain, UnixTime::since_unix_epoch(seconds))?)
     }
 
     pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {

@@ -14,8 +14,8 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::{TlsError, TlsIdentity, provider, root_store};
-use crate::id::{AuthorityId, Timestamp};
+use super::{TlsError, TlsIdentity, provider, root_store, timestamp};
+use crate::id::AuthorityId;
 use crate::trust::{Directory, Identity, check_leaf};
 
 /// Verifies nodes of active peers, each against the roots in its own descriptor.
@@ -33,29 +33,26 @@ impl Exchange {
 /// Verifies people and systems of the authority itself, against its user CA.
 pub struct Desk {
     authority: AuthorityId,
-    inner: Arc<dyn ClientCertVerifier>,
+    user_ca: Vec<CertificateDer<'static>>,
 }
 
 impl Desk {
     /// With the certificates of the user CA.
-    ///
-    /// # Errors
-    /// When they are no roots.
-    pub fn new(
-        authority: AuthorityId,
-        user_ca: Vec<CertificateDer<'static>>,
-    ) -> Result<Self, TlsError> {
-        Ok(Self { authority, inner: verifier(user_ca)? })
+    pub fn new(authority: AuthorityId, user_ca: Vec<CertificateDer<'static>>) -> Self {
+        Self { authority, user_ca }
     }
 }
 
-fn verifier(roots: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let roots = root_store(roots)?;
+/// Made for each handshake: roots end, and peers change.
+fn verified_by(
+    roots: &[CertificateDer<'static>],
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<ClientCertVerified, Error> {
+    let roots = root_store(roots, timestamp(now)).map_err(|_| refused())?;
     let built = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-    match built {
-        Ok(verifier) => Ok(verifier),
-        Err(error) => Err(TlsError::Unfit(error.to_string())),
-    }
+    built.map_err(|_| refused())?.verify_client_cert(leaf, chain, now)
 }
 
 /// The exchange door's set-up.
@@ -95,10 +92,6 @@ fn refused() -> Error {
     Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
 }
 
-fn timestamp(now: UnixTime) -> Timestamp {
-    Timestamp::from_seconds(now.as_secs().cast_signed())
-}
-
 /// The roots that a peer's descriptor names.
 pub(super) fn peer_roots(
     directory: &Directory,
@@ -125,8 +118,7 @@ impl ClientCertVerifier for Exchange {
         };
         let directory = (self.directory)();
         let roots = peer_roots(&directory, &peer).ok_or_else(refused)?;
-        let verifier = verifier(roots).map_err(|_| refused())?;
-        verifier.verify_client_cert(leaf, chain, now)
+        verified_by(&roots, leaf, chain, now)
     }
 
     fn verify_tls12_signature(
@@ -166,7 +158,7 @@ impl ClientCertVerifier for Desk {
     ) -> Result<ClientCertVerified, Error> {
         match check_leaf(leaf, timestamp(now)) {
             Ok(Identity::User(authority, _)) if authority == self.authority => {
-                self.inner.verify_client_cert(leaf, chain, now)
+                verified_by(&self.user_ca, leaf, chain, now)
             }
             _ => Err(refused()),
         }
@@ -187,11 +179,12 @@ impl ClientCertVerifier for Desk {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
+        let algorithms = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -43,7 +43,7 @@ pub enum CertificateError {
 }
 
 /// Who a certificate speaks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// The node of an authority.
     Node(AuthorityId),
@@ -102,7 +102,16 @@ pub fn check_root(pem: &str, now: Timestamp) -> Result<(), CertificateError> {
     if pems.next().is_some() || first.label != "CERTIFICATE" {
         return Err(CertificateError::Malformed);
     }
-    let certificate = first.parse_x509().map_err(|_| CertificateError::Malformed)?;
+    check_root_der(&first.contents, now)
+}
+
+/// As [`check_root`], as DER.
+///
+/// # Errors
+/// The first thing that does not fit.
+pub fn check_root_der(der: &[u8], now: Timestamp) -> Result<(), CertificateError> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
     check_common(&certificate, now)?;
     if certificate.is_ca() && signs_certificates(&certificate) {
         Ok(())

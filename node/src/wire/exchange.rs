@@ -32,10 +32,8 @@ pub fn refusal(code: Code, reason: &str, message: &str) -> Status {
 pub enum FromSender {
     /// First.
     Hello {
-        /// Its epoch.
-        epoch: u64,
-        /// Last place it has a receipt for.
-        acknowledged: u64,
+        /// Version of the protocol that it speaks.
+        protocol: u32,
     },
     /// Then.
     Batch(Batch),
@@ -55,9 +53,7 @@ impl TryFrom<proto::FromSender> for FromSender {
     fn try_from(message: proto::FromSender) -> Result<Self, Malformed> {
         use proto::from_sender::Message;
         match message.message {
-            Some(Message::Hello(hello)) => {
-                Ok(Self::Hello { epoch: hello.epoch, acknowledged: hello.acknowledged })
-            }
+            Some(Message::Hello(hello)) => Ok(Self::Hello { protocol: hello.protocol }),
             Some(Message::Batch(batch)) => Ok(Self::Batch(batch.try_into()?)),
             None => Err(Malformed("message")),
         }
@@ -68,12 +64,11 @@ impl From<FromSender> for proto::FromSender {
     fn from(message: FromSender) -> Self {
         use proto::from_sender::Message;
         let message = match message {
-            FromSender::Hello { epoch, acknowledged } => {
-                Message::Hello(proto::Hello { epoch, acknowledged })
-            }
+            FromSender::Hello { protocol } => Message::Hello(proto::Hello { protocol }),
             FromSender::Batch(batch) => Message::Batch(proto::Batch {
                 items: batch.items.into_iter().map(Into::into).collect(),
                 head: batch.head,
+                acknowledged: batch.acknowledged,
             }),
         };
         Self { message: Some(message) }
@@ -85,7 +80,7 @@ impl TryFrom<proto::Batch> for Batch {
 
     fn try_from(batch: proto::Batch) -> Result<Self, Malformed> {
         let items = batch.items.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        Ok(Self { items, head: batch.head })
+        Ok(Self { items, head: batch.head, acknowledged: batch.acknowledged })
     }
 }
 
@@ -191,7 +186,7 @@ pub fn receive_status(error: &ReceiveError) -> Status {
         ReceiveError::TooLarge => (Code::InvalidArgument, "batch_too_large"),
         ReceiveError::OutOfOrder(_) => (Code::InvalidArgument, "out_of_order"),
         ReceiveError::Chain => (Code::InvalidArgument, "chain_differs"),
-        ReceiveError::NoRoom => (Code::ResourceExhausted, "no_room"),
+        ReceiveError::TooManyRefused => (Code::ResourceExhausted, "too_many_refused"),
         ReceiveError::Store(_) => {
             let message = "the store of this node does not answer; try again later";
             return refusal(Code::Unavailable, "store_unavailable", message);

@@ -17,7 +17,7 @@ pub async fn start(node: &TestNode) -> anyhow::Result<(Trigger, Channel)> {
     let layout = Layout::new(&node.home);
     let now = Clock::system().now();
     let own = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now)?;
-    let users = Desk::new(node.authority.clone(), read_pem_certificates(&layout.user_ca())?)?;
+    let users = Desk::new(node.authority.clone(), read_pem_certificates(&layout.user_ca())?);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let config = Arc::new(arc_swap::ArcSwap::from_pointee(desk_config(&own, users)?));

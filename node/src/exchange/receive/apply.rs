@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::judge::{Judged, Kept, Refusal, history_reason};
-use super::{PARKED_MAX, ReceiveError, Sound};
+use super::{PARKED_MAX, REFUSED_OPEN_MAX, ReceiveError, Sound};
 use crate::alert::{Succession, View, Withdrawal, succeeds};
 use crate::audit::{Event, Operation};
 use crate::exchange::stream::{PAGE, within};
@@ -25,20 +25,33 @@ pub(super) struct Arrival {
     pub(super) sound: Sound,
 }
 
-/// Keeps, erases and refuses what the batch says; returns the refusals.
+/// What came of a batch.
+pub(super) struct Applied {
+    /// Everything refused of which the sender may not know yet.
+    pub(super) refused: Vec<Refused>,
+    /// Why statements of this batch were refused.
+    pub(super) reasons: Vec<&'static str>,
+}
+
+/// Keeps, erases and refuses what the batch says.
 pub(super) fn apply(
     tx: &mut Tx<'_>,
     arrival: Arrival,
     judged: Vec<Judged>,
-) -> Result<Committed<Vec<Refused>>, ReceiveError> {
+) -> Result<Committed<Applied>, ReceiveError> {
     arrival.still_right(tx)?;
-    let mut batch = Applying { arrival: &arrival, refused: vec![], events: vec![] };
+    let refused = arrival.sound.refused_open();
+    let applied = Applied { refused, reasons: vec![] };
+    let mut batch = Applying { arrival: &arrival, applied, events: vec![] };
     for judged in judged {
         batch.one(tx, judged)?;
     }
-    let (refused, events) = (batch.refused, batch.events);
-    let event = arrival.enter_stream(tx);
-    Ok(events.into_iter().fold(Committed::new(refused, event), Committed::and))
+    let (applied, events) = (batch.applied, batch.events);
+    if applied.refused.len() > REFUSED_OPEN_MAX {
+        return Err(ReceiveError::TooManyRefused);
+    }
+    let event = arrival.enter_stream(tx, &applied.refused);
+    Ok(events.into_iter().fold(Committed::new(applied, event), Committed::and))
 }
 
 impl Arrival {
@@ -59,7 +72,7 @@ impl Arrival {
         Ok(())
     }
 
-    fn enter_stream(&self, tx: &mut Tx<'_>) -> Event {
+    fn enter_stream(&self, tx: &mut Tx<'_>, refused: &[Refused]) -> Event {
         let (head, held) = (&self.sound.head, &self.sound.held);
         let log = (head.log_size, head.log_root);
         let stream = StreamIn {
@@ -69,6 +82,7 @@ impl Arrival {
             head: self.sound.jws.clone(),
             snapshot: held.snapshot || self.sound.renews(),
             log: Some(log),
+            refused: refused.iter().map(|r| (r.seq, r.reason.clone())).collect(),
         };
         tx.put::<StreamsIn>(&self.peer, &stream);
         let event = Event::new(Operation::Collect, "exchange.received", "node")
@@ -90,7 +104,7 @@ fn shrunk(before: (u64, Digest), now: (u64, Digest)) -> bool {
 
 struct Applying<'a> {
     arrival: &'a Arrival,
-    refused: Vec<Refused>,
+    applied: Applied,
     events: Vec<Event>,
 }
 
@@ -141,6 +155,7 @@ impl Applying<'_> {
     ) -> Result<(), ReceiveError> {
         let id = &withdrawal.jti;
         let erased = erase_copy(tx, id, Erased::Withdrawn, withdrawal.ver, Some(text))?;
+        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone()));
         self.events.push(
             self.event(Operation::Erase, "alert.withdrawal_received", id)
                 .with("version", withdrawal.ver)
@@ -160,6 +175,7 @@ impl Applying<'_> {
         if let Some(version) = held {
             erase_copy(tx, id, Erased::Retracted, version, Some(text))?;
         }
+        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone()));
         let event = self.event(Operation::Erase, "alert.retraction_received", id);
         self.events.push(event.with("held", held.is_some()));
         Ok(())
@@ -192,7 +208,9 @@ impl Applying<'_> {
             event = event.alert(&id);
         }
         self.events.push(event);
-        self.refused.push(Refused { seq: refusal.seq, reason: refusal.reason.to_owned() });
+        let reason = refusal.reason.to_owned();
+        self.applied.refused.push(Refused { seq: refusal.seq, reason });
+        self.applied.reasons.push(refusal.reason);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Judges each statement of a batch by itself: signature, form, issuer, time. What needs history is judged inside the transaction.
 
-use super::ReceiveError;
-use crate::alert::{self, AlertError, Withdrawal};
+use crate::alert::{self, AlertError, WITHDRAWAL_TYP, Withdrawal};
+use crate::exchange::parked::NO_ROOM;
 use crate::exchange::stream::{Item, Statement};
 use crate::exchange::{RETRACTION_TYP, Retraction};
 use crate::holding::Sealed;
@@ -22,6 +22,13 @@ pub(super) enum Judged {
     Refuse(Refusal),
 }
 
+impl Judged {
+    /// Refused for want of room, and for nothing else.
+    pub(super) fn lacked_room(&self) -> bool {
+        matches!(self, Self::Refuse(refusal) if refusal.reason == NO_ROOM)
+    }
+}
+
 /// A view that verified.
 pub(super) struct Kept {
     pub(super) seq: StreamSeq,
@@ -35,19 +42,17 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
 }
 
-/// Judges the statements of a batch of `peer`, one by one.
-pub(super) fn judge(
-    node: &Node,
-    peer: &AuthorityId,
-    items: &[Item],
-) -> Result<Vec<Judged>, ReceiveError> {
-    let judge = Judge { node, peer };
-    Ok(items.iter().map(|item| judge.item(item)).collect())
+/// Judges the statements of a batch of `peer`, one by one. Without `room` views are refused; withdrawals and retractions
+/// are taken as ever.
+pub(super) fn judge(node: &Node, peer: &AuthorityId, items: &[Item], room: bool) -> Vec<Judged> {
+    let judge = Judge { node, peer, room };
+    items.iter().map(|item| judge.item(item)).collect()
 }
 
 struct Judge<'a> {
     node: &'a Node,
     peer: &'a AuthorityId,
+    room: bool,
 }
 
 impl Judge<'_> {
@@ -75,6 +80,9 @@ impl Judge<'_> {
         }
         if matching::match_keys(&view).len() > MATCH_KEYS_MAX {
             return Err("too_many_match_keys");
+        }
+        if !self.room {
+            return Err(NO_ROOM);
         }
         // A fresh key each time, so that what an earlier view disclosed can be erased for good.
         let sealed = Sealed::copy(self.node, view);
@@ -119,13 +127,22 @@ impl Judge<'_> {
         if same { Ok(()) } else { Err("digest_differs") }
     }
 
-    /// The id a refused alert claims, so that people can speak about it; it proves nothing.
+    /// The id a refused statement claims, so that people can speak about it; it proves nothing.
     fn claimed_id(&self, item: &Item) -> Option<(AlertId, Version)> {
-        let Statement::Alert(text) = &item.statement else {
-            return None;
-        };
-        let view = alert::read(text).ok()?;
-        Some((view.head.id, view.head.version))
+        match &item.statement {
+            Statement::Alert(text) => {
+                let head = alert::read(text).ok()?.head;
+                Some((head.id, head.version))
+            }
+            Statement::Withdrawal(text) => {
+                let said: Withdrawal = jose::peek(WITHDRAWAL_TYP, text).ok()?;
+                Some((said.jti, said.ver))
+            }
+            Statement::Retraction(text) => {
+                let said: Retraction = jose::peek(RETRACTION_TYP, text).ok()?;
+                Some((said.jti, 0))
+            }
+        }
     }
 }
 

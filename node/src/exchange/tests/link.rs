@@ -37,8 +37,7 @@ impl<'a> Link<'a> {
         to: &'a TestNode,
     ) -> Result<Self, ResumeError> {
         let (sender, receiver) = (&from.node.authority, &to.node.authority);
-        let acked = from.stream(to).acked;
-        let (reception, theirs) = exchange::hello(&to.node, sender, acked).await.unwrap();
+        let (reception, theirs) = exchange::hello(&to.node, sender).await.unwrap();
         let nonce = theirs.nonce;
         let dispatcher = Dispatcher::new(receiver.clone(), theirs.schema_max);
         let Resumed { place, items } = exchange::resume(&from.node, receiver, &theirs).await?;
@@ -95,6 +94,7 @@ impl<'a> Link<'a> {
             log_size: log.size(),
             log_root: log.root(),
         };
-        Batch { items, head: jose::sign(HEAD_TYP, &head, &self.from.node.statement_key) }
+        let head = jose::sign(HEAD_TYP, &head, &self.from.node.statement_key);
+        Batch { items, head, acknowledged: self.from.stream(self.to).acked }
     }
 }
