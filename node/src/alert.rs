@@ -4,6 +4,7 @@
 mod claims;
 mod content;
 mod draft;
+mod form;
 mod identifier;
 mod rules;
 mod text;
@@ -15,10 +16,10 @@ pub use claims::ClaimSet;
 pub use content::{Content, Location, Name, Object, Subject};
 pub use draft::{DRAFT_BYTES_MAX, Draft};
 pub use identifier::{Identifier, IdentifierKind};
-pub use token::{Facts, Head, Succession, View, issue, read, succeeds, verify};
+pub use token::{Facts, Head, Succession, View, issue, joined, read, succeeds, verify};
 pub use vocabulary::{
-    Act, Category, Consent, Control, Exploitation, Handling, LocationKind, Means, NameKind,
-    ObjectKind, Sex, SubjectCategory, Urgency, Warning,
+    Act, BasedOn, Category, Consent, Control, Exploitation, Handling, LocationKind, Means,
+    NameKind, ObjectKind, Sex, SubjectCategory, Urgency, Warning,
 };
 pub use withdrawal::{Withdrawal, verify_withdrawal, withdraw};
 

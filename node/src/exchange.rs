@@ -14,7 +14,7 @@ mod statement;
 mod stream;
 
 pub use acknowledge::{AcknowledgeError, acknowledge};
-pub use dispatch::{DispatchError, Dispatcher, Offering, next_rule_end, rule_ended};
+pub use dispatch::{DispatchError, Dispatcher, Offering, next_rule_end};
 pub use live::{Live, StreamStatus, Streams, behind, is_silent, lease, silent_peers};
 pub use parked::retry_parked;
 pub use receive::{ReceiveError, Reception, hello};

@@ -56,6 +56,7 @@ impl Sealed {
         let own = OwnAlert {
             version: self.view.head.version,
             jwt_digest: self.view.jwt_digest,
+            claims: self.view.claims,
             feed,
             expires_at: self.expires_at(),
             slot: self.slot.id(),

@@ -94,6 +94,7 @@ fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
             "action": hit.action, "confirmed": hit.confirmed, "confirmed_at": hit.confirmed_at,
             "contact": hit.contact, "warnings": hit.warnings,
         })).collect::<Vec<_>>(),
+        "more": summary.more,
         "log_entry": summary.log_entry,
         "silent_peers": summary.silent_peers,
     });
@@ -116,6 +117,10 @@ fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
             hits.iter().map(row).collect(),
         ),
     };
+    if summary.more {
+        text +=
+            "there are more hits than are shown: search for something that fewer alerts share\n";
+    }
     text += &format!("logged as entry {}\n", summary.log_entry);
     if !summary.silent_peers.is_empty() {
         text += &format!(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::content::Content;
 
 /// The catalogue of schema 1. A claim's place in it is its bit for ever: new names go to the end.
-const CATALOGUE: [&str; 65] = [
+const CATALOGUE: [&str; 71] = [
     "category",
     "exploitation",
     "act",
@@ -73,10 +73,16 @@ const CATALOGUE: [&str; 65] = [
     "objects.identifiers.iban",
     "objects.identifiers.imei",
     "objects.identifiers.crypto_address",
+    "subjects.based_on",
+    "objects.based_on",
+    "locations.based_on",
+    "subjects.behaviour",
+    "subjects.finances",
+    "subjects.convictions",
 ];
 
 /// Claims that every view carries, where the alert has them.
-const CORE_NAMES: [&str; 8] = [
+const CORE_NAMES: [&str; 11] = [
     "category",
     "handling",
     "handling_text",
@@ -85,6 +91,9 @@ const CORE_NAMES: [&str; 8] = [
     "subjects.category",
     "objects.kind",
     "locations.kind",
+    "subjects.based_on",
+    "objects.based_on",
+    "locations.based_on",
 ];
 
 /// Claims that no wildcard includes: a policy must name them.

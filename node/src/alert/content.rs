@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::identifier::Identifier;
 use super::vocabulary::{
-    Act, Category, Consent, Control, Exploitation, Handling, LocationKind, Means, NameKind,
-    ObjectKind, Sex, SubjectCategory, Urgency, Warning,
+    Act, BasedOn, Category, Consent, Control, Exploitation, Handling, LocationKind, Means,
+    NameKind, ObjectKind, Sex, SubjectCategory, Urgency, Warning,
 };
 use crate::id::Timestamp;
 
 /// The claims of an alert; what is absent was not given, or not disclosed.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Content {
     /// Fixes action, retention and who may be in it.
@@ -71,12 +71,15 @@ pub struct Content {
 }
 
 /// A person.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Subject {
     /// Decides which data may exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<SubjectCategory>,
+    /// Whether this is fact or assessment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub based_on: Option<BasedOn>,
     /// Names, in the original script and in Latin letters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<Name>,
@@ -107,6 +110,15 @@ pub struct Subject {
     /// Documents, means of contact, accounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub identifiers: Vec<Identifier>,
+    /// Manner of acting, of a suspect or convicted person only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behaviour: Option<String>,
+    /// Means and movements of money, of a suspect or convicted person only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finances: Option<String>,
+    /// Earlier convictions, of a suspect or convicted person only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub convictions: Vec<String>,
     /// Part in the offence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
@@ -125,7 +137,7 @@ pub struct Subject {
 }
 
 /// One name of a person.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Name {
     /// Which name.
@@ -144,12 +156,15 @@ fn primary() -> NameKind {
 }
 
 /// A thing.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Object {
     /// What it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ObjectKind>,
+    /// Whether this is fact or assessment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub based_on: Option<BasedOn>,
     /// Its numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub identifiers: Vec<Identifier>,
@@ -159,12 +174,15 @@ pub struct Object {
 }
 
 /// A place.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Location {
     /// What happened there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<LocationKind>,
+    /// Whether this is fact or assessment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub based_on: Option<BasedOn>,
     /// ISO 3166-1 alpha-2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,

@@ -1,17 +1,13 @@
 //! What an officer submits: JSON, checked whole before anything is signed.
 
-use super::content::{Content, Location, Name, Subject};
-use super::text::{NAME_BYTES_MAX, TEXT_BYTES_MAX, checked, country};
+use super::content::{Content, Location, Subject};
 use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
-use super::{AlertError, rules};
+use super::{AlertError, form, rules};
 use crate::id::{Digest, Timestamp};
 use crate::jose::{self, JoseError};
 
 /// Largest draft, in bytes: its token must stay within 64 KiB.
 pub const DRAFT_BYTES_MAX: usize = 24 * 1024;
-
-/// Elements of one list: keeps a token within its bound.
-const LIST_MAX: usize = 16;
 
 /// A checked draft; its times and generalised claims come when it is issued. It cannot be printed.
 #[derive(Clone)]
@@ -34,7 +30,7 @@ impl Draft {
         })?;
         let content: Content =
             serde_json::from_value(value).map_err(|error| AlertError::Json(masked(&error)))?;
-        let content = normalised(content)?;
+        let content = completed(content)?;
         check_mandatory(&content)?;
         rules::check(&content)?;
         content.subjects.iter().try_for_each(|subject| check_person(&content, subject))?;
@@ -79,121 +75,36 @@ fn masked(error: &serde_json::Error) -> String {
     }
 }
 
-fn normalised(mut content: Content) -> Result<Content, AlertError> {
-    let lists = [content.subjects.len(), content.objects.len(), content.locations.len()];
-    if lists.iter().any(|length| *length > LIST_MAX) {
-        return Err(AlertError::Value {
-            field: "subjects",
-            why: "at most 16 subjects, objects and locations each",
-        });
-    }
+/// Defaults, and the coarser regions that follow from the smallest one given; then everything in its one form.
+fn completed(mut content: Content) -> Result<Content, AlertError> {
     content.evaluation.get_or_insert_with(|| "X4".to_owned());
     content.urgency.get_or_insert(Urgency::Normal);
-    text(&mut content.urgency_reason, "urgency_reason", TEXT_BYTES_MAX)?;
-    text(&mut content.handling_text, "handling_text", TEXT_BYTES_MAX)?;
-    text(&mut content.legal_basis, "legal_basis", NAME_BYTES_MAX)?;
-    text(&mut content.case_ref, "case_ref", NAME_BYTES_MAX)?;
-    content.subjects.iter_mut().try_for_each(subject)?;
-    for object in &mut content.objects {
-        text(&mut object.description, "objects.description", TEXT_BYTES_MAX)?;
-    }
-    content.locations.iter_mut().try_for_each(location)?;
-    Ok(content)
-}
-
-fn text(value: &mut Option<String>, field: &'static str, max: usize) -> Result<(), AlertError> {
-    if let Some(held) = value {
-        *held = checked(field, held, max)?;
-    }
-    Ok(())
-}
-
-fn texts(values: &mut [String], field: &'static str) -> Result<(), AlertError> {
-    if values.len() > LIST_MAX {
-        return Err(AlertError::Value { field, why: "at most 16 entries" });
-    }
-    for value in values {
-        *value = checked(field, value, NAME_BYTES_MAX)?;
-    }
-    Ok(())
-}
-
-fn subject(subject: &mut Subject) -> Result<(), AlertError> {
-    if subject.names.len() > LIST_MAX || subject.identifiers.len() > LIST_MAX {
-        return Err(AlertError::Value {
-            field: "subjects",
-            why: "at most 16 names and 16 identifiers",
-        });
-    }
-    subject.names.iter_mut().try_for_each(name)?;
-    if let Some(date) = &subject.birth_date {
-        birth_year(date)?;
-    }
-    if subject.birth_year.is_some() || subject.age_band.is_some() {
+    let made = |subject: &Subject| subject.birth_year.is_some() || subject.age_band.is_some();
+    if content.subjects.iter().any(made) {
         return Err(AlertError::Value {
             field: "subjects.birth_year",
             why: "birth_year and age_band are made from birth_date: leave them out",
         });
     }
-    text(&mut subject.birth_place, "subjects.birth_place", NAME_BYTES_MAX)?;
-    text(&mut subject.role, "subjects.role", NAME_BYTES_MAX)?;
-    text(&mut subject.modus_operandi, "subjects.modus_operandi", TEXT_BYTES_MAX)?;
-    text(&mut subject.necessity_note, "subjects.necessity_note", TEXT_BYTES_MAX)?;
-    texts(&mut subject.descriptions, "subjects.descriptions")?;
-    texts(&mut subject.marks, "subjects.marks")?;
-    for nationality in &mut subject.nationalities {
-        *nationality = country(nationality)?;
-    }
-    Ok(())
+    form::normalise(&mut content)?;
+    content.locations.iter_mut().try_for_each(regions)?;
+    Ok(content)
 }
 
-fn name(name: &mut Name) -> Result<(), AlertError> {
-    if name.family.is_empty() && name.given.is_empty() {
-        return Err(AlertError::Value {
-            field: "subjects.names",
-            why: "a name has a family or a given name",
-        });
-    }
-    for part in [&mut name.family, &mut name.given] {
-        if !part.is_empty() {
-            *part = checked("subjects.names", part, NAME_BYTES_MAX)?;
-        }
-    }
-    Ok(())
-}
-
-/// Region and country follow from the smallest region given.
-fn location(location: &mut Location) -> Result<(), AlertError> {
+fn regions(location: &mut Location) -> Result<(), AlertError> {
     let refused = |why| Err(AlertError::Value { field: "locations", why });
-    text(&mut location.text, "locations.text", TEXT_BYTES_MAX)?;
-    if let Some(nuts3) = &location.nuts3 {
-        let Some(nuts2) = nuts3.get(..4).filter(|_| is_nuts(nuts3, 5)) else {
-            return refused("nuts3 has five letters and digits, e.g. DK011");
-        };
-        let nuts2 = nuts2.to_owned();
-        if location.nuts2.get_or_insert_with(|| nuts2.clone()) != &nuts2 {
+    if let Some(nuts2) = location.nuts3.as_deref().and_then(|nuts3| nuts3.get(..4)) {
+        if location.nuts2.get_or_insert_with(|| nuts2.to_owned()) != nuts2 {
             return refused("nuts2 and nuts3 contradict each other");
         }
     }
-    if let Some(nuts2) = &location.nuts2 {
-        let Some(code) = nuts2.get(..2).filter(|_| is_nuts(nuts2, 4)) else {
-            return refused("nuts2 has four letters and digits, e.g. DK01");
-        };
-        let code = if code == "EL" { "GR" } else { code }.to_owned();
-        if location.country.get_or_insert_with(|| code.clone()) != &code {
+    if let Some(code) = location.nuts2.as_deref().and_then(|nuts2| nuts2.get(..2)) {
+        let code = if code == "EL" { "GR" } else { code };
+        if location.country.get_or_insert_with(|| code.to_owned()) != code {
             return refused("country and nuts2 contradict each other");
         }
     }
-    if let Some(held) = &mut location.country {
-        *held = country(held)?;
-    }
     Ok(())
-}
-
-fn is_nuts(code: &str, length: usize) -> bool {
-    let letters = code.bytes().take(2).all(|b| b.is_ascii_uppercase());
-    let rest = code.bytes().skip(2).all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    code.len() == length && letters && rest
 }
 
 fn check_mandatory(content: &Content) -> Result<(), AlertError> {
@@ -289,20 +200,6 @@ pub(super) fn age(date: &str, now: Timestamp) -> Result<i32, AlertError> {
     let today = now.date();
     let before_birthday = (today.month(), today.day()) < (born.month(), born.day());
     Ok(i32::from(today.year()) - i32::from(born.year()) - i32::from(before_birthday))
-}
-
-/// Coarse age, so that a policy can give it without the date.
-pub(super) fn age_band(age: i32) -> &'static str {
-    match age {
-        ..12 => "0-11",
-        12..16 => "12-15",
-        16..18 => "16-17",
-        18..25 => "18-24",
-        25..35 => "25-34",
-        35..50 => "35-49",
-        50..65 => "50-64",
-        _ => "65+",
-    }
 }
 
 fn template(category: Category) -> String {

@@ -50,6 +50,9 @@ fn check_subject(category: Category, subject: &Subject) -> Result<(), AlertError
         ("subjects.marks", !subject.marks.is_empty()),
         ("subjects.role", subject.role.is_some()),
         ("subjects.modus_operandi", subject.modus_operandi.is_some()),
+        ("subjects.behaviour", subject.behaviour.is_some()),
+        ("subjects.finances", subject.finances.is_some()),
+        ("subjects.convictions", !subject.convictions.is_empty()),
         ("subjects.warnings", !subject.warnings.is_empty()),
         ("subjects.consent", subject.consent.is_some()),
     ];

@@ -143,6 +143,15 @@ fn a_token_is_refused_with_its_reason() {
         (subject("witness", "role", json!("driver")), "claim_not_permitted"),
         (subject("suspect", "role", json!("driver")), "verified"),
         (subject("missing", "names", json!([])), "claim_not_permitted"),
+        (subject("suspect", "role", json!("dri\u{202e}ver")), "value_not_permitted"),
+        (subject("suspect", "role", json!(" driver")), "value_not_permitted"),
+        (subject("suspect", "role", json!("e\u{301}")), "value_not_permitted"),
+        (subject("suspect", "role", json!("x".repeat(201))), "value_not_permitted"),
+        (subject("suspect", "birth_date", json!("1990-02-31")), "value_not_permitted"),
+        (subject("suspect", "age_band", json!("17")), "value_not_permitted"),
+        (subject("suspect", "nationalities", json!(["dk"])), "value_not_permitted"),
+        (subject("suspect", "warnings", json!(["armed", "armed"])), "value_not_permitted"),
+        (subject("suspect", "marks", json!(vec!["m"; 17])), "value_not_permitted"),
     ] {
         assert_eq!(reason_of(&token), reason, "{reason}: {token:.60}");
     }
@@ -161,6 +170,15 @@ fn a_claim_that_the_category_of_a_person_does_not_permit_is_refused() {
         ("discreet_check", "suspect", "role", json!("driver"), true),
         ("discreet_check", "suspect", "warnings", json!(["armed"]), true),
         ("discreet_check", "suspect", "identifiers", iban.clone(), true),
+        ("discreet_check", "convicted", "convictions", json!(["theft, 2019"]), true),
+        ("discreet_check", "suspect", "finances", json!("pays in cash"), true),
+        ("discreet_check", "suspect", "behaviour", json!("waits outside"), true),
+        ("missing_protect", "victim_presumed", "convictions", json!(["theft"]), false),
+        ("missing_protect", "victim_presumed", "finances", json!("in debt"), false),
+        ("adult_prevent_travel", "at_risk", "behaviour", json!("fearful"), false),
+        ("judicial_whereabouts", "witness", "convictions", json!(["theft"]), false),
+        ("missing_protect", "missing", "based_on", json!("assessment"), true),
+        ("missing_protect", "missing", "based_on", json!("rumour"), false),
         ("missing_protect", "missing", "role", json!("driver"), false),
         ("missing_protect", "victim_presumed", "modus_operandi", json!("text"), false),
         ("missing_protect", "victim_identified", "warnings", json!(["armed"]), false),
@@ -265,7 +283,27 @@ fn a_version_follows_the_one_held_or_is_refused() {
 
 #[test]
 fn hostile_texts_are_refused_in_every_field() {
-    let fields: [(&str, fn(&mut Value, Value)); 12] = [
+    let suspect = |claim: &'static str| {
+        move |d: &mut Value, v: Value| {
+            d["category"] = json!("discreet_check");
+            d["subjects"][0]["category"] = json!("suspect");
+            d["subjects"][0][claim] = v;
+        }
+    };
+    type Put = Box<dyn Fn(&mut Value, Value)>;
+    let of_suspects = ["role", "modus_operandi", "behaviour", "finances"];
+    let of_suspects = of_suspects.map(|claim| (claim, Box::new(suspect(claim)) as Put));
+    let fields: [(&str, fn(&mut Value, Value)); 14] = [
+        ("convictions", |d, v| {
+            d["category"] = json!("discreet_check");
+            d["subjects"][0]["category"] = json!("suspect");
+            d["subjects"][0]["convictions"] = json!([v]);
+        }),
+        ("description", |d, v| {
+            d["category"] = json!("object_check");
+            d["subjects"] = json!([]);
+            d["objects"] = json!([{ "kind": "vehicle", "description": v }]);
+        }),
         ("legal_basis", |d, v| d["legal_basis"] = v),
         ("case_ref", |d, v| d["case_ref"] = v),
         ("urgency_reason", |d, v| d["urgency_reason"] = v),
@@ -300,7 +338,8 @@ fn hostile_texts_are_refused_in_every_field() {
         heap.as_str(),
         long.as_str(),
     ];
-    for (field, put) in fields {
+    let fields = fields.map(|(field, put)| (field, Box::new(put) as Put));
+    for (field, put) in fields.into_iter().chain(of_suspects) {
         for text in hostile {
             let mut draft = missing_person();
             put(&mut draft, json!(text));

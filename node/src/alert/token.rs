@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::content::Content;
-use super::draft::{age, age_band, birth_year, check_ages};
+use super::draft::{age, birth_year, check_ages};
+use super::form::{self, age_band};
 use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
 use super::{ALERT_TYP, AlertError, ClaimSet, Draft, SCHEMA, rules};
 use crate::id::{
@@ -84,6 +85,15 @@ impl View {
             SdJwt::parse(&self.token)?.disclose(|path, value| keeps(present, path, value))?;
         Ok(kept.to_text())
     }
+}
+
+/// The alert with the claims of both views, which are of one and the same token.
+///
+/// # Errors
+/// When they are not, or one is malformed.
+pub fn joined(one: &View, other: &View) -> Result<View, AlertError> {
+    let joined = SdJwt::parse(&one.token)?.joined(&SdJwt::parse(&other.token)?);
+    read(&joined.ok_or(AlertError::Equivocation)?.to_text())
 }
 
 fn keeps(claims: ClaimSet, path: &[&str], value: &Value) -> bool {
@@ -222,6 +232,7 @@ pub fn verify(
     if end.end_of_month() != view.head.expires_at {
         return Err(AlertError::Plain("exp"));
     }
+    form::check(&view.content)?;
     rules::check(&view.content)?;
     Ok(view)
 }

@@ -243,6 +243,14 @@ vocabulary!(
     }
 );
 
+vocabulary!(
+    /// What an item rests on: facts, or somebody's assessment (2016/680 Art. 7).
+    BasedOn {
+        Fact = "fact",
+        Assessment = "assessment",
+    }
+);
+
 const YEAR_S: i64 = 365 * 86_400;
 
 impl Category {

@@ -17,7 +17,7 @@ use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{Committed, Copies, Matches};
 
-/// Alerts one key may find: more than that many are no hit but a list.
+/// Alerts that one value may find: more are no hit but a list, and the answer says that there are more.
 const HITS_MAX: usize = 64;
 
 /// What the answer is for (2024/982).
@@ -89,6 +89,8 @@ pub struct Hit {
 pub struct Found {
     /// Best first.
     pub hits: Vec<Hit>,
+    /// One of the values is in more than 64 alerts: those beyond are not among the hits.
+    pub more: bool,
     /// Index of the search in the audit log.
     pub log_entry: u64,
     /// Active peers that were not heard lately: they may have alerts that are not here.
@@ -106,7 +108,7 @@ pub async fn search(
     actor: &Actor,
 ) -> Result<Found, DeskError> {
     let case_ref = reason("the case reference", &why.case_ref)?;
-    let hits = find(node, query)?;
+    let (hits, more) = find(node, query)?;
     let names = |list: Vec<String>| Value::from(list);
     let event = Event::new(Operation::Consult, "consult.asked", &actor.name)
         .with("case", Digest::of(case_ref.as_bytes()).to_string())
@@ -120,14 +122,17 @@ pub async fn search(
         Ok::<_, DeskError>(Committed::new(index, event))
     });
     let log_entry = committed.await?;
-    Ok(Found { hits, log_entry, silent: exchange::silent_peers(node) })
+    Ok(Found { hits, more, log_entry, silent: exchange::silent_peers(node) })
 }
 
-fn find(node: &Node, query: &Query) -> Result<Vec<Hit>, DeskError> {
+fn find(node: &Node, query: &Query) -> Result<(Vec<Hit>, bool), DeskError> {
     let mut matched: BTreeMap<AlertId, Vec<&'static str>> = BTreeMap::new();
+    let mut more = false;
     for key in query.keys() {
         let index = node.store.index_key(&key.bytes());
-        for ((_, id), _) in node.store.scan::<Matches>(&index, None, HITS_MAX)? {
+        let found = node.store.scan::<Matches>(&index, None, HITS_MAX + 1)?;
+        more |= found.len() > HITS_MAX;
+        for ((_, id), _) in found.into_iter().take(HITS_MAX) {
             matched.entry(id).or_default().push(key.kind());
         }
     }
@@ -136,7 +141,7 @@ fn find(node: &Node, query: &Query) -> Result<Vec<Hit>, DeskError> {
         hits.extend(hit(node, id, &fields)?);
     }
     hits.sort_by_key(|hit| std::cmp::Reverse(hit.quality));
-    Ok(hits)
+    Ok((hits, more))
 }
 
 /// `None` when the alert was erased meanwhile, or its time is over.

@@ -128,6 +128,7 @@ impl Dispatcher {
     /// # Errors
     /// When the peer is not active, its stream or the node is stopped, or the store failed.
     pub async fn offer_next(&mut self, node: &SharedNode) -> Result<Offering, DispatchError> {
+        sweep_after_rule_end(node, &self.peer).await?;
         loop {
             let plan = self.plan_on_worker(node).await?;
             if !plan.must_be_kept() {
@@ -625,22 +626,20 @@ pub fn next_rule_end(node: &Node, peer: &AuthorityId) -> Result<Option<Timestamp
     Ok(stream.and_then(|stream| node.policy.load().1.next_change(stream.swept_at)))
 }
 
-/// A rule's time has ended: this peer's stream decides anew.
-///
-/// # Errors
-/// When the store failed.
-pub async fn rule_ended(node: &SharedNode, peer: &AuthorityId) -> Result<(), StoreError> {
+/// Where a rule has ended, the stream decides everything anew.
+async fn sweep_after_rule_end(node: &SharedNode, peer: &AuthorityId) -> Result<(), DispatchError> {
+    if next_rule_end(node, peer)?.is_none_or(|end| end > node.clock.now()) {
+        return Ok(());
+    }
     let held = peer.clone();
-    let committed = node.store.commit(move |tx| {
+    super::resume::done(node.store.commit(move |tx| {
         if let Some(stream) = tx.get::<StreamsOut>(&held)? {
             tx.put::<StreamsOut>(&held, &begin_sweep(stream, tx.now()));
         }
         let event = Event::new(Operation::Policy, "policy.rule_ended", "node").peer(&held);
         Ok::<_, StoreError>(Committed::new((), event))
-    });
-    committed.await.map_err(|error| match error {
-        CommitError::Refused(error) | CommitError::Store(error) => error,
-    })
+    }))
+    .await
 }
 
 /// An offer that is sent again, or the retraction that took its place.

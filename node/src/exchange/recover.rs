@@ -3,14 +3,14 @@
 
 use super::resume::done;
 use super::stream;
-use crate::alert::{self, AlertError};
+use crate::alert::{self, AlertError, View};
 use crate::audit::{Event, Operation};
-use crate::holding::{Sealed, forget_own};
+use crate::holding::{HoldingError, Sealed, forget_own, read_own};
 use crate::id::{AlertId, AuthorityId};
 use crate::node::{Node, SharedNode};
 use crate::store::{
-    CommitError, Committed, Copies, Erased, HeldCopy, Meta, Own, StoreError, Tombstone, Tombstones,
-    Tx, about,
+    CommitError, Committed, Copies, Erased, HeldCopy, Meta, Own, OwnAlert, StoreError, Tombstone,
+    Tombstones, Tx, about,
 };
 
 /// Key in [`Meta`] of the stop: present while this node may not issue.
@@ -22,6 +22,9 @@ pub enum RecoverError {
     /// Not a statement of this node's that verifies.
     #[error("not a statement of this node: {0}")]
     Alert(#[from] AlertError),
+    /// What is held of it can't be read.
+    #[error(transparent)]
+    Holding(#[from] HoldingError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,8 +95,8 @@ fn unsealed(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<String, StoreE
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Keeps a statement of this node's own that a peer handed back; returns whether it was later than what is
-/// held. Of an alert only the claims that the peer had been given come back.
+/// Keeps a statement of this node's own that a peer handed back; returns whether it brought something that was not held.
+/// Of an alert only the claims that peers had been given come back, those of all of them together.
 ///
 /// # Errors
 /// When it is not this node's own, or the store failed.
@@ -107,9 +110,18 @@ pub async fn keep_recovered(node: &SharedNode, statement: &str) -> Result<bool, 
         let text = statement.to_owned();
         return kept(node.store.commit(move |tx| keep_withdrawal(tx, &id, version, text)).await);
     }
-    let view = alert::verify(statement, key_of, now)?;
+    let view = with_claims_held(node, alert::verify(statement, key_of, now)?)?;
     let sealed = Sealed::own(node, view);
     kept(node.store.commit(move |tx| keep_alert(tx, &sealed)).await)
+}
+
+/// The view with the claims that another peer handed back before.
+fn with_claims_held(node: &Node, view: View) -> Result<View, RecoverError> {
+    let held = node.store.get::<Own>(&view.head.id)?;
+    let Some(held) = held.filter(|own| own.recovered && own.jwt_digest == view.jwt_digest) else {
+        return Ok(view);
+    };
+    Ok(alert::joined(&read_own(node, &view.head.id, &held)?, &view)?)
 }
 
 fn kept(committed: Result<bool, CommitError<StoreError>>) -> Result<bool, RecoverError> {
@@ -148,8 +160,11 @@ fn keep_withdrawal(
 fn keep_alert(tx: &mut Tx<'_>, sealed: &Sealed) -> Result<Committed<bool>, StoreError> {
     let (id, view) = (&sealed.view.head.id, &sealed.view);
     let own = tx.get::<Own>(id)?;
-    let later = own.as_ref().is_none_or(|own| own.version < view.head.version)
-        && tx.get::<Tombstones>(id)?.is_none();
+    let brings = |own: &OwnAlert| {
+        let fuller = own.recovered && own.claims != view.claims;
+        own.version < view.head.version || own.jwt_digest == view.jwt_digest && fuller
+    };
+    let later = own.as_ref().is_none_or(brings) && tx.get::<Tombstones>(id)?.is_none();
     if later {
         if let Some(own) = &own {
             forget_own(tx, id, own);

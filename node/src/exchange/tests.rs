@@ -8,8 +8,10 @@ mod nodes;
 use link::{Cut, Link};
 use nodes::{TestNode, join};
 
-use crate::id::AlertId;
-use crate::store::{Erased, Ledger, StreamsOut};
+use crate::alert::SCHEMA;
+use crate::desk;
+use crate::id::{AlertId, CLOCK_TOLERANCE_S};
+use crate::store::{Copies, Erased, Ledger, Own, ParkedIn, ParkedOut, StreamsOut};
 
 const ALL: &str = "[[rule]]\nname = 'all'\npeers = ['*']\nlevel = 'view'\nclaims = ['*']\n";
 const LITTLE: &str =
@@ -153,4 +155,155 @@ async fn copies_are_confirmed_by_heads_and_the_lease_runs_out() {
     assert!(!super::lease(&fr.node, issuer).0);
     fr.node.clock.set(now.plus(-10));
     assert!(!super::lease(&fr.node, issuer).0, "a clock set back confirms nothing");
+}
+
+/// Moves the clocks of both.
+fn later(nodes: [&TestNode; 2], seconds: i64) {
+    for node in nodes {
+        node.node.clock.set(node.node.clock.now().plus(seconds));
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_was_refused_is_offered_again() {
+    let (dk, fr, id) = delivered(ALL).await;
+    let right = dk.node.clock.now();
+    dk.node.clock.set(right.plus(1000));
+    dk.withdraw(&id).await;
+    for cut in [true, false] {
+        let link = Link::open(&dk, &fr).await;
+        if cut { link.cut(Cut::Receipt).await } else { link.run().await }
+    }
+    assert!(fr.copy(&id).is_some(), "the receiver takes it for a word from the future");
+    assert!(!dk.ledger(&fr, &id).erased, "and the sender knows");
+    assert_eq!(dk.parked(&fr), [(id.clone(), "future_iat".to_owned())]);
+    // Both clocks are right, and the tolerance has passed since the sender's wrong time.
+    for node in [&dk, &fr] {
+        node.node.clock.set(right.plus(1000 + CLOCK_TOLERANCE_S));
+    }
+    Link::open(&dk, &fr).await.run().await;
+    assert!(fr.copy(&id).is_none());
+    assert!(dk.ledger(&fr, &id).erased);
+    assert!(dk.parked(&fr).is_empty());
+}
+
+#[tokio::test]
+async fn a_rule_that_ended_while_nothing_was_sent_is_taken_back() {
+    let until = "2026-11-24T10:01:40Z";
+    let (dk, fr, id) = delivered(&format!("{ALL}until = {until}\n")).await;
+    assert!(fr.copy(&id).is_some());
+    later([&dk, &fr], 200);
+    Link::open(&dk, &fr).await.run().await;
+    assert!(fr.copy(&id).is_none());
+    assert!(dk.ledger(&fr, &id).erased);
+}
+
+#[tokio::test]
+async fn a_copy_does_not_outlive_an_alert_whose_shortening_did_not_arrive() {
+    for delivered_before in [false, true] {
+        let (dk, fr, id) = delivered(ALL).await;
+        dk.shorten(&id, 100).await;
+        if delivered_before {
+            Link::open(&dk, &fr).await.run().await;
+        }
+        later([&dk, &fr], 200);
+        for node in [&dk, &fr] {
+            desk::expire(&node.node).await.unwrap();
+        }
+        assert_eq!(fr.copy(&id).is_none(), delivered_before);
+        let before = dk.stream(&fr).tail;
+        Link::open(&dk, &fr).await.run().await;
+        assert!(fr.copy(&id).is_none());
+        let words = dk.stream(&fr).tail - before;
+        assert_eq!(words, u64::from(!delivered_before), "a word only where one is needed");
+    }
+}
+
+#[tokio::test]
+async fn an_alert_that_ended_is_not_sent_again_after_a_cut() {
+    let (dk, fr, _) = delivered(ALL).await;
+    let id = dk.create(9).await;
+    dk.shorten(&id, 100).await;
+    Link::open(&dk, &fr).await.cut(Cut::Sending).await;
+    later([&dk, &fr], 200);
+    Link::open(&dk, &fr).await.run().await;
+    assert!(fr.copy(&id).is_none());
+    assert!(dk.parked(&fr).is_empty(), "nothing was offered that the peer had to refuse");
+}
+
+#[tokio::test]
+async fn what_a_peer_cannot_read_yet_waits_visibly_and_goes_once_it_can() {
+    let (dk, fr, first) = delivered(ALL).await;
+    let second = dk.create(9).await;
+    let link = Link::try_open_reading(&dk, &fr, SCHEMA - 1).await.unwrap_or_else(|e| panic!("{e}"));
+    link.run().await;
+    assert!(fr.copy(&first).is_some() && fr.copy(&second).is_none());
+    assert_eq!(dk.parked(&fr), [(second.clone(), "peer_lacks_schema".to_owned())]);
+    let waiting = || dk.node.streams.status(&fr.node.authority).waiting;
+    assert_eq!(waiting().as_deref(), Some("fr.police-judiciaire lacks schema 1"));
+    Link::open(&dk, &fr).await.run().await;
+    assert!(fr.copy(&second).is_some());
+    assert!(dk.parked(&fr).is_empty() && waiting().is_none());
+}
+
+/// More refusals than are kept for people to see, and the receipt of some is lost: the sender learns of each.
+#[tokio::test]
+async fn no_refusal_is_taken_for_an_acknowledgement() {
+    let (dk, fr, first) = delivered(ALL).await;
+    dk.node.clock.set(dk.node.clock.now().plus(1000));
+    let mut refused = Vec::new();
+    for number in 0..1060 {
+        refused.push(dk.create(100 + number).await);
+        if number == 999 {
+            Link::open(&dk, &fr).await.run().await;
+        }
+    }
+    Link::open(&dk, &fr).await.cut(Cut::Receipt).await;
+    Link::open(&dk, &fr).await.run().await;
+    assert_eq!(fr.node.store.count::<ParkedIn>(), 1024, "bounded");
+    assert_eq!(dk.node.store.count::<ParkedOut>(), 1060);
+    assert!(refused.iter().all(|id| dk.ledger(&fr, id).held.is_none()));
+    assert!(fr.copy(&first).is_some());
+    for node in [&dk, &fr] {
+        node.node.clock.set(dk.node.clock.now().plus(CLOCK_TOLERANCE_S));
+    }
+    Link::open(&dk, &fr).await.run().await;
+    assert_eq!(fr.node.store.count::<Copies>(), 1061, "all of them arrive once the clocks agree");
+    assert_eq!(dk.node.store.count::<ParkedOut>(), 0);
+    assert_eq!(fr.node.store.count::<ParkedIn>(), 0);
+}
+
+/// What two peers had been given of one alert comes back together, whoever is asked first.
+#[tokio::test]
+async fn recovery_joins_what_peers_had_been_given() {
+    const EACH: &str = "[[rule]]\nname = 'fr'\npeers = ['fr.*']\nlevel = 'view'\nclaims = ['subjects.names', 'urgency']\n\n\
+                        [[rule]]\nname = 'de'\npeers = ['de.*']\nlevel = 'view'\nclaims = ['subjects.birth_date', 'urgency']\n";
+    for turned in [false, true] {
+        let mut dk = TestNode::new("dk.politi", 1);
+        let (fr, de) = (TestNode::new("fr.police-judiciaire", 2), TestNode::new("de.bka", 3));
+        join(&dk, &fr).await;
+        join(&dk, &de).await;
+        dk.apply(EACH).await;
+        let backup = dk.backup();
+        let id = dk.create(7).await;
+        let mut statements = Vec::new();
+        for peer in [&fr, &de] {
+            Link::open(&dk, peer).await.run().await;
+            statements.extend(super::statements_of(&peer.node, id.authority(), None).unwrap().0);
+        }
+        dk.restore(&backup);
+        if turned {
+            statements.reverse();
+        }
+        for statement in &statements {
+            assert!(super::keep_recovered(&dk.node, statement).await.unwrap(), "brings something");
+            assert!(!super::keep_recovered(&dk.node, statement).await.unwrap(), "and only once");
+        }
+        let own = dk.node.store.get::<Own>(&id).unwrap().unwrap();
+        let names = own.claims.names();
+        for claim in ["subjects.names", "subjects.birth_date", "urgency", "category"] {
+            assert!(names.contains(&claim), "{claim}: {names:?}");
+        }
+        assert!(!names.contains(&"subjects.sex") && own.recovered);
+    }
 }

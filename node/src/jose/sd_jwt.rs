@@ -151,6 +151,14 @@ impl SdJwt {
         Ok(Self { jwt: self.jwt.clone(), disclosures })
     }
 
+    /// The same token with the disclosures of both; `None` when they are not of one token.
+    pub fn joined(&self, other: &Self) -> Option<Self> {
+        let mut disclosures = self.disclosures.clone();
+        let more = other.disclosures.iter().filter(|more| !self.disclosures.contains(more));
+        disclosures.extend(more.cloned());
+        (self.jwt == other.jwt).then(|| Self { jwt: self.jwt.clone(), disclosures })
+    }
+
     /// The text, ending in `~`.
     pub fn to_text(&self) -> String {
         let length =

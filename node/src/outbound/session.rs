@@ -198,7 +198,6 @@ impl Sender<'_> {
         loop {
             // Before the decision: nothing is offered that could not leave at once.
             let permit = flow.permit().await;
-            self.sweep_after_rule_end().await?;
             let offering = dispatcher.offer_next(self.node).await?;
             let next = self.place.after(&offering.items);
             let stream = &offering.stream;
@@ -264,16 +263,6 @@ impl Sender<'_> {
             log_root: log.root(),
         };
         jose::sign(HEAD_TYP, &head, &self.node.statement_key)
-    }
-
-    /// A rule may have ended while nothing was sent, or while the clock was set forward.
-    async fn sweep_after_rule_end(&self) -> Result<(), SessionError> {
-        let (node, peer) = (self.node, self.peer);
-        let end = exchange::next_rule_end(node, peer).map_err(DispatchError::from)?;
-        if end.is_some_and(|end| end <= node.clock.now()) {
-            exchange::rule_ended(node, peer).await.map_err(DispatchError::from)?;
-        }
-        Ok(())
     }
 
     /// Waits for news; true when a heartbeat is due.

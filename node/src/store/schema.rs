@@ -85,6 +85,8 @@ pub struct OwnAlert {
     pub version: Version,
     /// of its issuer-signed JWT
     pub jwt_digest: Digest,
+    /// claims held: all that were signed, unless it was recovered
+    pub claims: ClaimSet,
     /// place in the feed
     pub feed: FeedSeq,
     /// exact, from the content

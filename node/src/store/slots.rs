@@ -66,14 +66,15 @@ impl SlotFile {
 
     /// The slots that hold a key.
     pub(super) fn kept(&self) -> Result<HashSet<SlotId>, StoreError> {
-        let slots = self.file.metadata().map_err(io)?.len() / SLOT_BYTES as u64;
+        let length = self.file.metadata().map_err(io)?.len();
         let mut kept = HashSet::new();
-        for id in 0..slots {
-            let mut mark = [0];
-            self.file.read_exact_at(&mut mark, offset(id)).map_err(io)?;
-            if mark == [KEPT] {
-                kept.insert(id);
-            }
+        let mut piece = vec![0; PIECE_BYTES];
+        for at in (0..length).step_by(PIECE_BYTES) {
+            let rest = usize::try_from(length - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            let piece = piece.get_mut(..rest).unwrap_or_default();
+            self.file.read_exact_at(piece, at).map_err(io)?;
+            let slots = (at / SLOT_BYTES as u64..).zip(piece.chunks(SLOT_BYTES));
+            kept.extend(slots.filter(|(_, slot)| slot.first() == Some(&KEPT)).map(|(id, _)| id));
         }
         Ok(kept)
     }

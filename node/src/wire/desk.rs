@@ -118,6 +118,7 @@ pub fn found(found: Found) -> Vec<proto::SearchResponse> {
     let summary = proto::SearchSummary {
         hits: u32::try_from(found.hits.len()).unwrap_or(u32::MAX),
         log_entry: found.log_entry,
+        more: found.more,
         silent_peers: found.silent.iter().map(ToString::to_string).collect(),
     };
     let hits = found.hits.into_iter().map(|found| Message::Hit(hit(found)));

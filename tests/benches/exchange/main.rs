@@ -23,6 +23,9 @@ struct Cli {
     /// Few alerts, to see that it runs; no bar is held
     #[arg(long)]
     smoke: bool,
+    /// Only one part
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -32,6 +35,13 @@ struct Cli {
 enum Format {
     Text,
     Json,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    Create,
+    Deliver,
+    Search,
 }
 
 /// One line of the table.
@@ -103,7 +113,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let size = if cli.smoke { SMOKE } else { FULL };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let rows = match runtime.block_on(measure(size)) {
+    let rows = match runtime.block_on(measure(size, cli.only)) {
         Ok(rows) => rows,
         Err(error) => {
             eprintln!("entente: error: {error:#}");
@@ -115,11 +125,18 @@ fn main() -> ExitCode {
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn measure(size: Size) -> anyhow::Result<Vec<Row>> {
+async fn measure(size: Size, only: Option<Part>) -> anyhow::Result<Vec<Row>> {
+    let wanted = |part| only.is_none_or(|only| only == part);
     let mut rows = Vec::new();
-    rows.extend(create::rows(size).await?);
-    rows.extend(deliver::rows(size).await?);
-    rows.extend(search::rows(size).await?);
+    if wanted(Part::Create) {
+        rows.extend(create::rows(size).await?);
+    }
+    if wanted(Part::Deliver) {
+        rows.extend(deliver::rows(size).await?);
+    }
+    if wanted(Part::Search) {
+        rows.extend(search::rows(size).await?);
+    }
     Ok(rows)
 }
 

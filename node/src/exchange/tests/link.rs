@@ -1,6 +1,7 @@
 //! A stream between two test nodes, one step at a time.
 
 use super::TestNode;
+use crate::alert::SCHEMA;
 use crate::exchange::{
     self, Batch, Dispatcher, HEAD_TYP, Head, Item, Nonce, Place, Reception, ResumeError, Resumed,
 };
@@ -36,8 +37,18 @@ impl<'a> Link<'a> {
         from: &'a TestNode,
         to: &'a TestNode,
     ) -> Result<Self, ResumeError> {
+        Self::try_open_reading(from, to, SCHEMA).await
+    }
+
+    /// With a receiver that reads alert schemas up to `schema_max`.
+    pub(super) async fn try_open_reading(
+        from: &'a TestNode,
+        to: &'a TestNode,
+        schema_max: u32,
+    ) -> Result<Self, ResumeError> {
         let (sender, receiver) = (&from.node.authority, &to.node.authority);
-        let (reception, theirs) = exchange::hello(&to.node, sender).await.unwrap();
+        let (reception, mut theirs) = exchange::hello(&to.node, sender).await.unwrap();
+        theirs.schema_max = schema_max;
         let nonce = theirs.nonce;
         let dispatcher = Dispatcher::new(receiver.clone(), theirs.schema_max);
         let Resumed { place, items } = exchange::resume(&from.node, receiver, &theirs).await?;

@@ -85,6 +85,22 @@ impl TestNode {
         created.unwrap().id
     }
 
+    /// A new version that ends `seconds` from now.
+    pub(super) async fn shorten(&self, id: &AlertId, seconds: i64) {
+        let end = self.node.clock.now().plus(seconds).to_string();
+        let mut shorter: serde_json::Value = serde_json::from_str(&draft(1)).unwrap();
+        shorter["expires_at"] = end.into();
+        let by = person("officer");
+        desk::update(&self.node, id, 0, &shorter.to_string(), "", &by).await.unwrap();
+    }
+
+    /// What is parked with a peer: alerts and why.
+    pub(super) fn parked(&self, peer: &Self) -> Vec<(AlertId, String)> {
+        let parked = admin::parked(&self.node, &peer.node.authority).unwrap();
+        let ours = parked.into_iter().filter(|(theirs, _, _)| !theirs);
+        ours.map(|(_, id, parked)| (id, parked.reason)).collect()
+    }
+
     pub(super) async fn update(&self, id: &AlertId, number: u64) {
         let by = person("officer");
         desk::update(&self.node, id, 0, &draft(number), "", &by).await.unwrap();
