@@ -342,6 +342,16 @@ impl Store {
         Ok(found)
     }
 
+    /// The record with this key, or with the last key before it.
+    fn at_or_before<T: Table>(
+        &self,
+        key: &T::Key,
+    ) -> Result<Option<(T::Key, T::Value)>, StoreError> {
+        let range = vec![T::PREFIX]..=key_bytes::<T>(key);
+        let record = self.0.shared.tree.range(range).next_back().transpose().map_err(read_error)?;
+        record.map(|(key, value)| decode_record::<T>(&key, &value)).transpose()
+    }
+
     /// How many records a counted table has ([`COUNTED`]); 0 for the others.
     pub fn count<T: Table>(&self) -> u64 {
         self.0.shared.counts.get(&T::PREFIX).map_or(0, |count| count.load(Ordering::Relaxed))

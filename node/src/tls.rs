@@ -5,8 +5,8 @@ mod client;
 mod identity;
 mod server;
 
-pub(crate) use client::channel;
 pub use client::{Target, connect, handshake};
+pub(crate) use client::{chain, channel};
 pub use identity::{TlsIdentity, read_pem_certificates};
 pub use server::{Desk, Exchange, desk_config, exchange_config};
 

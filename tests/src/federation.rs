@@ -9,7 +9,7 @@ use anyhow::Context;
 use entente_node::config::Choices;
 use entente_node::exchange;
 use entente_node::home::{Layout, init};
-use entente_node::id::{AlertId, AuthorityId, Clock, Entropy};
+use entente_node::id::{AlertId, AuthorityId, Clock, Entropy, Timestamp};
 use entente_node::jose::SigningKey;
 use entente_node::node::SharedNode;
 use entente_node::roles::{Actor, Role};
@@ -216,13 +216,38 @@ impl TestNode {
 
     /// Imports another's descriptor and approves it.
     pub async fn trust(&self, there: &Self) -> anyhow::Result<()> {
-        let descriptor = there.descriptor()?;
-        let node = self.node();
+        self.admit(&there.descriptor()?).await
+    }
+
+    /// Imports a descriptor and approves it.
+    pub async fn admit(&self, descriptor: &SignedDescriptor) -> anyhow::Result<()> {
+        let (node, authority) = (self.node(), &descriptor.descriptor().authority);
         admin::import_peer(node, descriptor.jws(), &person("administrator")).await?;
         let fingerprint = descriptor.fingerprint();
-        let by = person("coordinator");
-        admin::approve_peer(node, &there.authority, &fingerprint, &by).await?;
+        admin::approve_peer(node, authority, &fingerprint, &person("coordinator")).await?;
         Ok(())
+    }
+
+    /// Makes an authority known here that has no node of its own: a descriptor like this node's, with another name,
+    /// these roots and this endpoint.
+    pub async fn invent(
+        &self,
+        name: &str,
+        tls_roots: Vec<String>,
+        endpoint: &str,
+        signed_at: Timestamp,
+    ) -> anyhow::Result<AuthorityId> {
+        let authority: AuthorityId = name.parse()?;
+        let draft = fs::read_to_string(Layout::new(&self.home).draft())?;
+        let draft = Draft {
+            authority: authority.clone(),
+            tls_roots,
+            endpoints: vec![endpoint.to_owned()],
+            ..serde_json::from_str(&draft)?
+        };
+        let identity = SigningKey::generate(&Entropy::os());
+        self.admit(&SignedDescriptor::sign(draft, signed_at, &identity)?).await?;
+        Ok(authority)
     }
 
     /// Puts a policy in force, by two people where it takes them.
@@ -267,9 +292,8 @@ impl TestNode {
         };
         let held = peer.store.get::<StreamsIn>(&self.authority)?.unwrap_or_default();
         let agreed = (out.epoch, out.tail) == (held.epoch, held.seq) && out.acked == out.tail;
-        let done = out.sweep.is_none() && !out.snapshot && !held.snapshot;
-        let behind = exchange::behind(here, &there.authority, &out)?;
-        Ok(agreed && done && behind == 0 && out.halted.is_none())
+        let done = out.sweep.is_none() && !out.snapshot && !held.snapshot && out.halted.is_none();
+        Ok(agreed && done && exchange::behind(here, &there.authority, &out)? == 0)
     }
 
     /// A channel to its desk door as one of the first users.

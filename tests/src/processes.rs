@@ -8,6 +8,9 @@ use entente_node::config::Choices;
 use entente_node::home::{Layout, init};
 use entente_node::id::{AuthorityId, Clock, Entropy};
 use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
+use entente_node::trust::SignedDescriptor;
+use entente_proto::admin::admin_client::AdminClient;
+use entente_proto::admin::{ApprovePeerRequest, ImportPeerRequest};
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
@@ -19,7 +22,7 @@ pub struct Process {
     pub authority: AuthorityId,
     /// Its home folder.
     pub home: PathBuf,
-    program: PathBuf,
+    program: Command,
     desk: std::net::SocketAddr,
     child: Option<Child>,
 }
@@ -41,13 +44,42 @@ impl Process {
         };
         init(&home, &choices, None, &Clock::system(), &Entropy::os())?;
         sign(&Layout::new(&home))?;
-        Ok(Self { authority, home, program: program.into(), desk, child: None })
+        let program = Command::new(program);
+        Ok(Self { authority, home, program, desk, child: None })
+    }
+
+    /// It gets what the others leave of the machine's time: as little as if it ran on another.
+    #[must_use]
+    pub fn in_the_background(self) -> Self {
+        let mut program = Command::new("nice");
+        program.args(["-n", "19"]).arg(self.program.as_std().get_program());
+        Self { program, ..self }
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> anyhow::Result<SignedDescriptor> {
+        let jws = std::fs::read_to_string(Layout::new(&self.home).descriptor())?;
+        Ok(SignedDescriptor::parse(&jws)?)
+    }
+
+    /// Imports a descriptor and approves it, as two people do.
+    pub async fn admit(&self, descriptor: &SignedDescriptor) -> anyhow::Result<()> {
+        let mut one = AdminClient::new(self.desk("administrator").await?);
+        let jws = descriptor.jws().to_owned();
+        one.import_peer(ImportPeerRequest { descriptor: jws }).await?;
+        let mut two = AdminClient::new(self.desk("coordinator").await?);
+        let authority = descriptor.descriptor().authority.to_string();
+        let fingerprint = descriptor.fingerprint().to_string();
+        two.approve_peer(ApprovePeerRequest { authority, fingerprint }).await?;
+        Ok(())
     }
 
     /// Starts it, and waits until its desk answers.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
-        let child = Command::new(&self.program)
+        let (program, before) = (self.program.as_std().get_program(), self.program.as_std());
+        let child = Command::new(program)
+            .args(before.get_args())
             .args(["node", "run", "--home"])
             .arg(&self.home)
             .stdin(Stdio::null())

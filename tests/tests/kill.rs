@@ -6,10 +6,7 @@ use std::time::Duration;
 use entente_node::home::Layout;
 use entente_node::sample::Samples;
 use entente_proto::admin::admin_client::AdminClient;
-use entente_proto::admin::{
-    ApplyPolicyRequest, ApprovePeerRequest, ApprovePolicyRequest, ExportDescriptorRequest,
-    ImportPeerRequest,
-};
+use entente_proto::admin::{ApplyPolicyRequest, ApprovePolicyRequest};
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{
     CreateAlertRequest, ListAlertsRequest, StatusRequest, UpdateAlertRequest, WithdrawAlertRequest,
@@ -20,18 +17,6 @@ use entente_tests::simulation::check_bytes;
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_simulate");
-
-async fn trust(here: &Process, there: &Process) -> anyhow::Result<()> {
-    let mut theirs = AdminClient::new(there.desk("administrator").await?);
-    let exported = theirs.export_descriptor(ExportDescriptorRequest {}).await?.into_inner();
-    let mut one = AdminClient::new(here.desk("administrator").await?);
-    one.import_peer(ImportPeerRequest { descriptor: exported.descriptor }).await?;
-    let mut two = AdminClient::new(here.desk("coordinator").await?);
-    let authority = there.authority.to_string();
-    let fingerprint = exported.fingerprint;
-    two.approve_peer(ApprovePeerRequest { authority, fingerprint }).await?;
-    Ok(())
-}
 
 async fn apply_all(node: &Process) -> anyhow::Result<()> {
     let mut one = AdminClient::new(node.desk("administrator").await?);
@@ -133,8 +118,8 @@ async fn killed(which: usize, rounds: u64) -> anyhow::Result<()> {
         node.start().await?;
         nodes.push(node);
     }
-    trust(&nodes[0], &nodes[1]).await?;
-    trust(&nodes[1], &nodes[0]).await?;
+    nodes[0].admit(&nodes[1].descriptor()?).await?;
+    nodes[1].admit(&nodes[0].descriptor()?).await?;
     apply_all(&nodes[0]).await?;
     let mut acknowledged = Acknowledged::new();
     for round in 0..rounds {

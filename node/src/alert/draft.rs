@@ -93,16 +93,17 @@ fn completed(mut content: Content) -> Result<Content, AlertError> {
 
 fn regions(location: &mut Location) -> Result<(), AlertError> {
     let refused = |why| Err(AlertError::Value { field: "locations", why });
-    if let Some(nuts2) = location.nuts3.as_deref().and_then(|nuts3| nuts3.get(..4)) {
-        if location.nuts2.get_or_insert_with(|| nuts2.to_owned()) != nuts2 {
-            return refused("nuts2 and nuts3 contradict each other");
-        }
+    if let Some(nuts2) = location.nuts3.as_deref().and_then(|nuts3| nuts3.get(..4))
+        && location.nuts2.get_or_insert_with(|| nuts2.to_owned()) != nuts2
+    {
+        return refused("nuts2 and nuts3 contradict each other");
     }
-    if let Some(code) = location.nuts2.as_deref().and_then(|nuts2| nuts2.get(..2)) {
-        let code = if code == "EL" { "GR" } else { code };
-        if location.country.get_or_insert_with(|| code.to_owned()) != code {
-            return refused("country and nuts2 contradict each other");
-        }
+    // Greece has EL in NUTS and GR in ISO 3166-1.
+    let country = location.nuts2.as_deref().and_then(|nuts2| nuts2.get(..2));
+    if let Some(code) = country.map(|code| if code == "EL" { "GR" } else { code })
+        && location.country.get_or_insert_with(|| code.to_owned()) != code
+    {
+        return refused("country and nuts2 contradict each other");
     }
     Ok(())
 }

@@ -8,14 +8,14 @@ use rustls::pki_types::pem::PemObject;
 use tokio::net::{TcpStream, lookup_host};
 use tonic::transport::Channel;
 
-use super::probe::TestStep;
+use super::probe::{THEIR_TRUST_HINT, TestStep};
 use crate::id::AuthorityId;
 use crate::node::SharedNode;
 use crate::tls::{self, Target};
 use crate::trust::Known;
 
 /// How long one step of a peer test may take.
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects to the first endpoint of a peer that answers.
 pub(super) async fn connect(node: &SharedNode, peer: &AuthorityId) -> Result<Channel, String> {
@@ -100,6 +100,8 @@ async fn shake_hands(
             return None;
         }
         Err(_) => {
+            let hint = "ask its contact desk whether the node is well; a firewall between, or another service at \
+                        this port, may hold the connection";
             steps.push(TestStep::failed("tls", "no handshake within 5 s", hint));
             return None;
         }
@@ -110,9 +112,7 @@ async fn shake_hands(
     match tls::channel(tls).await {
         Ok(channel) => Some(channel),
         Err(error) => {
-            let hint = "the peer closed the connection: ask whether this authority is approved there, with \
-                        the certificate roots of its newest descriptor";
-            steps.push(TestStep::failed("their trust", error.to_string(), hint));
+            steps.push(TestStep::failed("their trust", tls::chain(&error), THEIR_TRUST_HINT));
             None
         }
     }

@@ -1,15 +1,20 @@
 //! `peer test`: each step towards a peer in turn, with what to do about the first that fails.
 
+use std::error::Error;
 use std::time::Duration;
 
 use entente_proto::exchange::exchange_client::ExchangeClient;
 use entente_proto::exchange::{DescribeRequest, DescribeResponse};
+use tonic::Status;
 
+use super::connection::STEP_TIMEOUT;
 use crate::alert::SCHEMA;
-use crate::exchange::PROTOCOL;
+use crate::exchange::{self, PROTOCOL};
 use crate::id::{AuthorityId, CLOCK_TOLERANCE_S};
 use crate::node::SharedNode;
 use crate::store::StreamsOut;
+use crate::tls::chain;
+use crate::trust::PeerState;
 
 /// One step of `entente peer test`.
 #[derive(Clone, Debug)]
@@ -38,6 +43,11 @@ impl TestStep {
     }
 }
 
+/// A peer that does not trust us tells nobody why.
+pub(super) const THEIR_TRUST_HINT: &str = "ask its coordinator whether this authority is imported and approved there \
+     (`entente peer show`), with the newest descriptor of this node and the fingerprint that `entente peer export` \
+     prints here";
+
 /// Tries each step towards a peer in turn; stops at the first that fails.
 pub async fn test_peer(node: &SharedNode, peer: &AuthorityId) -> Vec<TestStep> {
     let mut steps = Vec::new();
@@ -45,7 +55,7 @@ pub async fn test_peer(node: &SharedNode, peer: &AuthorityId) -> Vec<TestStep> {
     steps
 }
 
-/// `None` as soon as a step fails; it is the last in `steps` then.
+/// Returns early as soon as a step fails; it is the last in `steps` then.
 async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestStep>) -> Option<()> {
     let known = our_trust(node, peer);
     let active = known.ok;
@@ -54,57 +64,77 @@ async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestSt
         return None;
     }
     let channel = super::connect_stepwise(node, peer, steps).await?;
-    let described = ExchangeClient::new(channel).describe(DescribeRequest {}).await;
+    let mut client = ExchangeClient::new(channel);
+    let described = tokio::time::timeout(STEP_TIMEOUT, client.describe(DescribeRequest {})).await;
     let theirs = match described {
-        Ok(theirs) => theirs.into_inner(),
-        Err(status) => {
-            steps.push(TestStep::failed(
-                "their trust",
-                format!("the peer refused the call: {}", status.message()),
-                "ask its coordinator whether this authority is imported and approved there \
-                 (`entente peer show`), with the fingerprint that `entente peer export` prints here",
-            ));
+        Ok(Ok(theirs)) => theirs.into_inner(),
+        Ok(Err(status)) => {
+            let found = format!("the peer refused the call: {}", refused(&status));
+            steps.push(TestStep::failed("their trust", found, THEIR_TRUST_HINT));
+            return None;
+        }
+        Err(_) => {
+            let hint = "ask its contact desk whether its node is well: it let the connection in, and then did not \
+                        answer";
+            steps.push(TestStep::failed("their trust", "no answer within 5 s", hint));
             return None;
         }
     };
-    steps.push(TestStep::passed("their trust", format!("we are {} there", theirs.caller_state)));
-    for step in [version(&theirs), clock(node, &theirs), stream(node, peer, &theirs).await] {
+    let state = printable(&theirs.caller_state);
+    steps.push(TestStep::passed("their trust", format!("we are {state} there")));
+    for step in [version(&theirs), clock(node, &theirs)] {
         let ok = step.ok;
         steps.push(step);
         if !ok {
             return None;
         }
     }
+    steps.push(stream(node, peer, &theirs).await);
     Some(())
+}
+
+/// A refused certificate shows as a broken connection: the reason is among the causes.
+fn refused(status: &Status) -> String {
+    let causes = status.source().map(|cause| format!(": {}", chain(cause))).unwrap_or_default();
+    printable(&format!("{}{causes}", status.message()))
 }
 
 fn our_trust(node: &SharedNode, peer: &AuthorityId) -> TestStep {
     let directory = node.directory.load();
-    match directory.peer(peer) {
-        None => TestStep::failed(
+    let Some(known) = directory.peer(peer) else {
+        return TestStep::failed(
             "trust",
             "this peer is not known here",
             "import its descriptor with `entente peer import FILE`",
-        ),
-        Some(_) if directory.active(peer).is_some() => TestStep::passed("trust", "active here"),
-        Some(known) => TestStep::failed(
-            "trust",
-            format!("the peer is {:?} here", known.peer.state).to_lowercase(),
-            "a coordinator approves it with `entente peer approve`, or resumes it with `entente peer resume`",
-        ),
-    }
+        );
+    };
+    let hint = match known.peer.state {
+        PeerState::Active => return TestStep::passed("trust", "active here"),
+        PeerState::Pending => {
+            "a coordinator compares the fingerprint with the peer's, then runs `entente peer approve`"
+        }
+        PeerState::Suspended => {
+            "`entente peer resume` goes on with it; the audit log says who suspended it, and why"
+        }
+        PeerState::Removed => {
+            "import its descriptor again with `entente peer import FILE`; a coordinator then approves it"
+        }
+    };
+    TestStep::failed("trust", format!("the peer is {} here", known.peer.state.as_str()), hint)
 }
 
 fn version(theirs: &DescribeResponse) -> TestStep {
     let found = format!(
-        "{}, protocols {:?}, schemas {} to {}",
+        "{}, protocols {}, schemas {} to {}",
         printable(&theirs.software),
-        theirs.protocols,
+        printable(&format!("{:?}", theirs.protocols)),
         theirs.schema_min,
         theirs.schema_max
     );
     if !theirs.protocols.contains(&PROTOCOL) {
-        return TestStep::failed("version", found, "one of the two nodes must be updated");
+        let hint =
+            format!("this node speaks protocol {PROTOCOL}: update the older of the two nodes");
+        return TestStep::failed("version", found, hint);
     }
     if theirs.schema_max < SCHEMA {
         let hint = "alerts wait until the peer has updated; `entente peer parked` lists them";
@@ -131,14 +161,14 @@ const STREAM_LOOK: Duration = Duration::from_millis(100);
 
 async fn stream(node: &SharedNode, peer: &AuthorityId, theirs: &DescribeResponse) -> TestStep {
     let opened = async {
-        while !node.streams.status(peer).sending {
+        while !node.streams.status(peer).sending && !halted(node, peer) {
             tokio::time::sleep(STREAM_LOOK).await;
         }
     };
     // Whether it opened in time is looked at below.
     let _ = tokio::time::timeout(STREAM_WAIT, opened).await;
     let Ok(Some(ours)) = node.store.get::<StreamsOut>(peer) else {
-        return TestStep::failed("stream", "no stream to this peer", "approve the peer again");
+        return TestStep::failed("stream", "no stream to this peer", REOPEN_HINT);
     };
     let found = format!(
         "epoch {}: offered to {}, acknowledged to {}; the peer holds epoch {} to {}",
@@ -151,11 +181,30 @@ async fn stream(node: &SharedNode, peer: &AuthorityId, theirs: &DescribeResponse
     if status.sending {
         return TestStep::passed("stream", found);
     }
-    let hint = status.problem.unwrap_or_else(|| "it opens within a minute".to_owned());
-    TestStep::failed("stream", found, hint)
+    let problem = status.problem.unwrap_or_else(|| "it has not opened yet".to_owned());
+    let found = format!("{found}; {}", printable(&problem));
+    let lost = exchange::lost_state(node).unwrap_or_default();
+    TestStep::failed("stream", found, if lost { LOST_STATE_HINT } else { NOT_OPEN_HINT })
 }
+
+fn halted(node: &SharedNode, peer: &AuthorityId) -> bool {
+    let stream = node.store.get::<StreamsOut>(peer).ok().flatten();
+    stream.is_some_and(|stream| stream.halted.is_some())
+}
+
+/// Resuming opens a stream, approving again does not.
+const REOPEN_HINT: &str = "run `entente peer suspend`, then `entente peer resume`";
+
+const LOST_STATE_HINT: &str =
+    "this node lost state: run `entente epoch recover`, then `entente epoch start`";
+
+const NOT_OPEN_HINT: &str = "it is tried again within a minute; when that fails too, ask its contact desk what its \
+                             node's log says of this authority";
+
+/// Longest text of a peer that is shown, in characters.
+const SHOWN_CHARS_MAX: usize = 200;
 
 /// A peer's text, as far as it may go to a terminal.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
+    text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect()
 }

@@ -48,11 +48,14 @@ impl DeskService {
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
 
+/// Answers that are all there.
+type Ready<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
+
 #[tonic::async_trait]
 impl Desk for DeskService {
     type ImportAlertsStream = Answers<proto::ImportResult>;
     type WatchAlertsStream = Answers<proto::Change>;
-    type SearchStream = Answers<proto::SearchResponse>;
+    type SearchStream = Ready<proto::SearchResponse>;
 
     async fn whoami(
         &self,
@@ -183,12 +186,7 @@ impl Desk for DeskService {
         let (query, why) = wire::search(request.into_inner())?;
         let found = desk::search(&self.node, &query, &why, &actor).await;
         let messages = wire::found(found.map_err(|error| desk_status(&error))?);
-        let (answers, stream) = mpsc::channel(messages.len().max(1));
-        for message in messages {
-            // The channel has room for all of them.
-            let _ = answers.try_send(Ok(message));
-        }
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(Response::new(tokio_stream::iter(messages.into_iter().map(Ok).collect::<Vec<_>>())))
     }
 
     async fn status(

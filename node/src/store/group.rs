@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::schema::{COUNTED, SlotId};
+use super::schema::{COUNTED, Leaf, SlotId};
 use super::slots::Slot;
 use super::{
     Change, CommitError, Committed, Outcome, Shared, StoreError, Table, VALUE_BYTES_MAX, decode,
@@ -52,7 +52,7 @@ pub(super) struct Group {
     pub(super) erased: Vec<SlotId>,
     pub(super) announced: Vec<Change>,
     pub(super) counted: BTreeMap<u8, i64>,
-    pub(super) leaves: Vec<(u64, Vec<u8>)>,
+    pub(super) leaves: Vec<Leaf>,
     pub(super) log: Tree,
     pub(super) feed: FeedSeq,
     bytes: usize,
@@ -123,7 +123,7 @@ impl Group {
         let index = self.log.size();
         let leaf = event.entry(index, at, self.shared.entropy.bytes()).leaf();
         self.log.append(leaf_hash(&leaf));
-        self.leaves.push((index, leaf));
+        self.leaves.push(Leaf::from(leaf));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use super::schema::{Checkpoints, Log};
+use super::schema::{Checkpoints, Leaves, Log};
 use super::{CommitError, Committed, Store, StoreError};
 use crate::audit::{
     Checkpoint, Event, Operation, Tree, Verifier, VerifyError, sign_checkpoint, verify_checkpoint,
@@ -33,12 +33,24 @@ impl Store {
         self.0.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Leaves from `from` on, at most `limit`.
+    /// Leaves from `from` on with their indexes, at most `limit`.
     ///
     /// # Errors
     /// When they cannot be read.
     pub fn leaves(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        self.scan::<Log>(&[], Some(&from), limit)
+        let mut found = Vec::new();
+        let mut record = self.at_or_before::<Log>(&from)?;
+        while let Some((first, Leaves { leaves, .. })) = record {
+            let next = first + leaves.len() as u64;
+            let numbered = (first..).zip(leaves).filter(|(index, _)| *index >= from);
+            let left = limit - found.len();
+            found.extend(numbered.take(left).map(|(index, leaf)| (index, leaf.into_vec())));
+            if found.len() == limit || next == first {
+                break;
+            }
+            record = self.get::<Log>(&next)?.map(|leaves| (next, leaves));
+        }
+        Ok(found)
     }
 
     /// Signs the log as it is now, and keeps the checkpoint. Keeping it is itself an event, which stands after it.

@@ -1,6 +1,5 @@
 //! Opening: what is checked before anything is read or written, and what an earlier crash left half-done.
 
-use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,12 +9,15 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::broadcast;
 
-use super::schema::{COUNTED, Log, Meta, SCHEMA_VERSION, SlotId};
+use super::schema::{At, COUNTED, Feed, Leaves, Log, Meta, SCHEMA_VERSION};
 use super::seal::{Keys, seal, unseal};
 use super::slots::SlotFile;
-use super::{CHANGES_HELD, Shared, Store, StoreError, StoreOptions, Table, key_bytes, read_error};
+use super::{
+    CHANGES_HELD, Shared, Store, StoreError, StoreOptions, Table, decode_record, key_bytes,
+    read_error,
+};
 use crate::audit::Tree;
-use crate::id::{AuthorityId, Clock, Entropy, FeedSeq, Secret};
+use crate::id::{AuthorityId, Clock, Entropy, Secret};
 
 /// What the check value says once it is unsealed.
 const CHECK: &[u8] = b"this store was made with this node key";
@@ -48,9 +50,10 @@ pub(super) fn open(
     for made in [folder, database.as_path()] {
         File::open(made).and_then(|folder| folder.sync_all()).map_err(io)?;
     }
-    finish_erasures(&tree, &slots)?;
-    let counts = counts(&tree)?;
-    let log = Mutex::new(position(&tree)?.0);
+    let at = position(&tree)?;
+    finish_erasures(&at, &slots)?;
+    let counts = COUNTED.into_iter().zip(at.counts.map(AtomicU64::new)).collect();
+    let log = Mutex::new(at.log);
     let (changes, _) = broadcast::channel(CHANGES_HELD);
     let disk = super::disk::Disk::new(folder.to_owned(), options.disk_free_bytes_min);
     let folder = folder.to_owned();
@@ -99,8 +102,10 @@ fn begin(
     put("schema", SCHEMA_VERSION.to_be_bytes().to_vec());
     put("owner", owner.as_str().as_bytes().to_vec());
     put("check", check);
-    let (log, counts) = (&Tree::default(), [0; COUNTED.len()]);
-    write_position(&mut batch, &Position { log, feed: 0, counts, erasing: &[] })?;
+    let (log, counts) = (Tree::default(), [0; COUNTED.len()]);
+    let at = Some(At { log, feed: 0, counts, erasing: vec![] });
+    let nothing = postcard::to_allocvec(&Leaves { leaves: vec![], at }).map_err(io)?;
+    batch.insert(key_bytes::<Log>(&0), nothing);
     tree.apply_batch(batch).map_err(read_error)?;
     tree.flush().map_err(read_error)?;
     Ok(())
@@ -135,73 +140,40 @@ fn check(
 
 /// The log ends where its tree says, and the feed has no place beyond its counter.
 fn check_tail(tree: &sled::Db) -> Result<(), StoreError> {
-    let (log, feed) = position(tree)?;
-    let last = last_number(tree, Log::PREFIX)?.map_or(0, |index| index + 1);
-    if last != log.size() {
-        let what = format!("the audit log has {last} entries and should have {}", log.size());
+    let at = position(tree)?;
+    let entries = last::<Log>(tree)?.map_or(0, |(first, last)| first + last.leaves.len() as u64);
+    if entries != at.log.size() {
+        let what = format!("the audit log has {entries} entries and should have {}", at.log.size());
         return Err(StoreError::Corrupt(what));
     }
-    let place = last_number(tree, super::schema::Feed::PREFIX)?.unwrap_or_default();
-    if place > feed {
+    if last::<Feed>(tree)?.is_some_and(|(place, _)| place > at.feed) {
         return Err(StoreError::Corrupt("the feed goes beyond its counter".to_owned()));
     }
     Ok(())
 }
 
-/// The last key of a table whose keys are numbers.
-fn last_number(tree: &sled::Db, prefix: u8) -> Result<Option<u64>, StoreError> {
-    let last = tree.scan_prefix([prefix]).next_back().transpose().map_err(read_error)?;
-    Ok(last.and_then(|(key, _)| key.get(1..)?.try_into().ok()).map(u64::from_be_bytes))
+/// The last record of a table.
+fn last<T: Table>(tree: &sled::Db) -> Result<Option<(T::Key, T::Value)>, StoreError> {
+    let last = tree.scan_prefix([T::PREFIX]).next_back().transpose().map_err(read_error)?;
+    last.map(|(key, value)| decode_record::<T>(&key, &value)).transpose()
 }
 
-/// Right edge of the log, and the last place given away in the feed.
-pub(super) fn position(tree: &sled::Db) -> Result<(Tree, FeedSeq), StoreError> {
-    let log = postcard::from_bytes(&meta(tree, "log")?);
-    let log = log.map_err(|_| StoreError::Corrupt("the edge of its log cannot be read".to_owned()));
-    let feed = meta(tree, "feed")?.try_into().map_or(0, u64::from_be_bytes);
-    Ok((log?, feed))
-}
-
-/// What is true after a commit, written with it: the log's edge, the feed's place, counts, and the keys that are about
-/// to be forgotten.
-pub(super) fn write_position(
-    batch: &mut sled::Batch,
-    position: &Position,
-) -> Result<(), StoreError> {
-    let mut put = |name: &str, value: Vec<u8>| {
-        postcard::to_allocvec(&value).map(|value| batch.insert(meta_key(name), value)).map_err(io)
-    };
-    put("log", postcard::to_allocvec(position.log).map_err(io)?)?;
-    put("feed", position.feed.to_be_bytes().to_vec())?;
-    put("counts", postcard::to_allocvec(position.counts.as_slice()).map_err(io)?)?;
-    put("erasing", postcard::to_allocvec(position.erasing).map_err(io)?)
-}
-
-/// See [`write_position`].
-pub(super) struct Position<'a> {
-    pub(super) log: &'a Tree,
-    pub(super) feed: FeedSeq,
-    pub(super) counts: [u64; COUNTED.len()],
-    pub(super) erasing: &'a [SlotId],
+/// What is true after the last commit.
+pub(super) fn position(tree: &sled::Db) -> Result<At, StoreError> {
+    let last = last::<Log>(tree)?.and_then(|(_, last)| last.at);
+    last.ok_or_else(|| StoreError::Corrupt("its last commit is not whole".to_owned()))
 }
 
 /// Overwrites the keys that the last commit was to forget, in case a crash came in between. A key that was written for a
 /// commit which never came stays in its slot: nothing was sealed under it.
-fn finish_erasures(tree: &sled::Db, slots: &SlotFile) -> Result<(), StoreError> {
-    let erasing = meta(tree, "erasing")?;
-    let mut erasing: Vec<SlotId> = postcard::from_bytes(&erasing).map_err(io)?;
+fn finish_erasures(at: &At, slots: &SlotFile) -> Result<(), StoreError> {
+    let mut erasing = at.erasing.clone();
     // What was overwritten before the crash is free already.
     let kept = slots.kept()?;
     erasing.retain(|slot| kept.contains(slot));
     slots.erase(&erasing)?;
     slots.release(erasing);
     Ok(())
-}
-
-/// Numbers of records of the counted tables, in the order of [`COUNTED`].
-fn counts(tree: &sled::Db) -> Result<HashMap<u8, AtomicU64>, StoreError> {
-    let counts: Vec<u64> = postcard::from_bytes(&meta(tree, "counts")?).map_err(io)?;
-    Ok(COUNTED.into_iter().zip(counts).map(|(prefix, count)| (prefix, count.into())).collect())
 }
 
 /// Calls `f` with every record of a table.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Table;
 use crate::alert::ClaimSet;
+use crate::audit::Tree;
 use crate::id::{
     AlertId, AuthorityId, Digest, Epoch, FeedSeq, PolicyVersion, StreamSeq, Timestamp, Version,
 };
@@ -35,7 +36,7 @@ macro_rules! table {
     };
 }
 
-table!(/// Single values: schema version, owner, edge of the log.
+table!(/// Single values: schema version, owner, what is stopped.
     Meta = 0x01: String => Vec<u8>);
 table!(/// The authority's own alerts, live ones.
     Own = 0x10: AlertId => OwnAlert);
@@ -73,10 +74,36 @@ table!(/// What waits for a second person.
     Proposals = 0x31: u64 => Proposal);
 table!(/// Users of the desk door.
     Users = 0x32: String => User);
-table!(/// Leaves of the audit log.
-    Log = 0x40: u64 => Vec<u8>);
+table!(/// The audit log: the leaves that became durable together, by the index of the first.
+    Log = 0x40: u64 => Leaves);
 table!(/// Signed checkpoints by size.
     Checkpoints = 0x41: u64 => String);
+
+/// Bytes of one entry of the audit log.
+pub type Leaf = serde_bytes::ByteBuf;
+
+/// Leaves of the audit log that became durable together. A commit that does nothing but log is this one record: it costs
+/// half of what a batch of two costs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Leaves {
+    /// in their order
+    pub leaves: Vec<Leaf>,
+    /// what is true after them, in the last record of a commit
+    pub at: Option<At>,
+}
+
+/// What is true after a commit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct At {
+    /// right edge of the log
+    pub log: Tree,
+    /// last place given away in the feed
+    pub feed: FeedSeq,
+    /// records of the counted tables, in the order of [`COUNTED`]
+    pub counts: [u64; COUNTED.len()],
+    /// keys that were about to be forgotten
+    pub erasing: Vec<SlotId>,
+}
 
 /// An own alert that is live.
 #[derive(Clone, Serialize, Deserialize)]
@@ -94,6 +121,7 @@ pub struct OwnAlert {
     /// key
     pub slot: SlotId,
     /// the token with all disclosures, sealed; associated data: [`about`]
+    #[serde(with = "serde_bytes")]
     pub token: Vec<u8>,
     /// to delete them with it
     pub match_keys: Vec<IndexKey>,
@@ -121,6 +149,7 @@ pub struct HeldCopy {
     /// key
     pub slot: SlotId,
     /// the token as received, sealed
+    #[serde(with = "serde_bytes")]
     pub token: Vec<u8>,
     /// to delete them with it
     pub match_keys: Vec<IndexKey>,

@@ -108,6 +108,9 @@ impl SlotFile {
         keys: &Keys,
         entropy: &Entropy,
     ) -> Result<(), StoreError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
         self.grow(kept)?;
         for slot in kept {
             let mut bytes = vec![KEPT];
@@ -115,7 +118,7 @@ impl SlotFile {
             bytes.resize(SLOT_BYTES, 0);
             self.file.write_all_at(&bytes, offset(slot.id)).map_err(io)?;
         }
-        if kept.is_empty() { Ok(()) } else { self.file.sync_data().map_err(io) }
+        self.file.sync_data().map_err(io)
     }
 
     /// Lengthens the file by a whole piece: overwriting in place syncs ten times faster than appending.

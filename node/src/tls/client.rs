@@ -11,7 +11,7 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -143,10 +143,18 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let other = || Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
         match check_leaf(leaf, timestamp(now)) {
             Ok(Identity::Node(authority)) if authority == self.authority => {}
-            Ok(_) => return Err(other()),
+            Ok(other) => {
+                let named = match other {
+                    Identity::Node(authority) => format!("the node of {authority}"),
+                    Identity::User(authority, _) => format!("a person of {authority}"),
+                };
+                let expected = &self.authority;
+                return Err(Error::General(format!(
+                    "the certificate names {named}, not {expected}"
+                )));
+            }
             Err(error) => {
                 return Err(Error::General(format!("the certificate does not fit: {error}")));
             }

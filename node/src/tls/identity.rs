@@ -33,13 +33,15 @@ impl TlsIdentity {
         let identity = check_leaf(leaf, now).map_err(|error| {
             TlsError::Unfit(format!("the certificate {name} does not fit: {error}"))
         })?;
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|_| {
-            TlsError::Unfit(format!("{} holds no private key in PEM", key.display()))
-        })?;
-        let key = CertifiedKey::from_der(chain, private, &provider())?;
-        key.keys_match()
-            .map_err(|_| TlsError::Unfit(format!("the key does not belong to {name}")))?;
-        Ok(Self { key: Arc::new(key), identity })
+        let unfit = |what: &str| TlsError::Unfit(format!("{} {what}", key.display()));
+        let private = PrivateKeyDer::from_pem_file(key);
+        let private = private.map_err(|_| unfit("holds no private key in PEM"))?;
+        let signing = provider().key_provider.load_private_key(private);
+        let signing = signing.map_err(|_| unfit("holds a key that TLS cannot sign with"))?;
+        // Not `CertifiedKey::from_der`: it refuses another's key without naming a file.
+        let certified = CertifiedKey::new(chain, signing);
+        certified.keys_match().map_err(|_| unfit(&format!("is not the key of {name}")))?;
+        Ok(Self { key: Arc::new(certified), identity })
     }
 
     /// Who it speaks for.

@@ -107,7 +107,7 @@ const FULL: Size = Size {
 };
 
 const SMOKE: Size =
-    Size { full: 600, small: 100, batch: 300, counting: Duration::from_millis(300), timed: 20 };
+    Size { full: 600, small: 100, batch: 300, counting: Duration::from_millis(500), timed: 20 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -206,11 +206,21 @@ pub fn quantile(mut times: Vec<Duration>, share: f64) -> f64 {
     times.get(place).map_or(0.0, |time| time.as_secs_f64() * 1000.0)
 }
 
+/// The middle one.
+pub fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
+}
+
 /// Times of `count` creates, one after the other, with a pause between.
-pub async fn create_times(node: &TestNode, count: usize) -> anyhow::Result<Vec<Duration>> {
+pub async fn create_times(
+    node: &TestNode,
+    count: usize,
+    seed: u64,
+) -> anyhow::Result<Vec<Duration>> {
     let officer = person("officer");
     let mut times = Vec::with_capacity(count);
-    for sample in entente_node::sample::Samples::new(77).take(count) {
+    for sample in entente_node::sample::Samples::new(seed).take(count) {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let began = Instant::now();
         entente_node::desk::create(node.node(), &sample.to_string(), "", &officer).await?;
