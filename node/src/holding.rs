@@ -6,8 +6,8 @@ use crate::id::{AlertId, FeedSeq, Timestamp, Version};
 use crate::matching::{self, MatchKey};
 use crate::node::Node;
 use crate::store::{
-    Change, Copies, Erased, Expiries, HeldCopy, IndexKey, MatchEntry, Matches, Own, OwnAlert, Slot,
-    SlotId, StoreError, Tombstone, Tombstones, Tx, about,
+    Change, Copies, Erased, Expiries, HeldCopy, IndexKey, MatchEntry, Matches, Own, OwnAlert,
+    SealedToken, Slot, SlotId, StoreError, Tombstone, Tombstones, Tx, about,
 };
 
 /// A view sealed under a fresh key, ready for a transaction.
@@ -16,8 +16,7 @@ pub(crate) struct Sealed {
     pub(crate) view: View,
     /// Its key.
     pub(crate) slot: Slot,
-    /// The sealed token.
-    pub(crate) token: Vec<u8>,
+    token: Vec<u8>,
     keys: Vec<(IndexKey, &'static str)>,
 }
 
@@ -53,6 +52,7 @@ impl Sealed {
 
     /// Enters it as an own alert at this place of the feed.
     pub(crate) fn enter_own(&self, tx: &mut Tx<'_>, feed: FeedSeq, recovered: bool) {
+        let token = self.keep(tx, true);
         let own = OwnAlert {
             version: self.view.head.version,
             jwt_digest: self.view.jwt_digest,
@@ -60,23 +60,24 @@ impl Sealed {
             feed,
             expires_at: self.expires_at(),
             slot: self.slot.id(),
-            token: self.token.clone(),
+            token,
             match_keys: self.match_keys(),
             recovered,
         };
-        self.keep(tx, true);
         tx.put::<Own>(&self.view.head.id, &own);
     }
 
-    /// Makes key, index and expiry durable with `tx`; the record itself is the caller's.
-    pub(crate) fn keep(&self, tx: &mut Tx<'_>, own: bool) {
+    /// Makes key, token, index and expiry durable with `tx`; the record itself is the caller's, and says where the token
+    /// lies.
+    pub(crate) fn keep(&self, tx: &mut Tx<'_>, own: bool) -> SealedToken {
         let id = &self.view.head.id;
-        tx.keep_slot(&self.slot);
+        let token = tx.keep_slot(&self.slot, &self.token);
         for (key, field) in &self.keys {
             let entry = MatchEntry { field: (*field).to_owned(), own };
             tx.put::<Matches>(&(*key, id.clone()), &entry);
         }
         tx.put::<Expiries>(&(self.expires_at(), id.clone()), &());
+        token
     }
 }
 
@@ -125,8 +126,8 @@ pub fn read_own(node: &Node, id: &AlertId, own: &OwnAlert) -> Result<View, Holdi
     match open(node, own.slot, true, id, &own.token) {
         // Replaced between the two reads.
         Err(HoldingError::Store(error)) => match node.store.get::<Own>(id)? {
-            Some(newer) if newer.slot != own.slot => open(node, newer.slot, true, id, &newer.token),
-            _ => Err(error.into()),
+            Some(newer) => open(node, newer.slot, true, id, &newer.token),
+            None => Err(error.into()),
         },
         opened => opened,
     }
@@ -136,10 +137,8 @@ pub fn read_own(node: &Node, id: &AlertId, own: &OwnAlert) -> Result<View, Holdi
 pub fn read_copy(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<View, HoldingError> {
     match open(node, copy.slot, false, id, &copy.token) {
         Err(HoldingError::Store(error)) => match node.store.get::<Copies>(id)? {
-            Some(newer) if newer.slot != copy.slot => {
-                open(node, newer.slot, false, id, &newer.token)
-            }
-            _ => Err(error.into()),
+            Some(newer) => open(node, newer.slot, false, id, &newer.token),
+            None => Err(error.into()),
         },
         opened => opened,
     }
@@ -165,7 +164,7 @@ fn open(
     slot: SlotId,
     own: bool,
     id: &AlertId,
-    token: &[u8],
+    token: &SealedToken,
 ) -> Result<View, HoldingError> {
     let text = node.store.unseal(slot, &about(own, id), token)?;
     read(&String::from_utf8_lossy(&text)).map_err(|error| HoldingError::Alert(id.clone(), error))

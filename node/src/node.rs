@@ -1,6 +1,7 @@
 //! What one authority's node holds in memory: its name, keys, clock and store, and the descriptor,
 //! peers and policy in force. Use cases take it as their first argument.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use crate::config::Config;
 use crate::id::{AuthorityId, Clock, Entropy, KeyId, PolicyVersion};
 use crate::jose::{PublicKey, SigningKey};
 use crate::policy::{Policy, PolicyError};
-use crate::store::{Peers, Policies, Store, StoreError, Table};
+use crate::store::{Peers, Policies, Store, StoreError, Table, User, Users};
 use crate::tls::TlsIdentity;
 use crate::trust::{Directory, Peer, SignedDescriptor, TrustError};
 
@@ -40,6 +41,8 @@ pub struct Node {
     pub descriptor: ArcSwap<Option<SignedDescriptor>>,
     /// The peers as they are now.
     pub directory: ArcSwap<Directory>,
+    /// The users as they are now, by name.
+    pub users: ArcSwap<HashMap<String, User>>,
     /// The sharing policy in force, with its version; 0 is the empty policy of a new node.
     pub policy: ArcSwap<(PolicyVersion, Policy)>,
     /// A copy counts as confirmed for this long (decision 11), in seconds.
@@ -85,6 +88,7 @@ impl Node {
             copy_lease_s: i64::from(exchange.copy_lease_s),
             peer_silence_s: i64::from(exchange.peer_silence_s),
             directory: ArcSwap::from_pointee(directory(&parts.store)?),
+            users: ArcSwap::from_pointee(users(&parts.store)?),
             policy: ArcSwap::from_pointee(policy(&parts.store)?),
             descriptor: ArcSwap::from_pointee(parts.descriptor),
             streams: crate::exchange::Streams::default(),
@@ -101,14 +105,15 @@ impl Node {
         Ok(Arc::new(node))
     }
 
-    /// Rebuilds directory and policy from the store; called after each change of either. What does
-    /// not parse leaves both as they were.
+    /// Rebuilds directory, users and policy from the store; called after each change of any. What does not parse leaves
+    /// all as they were.
     ///
     /// # Errors
     /// When the store cannot be read, or holds a peer or a policy that does not parse.
     pub fn refresh(&self) -> Result<(), NodeError> {
         let directory = directory(&self.store)?;
-        let policy = policy(&self.store)?;
+        let (users, policy) = (users(&self.store)?, policy(&self.store)?);
+        self.users.store(Arc::new(users));
         self.directory.store(Arc::new(directory));
         self.policy.store(Arc::new(policy));
         Ok(())
@@ -157,6 +162,12 @@ fn directory(store: &Store) -> Result<Directory, NodeError> {
     let mut peers: Vec<Peer> = Vec::new();
     walk::<Peers>(store, |_, peer| peers.push(peer))?;
     Ok(Directory::new(peers)?)
+}
+
+fn users(store: &Store) -> Result<HashMap<String, User>, StoreError> {
+    let mut users = HashMap::new();
+    walk::<Users>(store, |name, user| drop(users.insert(name, user)))?;
+    Ok(users)
 }
 
 fn policy(store: &Store) -> Result<(PolicyVersion, Policy), NodeError> {

@@ -11,7 +11,6 @@ use tonic::{Code, Request, Status};
 use crate::admin::actor;
 use crate::node::Node;
 use crate::roles::{Action, Actor};
-use crate::wire::desk::desk_status;
 use crate::wire::exchange::refusal;
 
 /// The caller, if an active record with a role that may do `action` stands behind the certificate: looked up at each
@@ -21,8 +20,7 @@ use crate::wire::exchange::refusal;
 /// When the caller is a node, not known, or may not.
 fn authorise<T>(node: &Node, request: &Request<T>, action: Action) -> Result<Actor, Status> {
     let (name, key) = door::user(request)?;
-    let found = actor(node, &name, &key).map_err(|error| desk_status(&error.into()))?;
-    let Some(actor) = found else {
+    let Some(actor) = actor(node, &name, &key) else {
         let message = "no active user of this node has this name and key: an administrator adds it with `entente user add`";
         return Err(refusal(Code::PermissionDenied, "unknown_user", message));
     };

@@ -5,6 +5,7 @@ mod keys;
 mod schema;
 mod seal;
 mod slots;
+mod cells;
 mod disk;
 mod group;
 mod writer;
@@ -55,6 +56,7 @@ struct Shared {
     folder: std::path::PathBuf,
     tree: sled::Db,
     slots: slots::SlotFile,
+    cells: cells::CellFile,
     keys: seal::Keys,
     counts: HashMap<u8, AtomicU64>,
     log: Mutex<Tree>,
@@ -195,7 +197,7 @@ pub enum Change {
 
 impl Store {
     /// Opens or makes the store of `owner` in `folder`: the database below `folder/db`, the key slots in
-    /// `folder/slots`. Checks schema, owner, node key and the tail of the log, and finishes half-done
+    /// `folder/slots`, sealed tokens in `folder/tokens`. Checks schema, owner, node key and the tail of the log, and finishes half-done
     /// erasures. `node_key` wraps the slots; the other keys are derived from it.
     ///
     /// # Errors
@@ -375,15 +377,26 @@ impl Store {
         seal::seal(slot.key(), about, plain, &self.0.shared.entropy)
     }
 
-    /// Opens what [`Store::seal`] made.
+    /// Opens a token that was sealed under this slot's key.
     ///
     /// # Errors
     /// [`StoreError::Erased`] when the slot was overwritten, [`StoreError::Corrupt`] when the record is not
     /// the one that was sealed.
-    pub fn unseal(&self, id: SlotId, about: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub fn unseal(
+        &self,
+        id: SlotId,
+        about: &[u8],
+        sealed: &SealedToken,
+    ) -> Result<Vec<u8>, StoreError> {
         let slot = self.slot(id)?;
-        let damaged = || StoreError::Corrupt("a sealed record does not open".to_owned());
-        seal::unseal(slot.key(), about, sealed).ok_or_else(damaged)
+        let opened = match sealed {
+            SealedToken::Inline(sealed) => seal::unseal(slot.key(), about, sealed),
+            SealedToken::Cell(length) => {
+                let sealed = self.0.shared.cells.read(id, *length)?;
+                seal::unseal(slot.key(), about, &sealed)
+            }
+        };
+        opened.ok_or_else(|| StoreError::Corrupt("a sealed token does not open".to_owned()))
     }
 
     /// Keyed hash of a match key: the index tells a thief of the disk nothing.

@@ -12,13 +12,11 @@ use crate::trust::{Identity, check_leaf, key_digest};
 const USERS_MAX: usize = 10_000;
 
 /// Who calls, by the name and key in the certificate; `None` when no active record fits.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn actor(node: &Node, name: &str, key: &Digest) -> Result<Option<Actor>, StoreError> {
-    let user = node.store.get::<Users>(&name.to_owned())?;
-    let user = user.filter(|user| user.state == UserState::Active && user.key == *key);
-    Ok(user.map(|user| Actor { name: name.to_owned(), roles: user.roles }))
+pub fn actor(node: &Node, name: &str, key: &Digest) -> Option<Actor> {
+    let users = node.users.load();
+    let user = users.get(name)?;
+    let active = user.state == UserState::Active && user.key == *key;
+    active.then(|| Actor { name: name.to_owned(), roles: user.roles.clone() })
 }
 
 /// Every user in the order of the names.
@@ -52,7 +50,7 @@ pub async fn add_user(
         let event = Event::new(Operation::User, "user.added", &by);
         Ok(enter(tx, &name, user, event))
     });
-    Ok(committed.await?)
+    changed(node, committed.await?)
 }
 
 fn checked(
@@ -76,9 +74,15 @@ fn checked(
     Ok(key_digest(certificate)?)
 }
 
+/// From the next call on.
+fn changed(node: &Node, user: User) -> Result<User, AdminError> {
+    node.refresh()?;
+    node.store.announce(Change::Users);
+    Ok(user)
+}
+
 fn enter(tx: &mut Tx<'_>, name: &str, user: User, event: Event) -> Committed<User> {
     tx.put::<Users>(&name.to_owned(), &user);
-    tx.announce(Change::Users);
     let roles: Vec<&str> = user.roles.iter().map(|role| role.as_str()).collect();
     Committed::new(user.clone(), event.with("user", name).with("roles", roles))
 }
@@ -104,7 +108,7 @@ pub async fn approve_user(
         let event = Event::new(Operation::User, "user.approved", &by);
         Ok(enter(tx, &name, user, event))
     });
-    Ok(committed.await?)
+    changed(node, committed.await?)
 }
 
 /// Removes a user; its next call is refused.
@@ -125,7 +129,7 @@ pub async fn remove_user(node: &SharedNode, name: &str, actor: &Actor) -> Result
         let event = Event::new(Operation::User, "user.removed", &by);
         Ok(enter(tx, &name, user, event))
     });
-    Ok(committed.await?)
+    changed(node, committed.await?)
 }
 
 fn is_last(tx: &Tx<'_>, name: &str, role: Role) -> Result<bool, StoreError> {

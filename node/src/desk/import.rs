@@ -8,6 +8,10 @@ use crate::node::SharedNode;
 use crate::roles::Actor;
 use crate::store::{Imports, IndexKey, Tx};
 
+/// Lines of one import are worked on side by side: where two are about the same person, one is looked at again, at most
+/// so often.
+const RACES_MAX: usize = 8;
+
 /// What a line of an import came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
@@ -27,7 +31,14 @@ pub async fn import(node: &SharedNode, draft: &str, actor: &Actor) -> Result<Imp
     if let Some(id) = node.store.get::<Imports>(&key)? {
         return Ok(Imported::Existing(id));
     }
-    match create_draft(node, &draft, "", actor, Some(key)).await {
+    let mut created = create_draft(node, &draft, "", actor, Some(key)).await;
+    for _ in 0..RACES_MAX {
+        if !matches!(created, Err(DeskError::Raced(_))) {
+            break;
+        }
+        created = create_draft(node, &draft, "", actor, Some(key)).await;
+    }
+    match created {
         Ok(Issued { id, .. }) => Ok(Imported::Created(id)),
         Err(DeskError::AlreadyImported(id)) => Ok(Imported::Existing(id)),
         Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! Free disk where the store lies.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::id::Timestamp;
 
@@ -9,25 +9,46 @@ use crate::id::Timestamp;
 pub(super) struct Disk {
     folder: PathBuf,
     free_bytes_min: u64,
-    asked_at: AtomicI64,
-    free: AtomicU64,
+    /// When it was asked, and what it said.
+    asked: Mutex<Option<(Timestamp, u64)>>,
 }
 
 impl Disk {
     pub(super) fn new(folder: PathBuf, free_bytes_min: u64) -> Self {
-        Self { folder, free_bytes_min, asked_at: AtomicI64::new(-1), free: AtomicU64::new(0) }
+        Self { folder, free_bytes_min, asked: Mutex::new(None) }
     }
 
     pub(super) fn has_room(&self, now: Timestamp) -> bool {
-        if self.asked_at.swap(now.seconds(), Ordering::Relaxed) != now.seconds() {
-            self.free.store(self.free_bytes(), Ordering::Relaxed);
-        }
-        self.free.load(Ordering::Relaxed) >= self.free_bytes_min
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = match *asked {
+            Some((at, free)) if at == now => free,
+            _ => self.free_bytes(),
+        };
+        *asked = Some((now, free));
+        free >= self.free_bytes_min
     }
 
     /// A file system that does not answer counts as full.
     pub(super) fn free_bytes(&self) -> u64 {
         rustix::fs::statvfs(&self.folder)
             .map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Callers of the same second must not see an answer that is still to come.
+    #[test]
+    fn many_that_ask_at_once_get_the_same_answer() {
+        let disk = Disk::new(std::env::temp_dir(), 1);
+        for second in 0..200 {
+            let now = Timestamp::from_seconds(second);
+            std::thread::scope(|scope| {
+                let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| disk.has_room(now))).collect();
+                assert!(asked.into_iter().all(|asked| asked.join().unwrap()));
+            });
+        }
     }
 }

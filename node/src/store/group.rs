@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::schema::{COUNTED, Leaf, SlotId};
+use super::cells::CELL_BYTES;
+use super::schema::{COUNTED, Leaf, SealedToken, SlotId};
 use super::slots::Slot;
 use super::{
     Change, CommitError, Committed, Outcome, Shared, StoreError, Table, VALUE_BYTES_MAX, decode,
@@ -49,6 +50,7 @@ pub(super) struct Group {
     pub(super) shared: Arc<Shared>,
     pub(super) writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub(super) kept: Vec<Slot>,
+    pub(super) cells: Vec<(SlotId, Vec<u8>)>,
     pub(super) erased: Vec<SlotId>,
     pub(super) announced: Vec<Change>,
     pub(super) counted: BTreeMap<u8, i64>,
@@ -64,6 +66,7 @@ impl Group {
             shared,
             writes: BTreeMap::new(),
             kept: vec![],
+            cells: vec![],
             erased: vec![],
             announced: vec![],
             counted: BTreeMap::new(),
@@ -84,6 +87,7 @@ impl Group {
             group: self,
             undo: vec![],
             kept: vec![],
+            cells: vec![],
             erased: vec![],
             announced: vec![],
             counted: vec![],
@@ -132,6 +136,7 @@ pub struct Tx<'a> {
     group: &'a mut Group,
     undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
     kept: Vec<Slot>,
+    cells: Vec<(SlotId, Vec<u8>)>,
     erased: Vec<SlotId>,
     announced: Vec<Change>,
     counted: Vec<(u8, i64)>,
@@ -228,9 +233,17 @@ impl Tx<'_> {
         *self.group.counted.entry(prefix).or_default() += change;
     }
 
-    /// Makes a fresh slot durable with this transaction.
-    pub fn keep_slot(&mut self, slot: &Slot) {
+    /// Makes a fresh slot, and what was sealed under its key, durable with this transaction; returns where that lies, for
+    /// its record.
+    pub fn keep_slot(&mut self, slot: &Slot, sealed: &[u8]) -> SealedToken {
         self.kept.push(slot.clone());
+        match u32::try_from(sealed.len()) {
+            Ok(length) if sealed.len() <= CELL_BYTES => {
+                self.cells.push((slot.id(), sealed.to_vec()));
+                SealedToken::Cell(length)
+            }
+            _ => SealedToken::Inline(sealed.to_vec()),
+        }
     }
 
     /// Overwrites a slot, once this transaction's records are durable and before it is answered.
@@ -265,9 +278,11 @@ impl Tx<'_> {
     }
 
     fn keep(self, events: Vec<Event>) {
-        let Self { group, now, feed, kept, erased, announced, .. } = self;
+        let Self { group, now, feed, kept, cells, erased, announced, .. } = self;
         group.feed = feed;
+        group.bytes += cells.iter().map(|(_, sealed)| sealed.len()).sum::<usize>();
         group.kept.extend(kept);
+        group.cells.extend(cells);
         group.erased.extend(erased);
         group.announced.extend(announced);
         events.into_iter().for_each(|event| group.log(event, now));

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::broadcast;
 
+use super::cells::CellFile;
 use super::schema::{At, COUNTED, Feed, Leaves, Log, Meta, SCHEMA_VERSION};
 use super::seal::{Keys, seal, unseal};
 use super::slots::SlotFile;
@@ -43,6 +44,7 @@ pub(super) fn open(
     let tree = open_database(&database, options.cache_bytes)?;
     let keys = Keys::derive(node_key);
     let slots = SlotFile::open(&folder.join("slots"))?;
+    let cells = CellFile::open(&folder.join("tokens"))?;
     if tree.is_empty() {
         begin(&tree, owner, node_key, &entropy)?;
     }
@@ -57,7 +59,7 @@ pub(super) fn open(
     let (changes, _) = broadcast::channel(CHANGES_HELD);
     let disk = super::disk::Disk::new(folder.to_owned(), options.disk_free_bytes_min);
     let folder = folder.to_owned();
-    Ok(Shared { folder, tree, slots, keys, counts, log, changes, disk, clock, entropy })
+    Ok(Shared { folder, tree, slots, cells, keys, counts, log, changes, disk, clock, entropy })
 }
 
 /// A snapshot that was being written when the process died makes sled refuse to open; the log rebuilds it.

@@ -105,6 +105,15 @@ pub struct At {
     pub erasing: Vec<SlotId>,
 }
 
+/// Where a sealed token lies.
+#[derive(Clone, Serialize, Deserialize)]
+pub enum SealedToken {
+    /// in the cell of its slot; its bytes
+    Cell(u32),
+    /// here: too large for a cell
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
 /// An own alert that is live.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct OwnAlert {
@@ -121,8 +130,7 @@ pub struct OwnAlert {
     /// key
     pub slot: SlotId,
     /// the token with all disclosures, sealed; associated data: [`about`]
-    #[serde(with = "serde_bytes")]
-    pub token: Vec<u8>,
+    pub token: SealedToken,
     /// to delete them with it
     pub match_keys: Vec<IndexKey>,
     /// fetched back from peers after a loss of state: disclosures may be missing
@@ -149,8 +157,7 @@ pub struct HeldCopy {
     /// key
     pub slot: SlotId,
     /// the token as received, sealed
-    #[serde(with = "serde_bytes")]
-    pub token: Vec<u8>,
+    pub token: SealedToken,
     /// to delete them with it
     pub match_keys: Vec<IndexKey>,
 }

@@ -88,7 +88,7 @@ impl Writer {
         }
     }
 
-    /// New keys, then the records in one batch, then keys that are to be forgotten. The flush that is safe is sled's
+    /// New keys and what is sealed under them, then the records in one batch, then keys that are to be forgotten. The flush that is safe is sled's
     /// own and `sync_data` on its file. The last to be forgotten are named in the batch: after a crash in between the
     /// next start overwrites them.
     fn flush(&mut self, group: Group) -> Result<(), StoreError> {
@@ -97,6 +97,7 @@ impl Writer {
         }
         let shared = &self.shared;
         shared.slots.keep(&group.kept, &shared.keys, &shared.entropy)?;
+        shared.cells.keep(&group.cells)?;
         let counts = self.counts_with(&group.counted);
         let (log, feed, erasing) = (group.log.clone(), group.feed, group.erased.clone());
         let mut logged =

@@ -1,27 +1,81 @@
 //! Counts the calls at a door, by method and code, when they end.
 
+use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use hyper::body::{Body, Frame, SizeHint};
+use metrics::{Counter, Histogram, Label};
 use tokio::time::Instant;
 
 use crate::id::AuthorityId;
 
 /// Puts [`CountCalls`] around a door's services.
 #[derive(Clone, Debug)]
-pub struct CallsLayer {
+pub struct CallsLayer(Arc<Door>);
+
+/// The series of a door, each made when it is first needed: looking one up costs more than counting.
+#[derive(Debug)]
+struct Door {
     authority: AuthorityId,
-    door: &'static str,
+    name: &'static str,
+    methods: RwLock<HashMap<String, Arc<Method>>>,
+}
+
+#[derive(Debug)]
+struct Method {
+    name: String,
+    seconds: Histogram,
+    codes: [OnceLock<Counter>; CODES],
+}
+
+/// gRPC's codes: 0 to 16.
+const CODES: usize = 17;
+
+impl Door {
+    fn labels(&self, method: &str) -> Vec<Label> {
+        vec![
+            Label::new("authority", self.authority.to_string()),
+            Label::new("door", self.name),
+            Label::new("method", method.to_owned()),
+        ]
+    }
+
+    fn method(&self, name: &str) -> Arc<Method> {
+        let known = self.methods.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        known.unwrap_or_else(|| {
+            let mut methods = self.methods.write().unwrap_or_else(PoisonError::into_inner);
+            let made = || {
+                let seconds = metrics::histogram!("entente_call_seconds", self.labels(name));
+                let codes = std::array::from_fn(|_| OnceLock::new());
+                Arc::new(Method { name: name.to_owned(), seconds, codes })
+            };
+            Arc::clone(methods.entry(name.to_owned()).or_insert_with(made))
+        })
+    }
+
+    fn count(&self, method: &Method, code: i32, seconds: f64) {
+        method.seconds.record(seconds);
+        let counter = || {
+            let mut labels = self.labels(&method.name);
+            labels.push(Label::new("code", code.to_string()));
+            metrics::counter!("entente_calls_total", labels)
+        };
+        match usize::try_from(code).ok().and_then(|code| method.codes.get(code)) {
+            Some(held) => held.get_or_init(counter).increment(1),
+            None => counter().increment(1),
+        }
+    }
 }
 
 impl CallsLayer {
     /// For one door, `exchange` or `desk`, of this authority's node.
     pub fn new(authority: AuthorityId, door: &'static str) -> Self {
-        Self { authority, door }
+        Self(Arc::new(Door { authority, name: door, methods: RwLock::default() }))
     }
 }
 
@@ -68,8 +122,7 @@ where
 /// One call under way; counted when dropped, so that a call whose caller went away is counted too.
 #[derive(Debug)]
 struct Call {
-    authority: AuthorityId,
-    door: &'static str,
+    door: Arc<Door>,
     method: String,
     began: Instant,
     code: Option<i32>,
@@ -84,8 +137,7 @@ const UNIMPLEMENTED: i32 = 12;
 impl Call {
     fn begin(layer: &CallsLayer, path: &str) -> Self {
         Self {
-            authority: layer.authority.clone(),
-            door: layer.door,
+            door: Arc::clone(&layer.0),
             method: path.trim_start_matches('/').to_owned(),
             began: Instant::now(),
             code: None,
@@ -103,18 +155,9 @@ impl Drop for Call {
         let code = self.code.unwrap_or(CANCELLED);
         // A caller may invent names; only those that exist become a series.
         let known = code != UNIMPLEMENTED && self.code.is_some();
-        let method = if known { std::mem::take(&mut self.method) } else { "unknown".to_owned() };
-        let authority = self.authority.to_string();
-        let labels = vec![
-            metrics::Label::new("authority", authority),
-            metrics::Label::new("door", self.door),
-            metrics::Label::new("method", method),
-        ];
-        let mut with_code = labels.clone();
-        with_code.push(metrics::Label::new("code", code.to_string()));
+        let method = if known { self.method.as_str() } else { "unknown" };
         let seconds = self.began.elapsed().as_secs_f64();
-        metrics::histogram!("entente_call_seconds", labels).record(seconds);
-        metrics::counter!("entente_calls_total", with_code).increment(1);
+        self.door.count(&self.door.method(method), code, seconds);
     }
 }
 

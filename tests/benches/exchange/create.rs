@@ -8,17 +8,20 @@ use entente_node::id::{Clock, Entropy};
 use entente_node::jose::SigningKey;
 use entente_node::pki::Authority;
 use entente_node::sample::Samples;
-use entente_node::store::{Feed, Log, StreamOut, StreamsOut, Table};
+use entente_node::store::{Feed, Log, Own, StreamOut, StreamsOut, Table};
 use entente_node::trust::{Draft, SignedDescriptor};
 use entente_tests::federation::{ALL, Federation, TestNode, person, until};
 use entente_tests::processes::Process;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Bar, Row, Size, create_times, filled, quantile};
+use super::{Bar, Row, Size, create_times, median, quantile};
 
 /// Alerts of one group of the bare writer: as many as are in flight.
 const GROUP: usize = 64;
+
+/// Bytes of a cell of the node's file of tokens.
+const CELL_BYTES: usize = 12 * 1024;
 
 /// Tables whose keys are running numbers.
 const RUNNING_NUMBERS: [u8; 2] = [Feed::PREFIX, Log::PREFIX];
@@ -96,8 +99,16 @@ type Records = Vec<(sled::IVec, sled::IVec)>;
 fn groups(written: &Path, count: usize) -> anyhow::Result<Vec<Records>> {
     let from = sled::Config::new().path(written).flush_every_ms(None).open()?;
     let mut tables: BTreeMap<u8, Records> = BTreeMap::new();
+    let tokens = std::fs::read(written.with_file_name("tokens"))?;
+    let mut cells = tokens.chunks(CELL_BYTES);
     for record in from.iter() {
-        let (key, value) = record?;
+        let (key, mut value) = record?;
+        if key[0] == Own::PREFIX {
+            // The node keeps tokens in a file of their own; here each is part of its record.
+            let cell = cells.next().unwrap_or_default();
+            let length = cell.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            value = [value.as_ref(), &cell[..length]].concat().into();
+        }
         tables.entry(key[0]).or_default().push((key, value));
     }
     let entropy = Entropy::seeded(1);
@@ -142,16 +153,19 @@ async fn unreachable(node: &TestNode, count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// In turn, so that both see the same machine.
 async fn with_unreachable_peers(size: Size) -> anyhow::Result<Row> {
-    let mut rates = Vec::new();
-    for peers in [1, 26] {
-        let federation = Federation::start(&["dk.politi"]).await?;
-        unreachable(&federation.nodes[0], peers).await?;
-        federation.nodes[0].apply(ALL).await?;
-        rates.push(fill(&federation.nodes[0], size.batch, GROUP).await?);
-        federation.stop().await?;
+    let (mut one, mut many) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        for (peers, rates) in [(1, &mut one), (26, &mut many)] {
+            let federation = Federation::start(&["dk.politi"]).await?;
+            unreachable(&federation.nodes[0], peers).await?;
+            federation.nodes[0].apply(ALL).await?;
+            rates.push(fill(&federation.nodes[0], size.batch / 2, GROUP).await?);
+            federation.stop().await?;
+        }
     }
-    let ratio = rates[1] / rates[0];
+    let ratio = median(many) / median(one);
     Ok(Row::new("create with 26 / with 1 unreachable peer", ratio, "ratio", Bar::AtLeast(0.9)))
 }
 

@@ -248,6 +248,7 @@ fn enter_copy(
     let view = &sealed.view;
     let first_gap = succession == Succession::First && view.head.version > 1;
     let kept_gap = held.is_some_and(|held| held.gap) && succession != Succession::Next;
+    let token = sealed.keep(tx, false);
     let copy = HeldCopy {
         version: view.head.version,
         jwt_digest: view.jwt_digest,
@@ -257,10 +258,9 @@ fn enter_copy(
         gap: first_gap || kept_gap || succession == Succession::Gap,
         expires_at: sealed.expires_at(),
         slot: sealed.slot.id(),
-        token: sealed.token.clone(),
+        token,
         match_keys: sealed.match_keys(),
     };
-    sealed.keep(tx, false);
     tx.put::<Copies>(&view.head.id, &copy);
     copy
 }
