@@ -130,7 +130,7 @@ pub struct Storage {
 impl Default for Storage {
     fn default() -> Self {
         Self {
-            cache_bytes: whole::<{ 32 << 20 }, 1_048_576, 68_719_476_736>(),
+            cache_bytes: whole::<{ 96 << 20 }, 1_048_576, 68_719_476_736>(),
             disk_free_bytes_min: whole::<{ 512 << 20 }, 0, 1_099_511_627_776>(),
         }
     }
@@ -351,7 +351,7 @@ mod tests {
         check("heartbeat_s = 60", "heartbeat_s = 0", 0, "from 1 to 3600");
         check("heartbeat_s = 60", "heartbeat_s = -5", 0, "from 1 to 3600");
         check("heartbeat_s = 60", "heartbeat_s = \"60\"", 0, "invalid type");
-        check("cache_bytes = 33554432", "cache_bytes = 4096", 0, "from 1048576");
+        check("cache_bytes = 100663296", "cache_bytes = 4096", 0, "from 1048576");
         check("listen = \"127.0.0.1:8442\"", "listen = \"0.0.0.0:8442\"", 0, "loopback");
         check("listen = \"127.0.0.1:8440\"", "listen = \"127.0.0.1\"", 0, "invalid socket address");
         check("advertise = \"localhost:8440\"", "advertise = \"localhost\"", 0, "host:port");

@@ -9,7 +9,7 @@ mod update;
 mod withdraw;
 
 pub use create::create;
-pub use expire::expire;
+pub use expire::{clock_believed, expire};
 pub use import::{Imported, import};
 pub use read::{Listed, Opened, State, get, list};
 pub use search::{Aim, Found, Hit, Justification, search};
@@ -96,6 +96,11 @@ pub enum DeskError {
         "this node lost state and issues nothing until an administrator runs `entente epoch recover` and two people run `entente epoch start`"
     )]
     LostState,
+    /// The clock shows a time that nothing speaks for.
+    #[error(
+        "the clock is more than 30 days beyond the last time known to be right, so nothing is erased: set it right; if it is right, a peer's head confirms it, or three days of running"
+    )]
+    ClockLeapt,
     /// A record of our own cannot be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),
@@ -130,6 +135,7 @@ impl DeskError {
             Self::TooManyMatchKeys => "too_many_match_keys",
             Self::AlreadyImported(_) => "already_imported",
             Self::LostState => "lost_state",
+            Self::ClockLeapt => "clock_leapt",
             Self::Holding(_) => "record_unreadable",
             Self::Store(StoreError::Full) => "disk_full",
             Self::Store(_) => "store_unavailable",

@@ -17,7 +17,9 @@ use super::{RETRACTION_TYP, Retraction};
 use crate::alert::{ClaimSet, View};
 use crate::audit::{Event, Operation};
 use crate::holding::{HoldingError, read_own};
-use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion, StreamSeq, Timestamp, Version};
+use crate::id::{
+    AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, PolicyVersion, StreamSeq, Timestamp, Version,
+};
 use crate::jose;
 use crate::node::{Node, NodeError, SharedNode};
 use crate::policy::{Policy, Sharing};
@@ -617,13 +619,17 @@ pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), Sto
 }
 
 /// When the next rule ends, since this peer's stream last decided everything anew: a time in the past when one ended while
-/// nothing was sent.
+/// nothing was sent, and now when the clock was set back since: rules that had ended for it may hold again.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub fn next_rule_end(node: &Node, peer: &AuthorityId) -> Result<Option<Timestamp>, StoreError> {
-    let stream = node.store.get::<StreamsOut>(peer)?;
-    Ok(stream.and_then(|stream| node.policy.load().1.next_change(stream.swept_at)))
+    let Some(stream) = node.store.get::<StreamsOut>(peer)? else { return Ok(None) };
+    let now = node.clock.now();
+    if stream.swept_at > now.plus(CLOCK_TOLERANCE_S) {
+        return Ok(Some(now));
+    }
+    Ok(node.policy.load().1.next_change(stream.swept_at))
 }
 
 /// Where a rule has ended, the stream decides everything anew.

@@ -50,6 +50,12 @@ impl Streams {
         Arc::clone(peers.entry(peer.clone()).or_default())
     }
 
+    /// Whether a peer showed, since this process began, that our clock is right.
+    pub fn clock_agreed(&self) -> bool {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.values().any(|live| live.status().clock_agreed)
+    }
+
     /// How the streams with `peer` stand.
     pub fn status(&self, peer: &AuthorityId) -> StreamStatus {
         self.live(peer).status().clone()

@@ -307,3 +307,40 @@ async fn recovery_joins_what_peers_had_been_given() {
         assert!(!names.contains(&"subjects.sex") && own.recovered);
     }
 }
+
+/// A clock that leaps erases nothing, and takes nothing from a peer for good.
+#[tokio::test]
+async fn a_clock_that_leaps_erases_nothing() {
+    const YEARS: i64 = 12 * 365 * 86_400;
+    let (dk, fr, id) = delivered(&format!("{ALL}until = 2030-01-01T00:00:00Z\n")).await;
+    let right = dk.node.clock.now();
+    for node in [&dk, &fr] {
+        desk::expire(&node.node).await.unwrap();
+    }
+    // Peers have spoken since these two began: begin anew, as after a night without power.
+    let (mut dk, mut fr) = (dk, fr);
+    dk.backup();
+    fr.backup();
+    for node in [&dk, &fr] {
+        node.node.clock.set(right.plus(YEARS));
+        let error = desk::expire(&node.node).await.expect_err("not believed");
+        assert_eq!(error.reason(), "clock_leapt");
+    }
+    fr.node.clock.set(right);
+    Link::open(&dk, &fr).await.run().await;
+    assert!(fr.copy(&id).is_some(), "its word that the alert has ended is not taken");
+    dk.node.clock.set(right);
+    for node in [&dk, &fr] {
+        assert_eq!(desk::expire(&node.node).await.unwrap(), 0);
+    }
+    Link::open(&dk, &fr).await.run().await;
+    assert!(fr.copy(&id).is_some());
+    assert!(dk.node.store.get::<Own>(&id).unwrap().is_some());
+    // With a peer that shows the same time, it is believed.
+    for node in [&dk, &fr] {
+        node.node.clock.set(right.plus(YEARS));
+    }
+    Link::open(&dk, &fr).await.run().await;
+    assert_eq!(desk::expire(&fr.node).await.unwrap(), 1);
+    assert!(fr.copy(&id).is_none());
+}

@@ -78,7 +78,7 @@ async fn against_bare_writer(size: Size) -> anyhow::Result<(f64, f64)> {
 
 fn bare_rate(written: &Path, bare: &Path, alerts: usize) -> anyhow::Result<f64> {
     let groups = groups(written, alerts.div_ceil(GROUP))?;
-    let to = sled::Config::new().path(bare).cache_capacity(32 << 20).flush_every_ms(None).open()?;
+    let to = sled::Config::new().path(bare).cache_capacity(96 << 20).flush_every_ms(None).open()?;
     let file = std::fs::File::open(bare.join("db"))?;
     let began = Instant::now();
     for group in groups {
