@@ -52,8 +52,6 @@ fn the_way_to_two_nodes_is_as_the_readme_has_it() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         script = script.replace(port, &free.to_string());
     }
-    // What was imported needs a moment to arrive.
-    let script = script.replace("entente search", "sleep 2\nentente search");
     let script = script.replace(" &\n", " &\necho $! >> pids\n");
     let said = folder.path().join("said");
     let path = format!("{}:{}", programs_folder.display(), std::env::var("PATH").unwrap());

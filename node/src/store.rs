@@ -137,8 +137,10 @@ pub enum StoreError {
         "a write to the store failed ({0}): free disk space or repair it, then start the node again"
     )]
     Failed(String),
-    /// It cannot be read.
-    #[error("the store cannot be read: {0}")]
+    /// A file of it could not be read or written.
+    #[error(
+        "the disk failed ({0}): look at its free space and health, then run `entente-node check`"
+    )]
     Io(String),
     /// It does not hold what it must.
     #[error("the store is damaged ({0}): set the folder aside and restore a backup")]

@@ -12,24 +12,27 @@ import pathlib
 from importlib.metadata import version
 
 from jwcrypto.jwk import JWK
+from jwcrypto.jws import InvalidJWSSignature
 from sd_jwt.verifier import SDJWTVerifier
 
 FOLDER = pathlib.Path(__file__).parent
 PLAIN = {"iss", "jti", "ver", "iat", "exp", "prev", "schema", "_sd_alg", "cnf"}
 
 
-def check(vector, key):
-    """Whether the other library sees the same claims under a signature it accepts."""
-    verifier = SDJWTVerifier(vector["token"], lambda issuer, header: key, serialization_format="compact")
-    seen = {name: value for name, value in verifier.get_verified_payload().items() if name not in PLAIN}
-    return seen == vector["claims"]
+def seen(token, key):
+    """The claims that the other library shows, or None when it accepts nothing."""
+    try:
+        verifier = SDJWTVerifier(token, lambda issuer, header: key, serialization_format="compact")
+    except (InvalidJWSSignature, ValueError):
+        return None
+    return {name: value for name, value in verifier.get_verified_payload().items() if name not in PLAIN}
 
 
 def main():
     raw = (FOLDER / "vectors.json").read_bytes()
     vectors = json.loads(raw)
     key = JWK.from_json(json.dumps(vectors["key"]))
-    verdicts = [{"name": v["name"], "agrees": check(v, key)} for v in vectors["vectors"]]
+    verdicts = [{"name": v["name"], "agrees": seen(v["token"], key) == v["claims"]} for v in vectors["vectors"]]
     result = {
         "libraries": {name: version(name) for name in ("sd-jwt", "jwcrypto")},
         "vectors_sha256": hashlib.sha256(raw).hexdigest(),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,10 +15,16 @@ use entente_node::jose::SigningKey;
 use entente_node::node::SharedNode;
 use entente_node::roles::{Actor, Role};
 use entente_node::run::{Options, Running, start};
+use entente_node::server::door::{Door, server};
+use entente_node::shutdown::Trigger;
 use entente_node::store::{Change, Copies, StreamsIn, StreamsOut};
-use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
+use entente_node::tls::{
+    Exchange, Target, TlsIdentity, connect, exchange_config, read_pem_certificates,
+};
 use entente_node::trust::{Draft, SignedDescriptor};
 use entente_node::{admin, desk};
+use entente_proto::desk::{Identifier, SearchRequest};
+use entente_proto::exchange::exchange_server::{self, ExchangeServer};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
@@ -177,6 +184,39 @@ impl TestNode {
         }
     }
 
+    /// Starts it anew with another line in its configuration.
+    pub async fn configure(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        self.stop().await?;
+        let path = Layout::new(&self.home).config();
+        let config = fs::read_to_string(&path)?;
+        anyhow::ensure!(config.contains(from), "no {from} in the configuration");
+        fs::write(path, config.replace(from, to))?;
+        self.start().await
+    }
+
+    /// Stops it; `service` answers at its exchange door, with its certificate, until the trigger is dropped.
+    pub async fn stand_in(
+        &mut self,
+        service: impl exchange_server::Exchange,
+    ) -> anyhow::Result<Trigger> {
+        let layout = Layout::new(&self.home);
+        let now = Clock::system().now();
+        let own = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now)?;
+        let peers = self.node().directory.load_full();
+        self.stop().await?;
+        let config = exchange_config(&own, Exchange::new(move || Arc::clone(&peers)))?;
+        let config = Arc::new(arc_swap::ArcSwap::from_pointee(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (trigger, shutdown) = Trigger::new();
+        let incoming = Door { listener, config, connections_max: 64 }.open(shutdown);
+        let serving =
+            server(64, Duration::from_secs(3600)).add_service(ExchangeServer::new(service));
+        tokio::spawn(serving.serve_with_incoming(incoming));
+        self.proxy.carry_to(address);
+        Ok(trigger)
+    }
+
     /// Whether it is running.
     pub fn is_running(&self) -> bool {
         self.running.is_some()
@@ -328,6 +368,23 @@ impl TestNode {
         let layout = Layout::new(&peer.home);
         let door = self.running().exchange;
         self.connect(&layout.certificate(), &layout.certificate_key(), door).await
+    }
+}
+
+/// A search that finds nothing: its entry in the log is all that it writes.
+pub fn search_by_passport() -> SearchRequest {
+    let passport = Identifier {
+        r#type: "passport".to_owned(),
+        country: "DK".to_owned(),
+        number: "K1234567".to_owned(),
+    };
+    SearchRequest {
+        case_ref: "case".to_owned(),
+        offence: "labour".to_owned(),
+        subject_category: "missing".to_owned(),
+        aim: "identify".to_owned(),
+        identifiers: vec![passport],
+        ..Default::default()
     }
 }
 

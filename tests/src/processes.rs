@@ -56,6 +56,21 @@ impl Process {
         Self { program, ..self }
     }
 
+    /// No file of its grows beyond so many blocks of 512 bytes: a write further on fails.
+    #[must_use]
+    pub fn with_files_up_to(self, blocks: u32) -> Self {
+        let mut program = Command::new("sh");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        program.args(["-c", &script]).arg(self.program.as_std().get_program());
+        Self { program, ..self }
+    }
+
+    /// It runs another program from its next start on.
+    #[must_use]
+    pub fn with_program(self, program: &str) -> Self {
+        Self { program: Command::new(program), ..self }
+    }
+
     /// Its descriptor.
     pub fn descriptor(&self) -> anyhow::Result<SignedDescriptor> {
         let jws = std::fs::read_to_string(Layout::new(&self.home).descriptor())?;

@@ -1,8 +1,6 @@
 //! `entente peer test`: the step that fails is named, is the last, and says what to do.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use entente_node::admin;
 use entente_node::alert::SCHEMA;
@@ -11,10 +9,7 @@ use entente_node::home::Layout;
 use entente_node::id::{AuthorityId, Clock, Digest};
 use entente_node::outbound::{TestStep, test_peer};
 use entente_node::sample::Samples;
-use entente_node::server::door::{Door, server};
-use entente_node::shutdown::Trigger;
 use entente_node::store::StreamsOut;
-use entente_node::tls::{Exchange, TlsIdentity, exchange_config};
 use entente_node::trust::PeerState;
 use entente_node::wire::exchange::FromReceiver;
 use entente_proto::exchange as proto;
@@ -289,32 +284,13 @@ impl exchange_server::Exchange for StandIn {
     }
 }
 
-/// Stops the node and answers in its stead until the trigger is dropped.
-async fn stand_in(node: &mut TestNode, says: Arc<Mutex<Says>>) -> anyhow::Result<Trigger> {
-    let layout = Layout::new(&node.home);
-    let now = Clock::system().now();
-    let own = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now)?;
-    let peers = node.node().directory.load_full();
-    node.stop().await?;
-    let config = exchange_config(&own, Exchange::new(move || Arc::clone(&peers)))?;
-    let config = Arc::new(arc_swap::ArcSwap::from_pointee(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address: SocketAddr = listener.local_addr()?;
-    let (trigger, shutdown) = Trigger::new();
-    let incoming = Door { listener, config, connections_max: 64 }.open(shutdown);
-    let service = StandIn { authority: node.authority.clone(), says };
-    let service = exchange_server::ExchangeServer::new(service);
-    let serving = server(64, Duration::from_secs(3600)).add_service(service);
-    tokio::spawn(serving.serve_with_incoming(incoming));
-    node.proxy.carry_to(address);
-    Ok(trigger)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_answers_otherwise_than_this_version_is_named_as_such() -> anyhow::Result<()> {
     let mut federation = pair().await?;
     let says = Arc::new(Mutex::new(Says::NoStream));
-    let trigger = stand_in(&mut federation.nodes[1], Arc::clone(&says)).await?;
+    let fr = &mut federation.nodes[1];
+    let service = StandIn { authority: fr.authority.clone(), says: Arc::clone(&says) };
+    let trigger = fr.stand_in(service).await?;
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     for (behaviour, expected) in [
         (Says::OldSchema, ("version", "schemas 0 to 0", "`entente peer parked`")),

@@ -470,12 +470,30 @@ fn the_vectors_for_the_foreign_library_are_what_we_issue() {
         let view = verify(token, of_dk, now()).unwrap();
         json!({ "name": name, "token": token, "claims": view.content })
     };
+    let mut without_case = json!(verify(&full.token, of_dk, now()).unwrap().content);
+    assert!(without_case.as_object_mut().unwrap().remove("case_ref").is_some());
+    let changed = full.token.split('~').map(|part| {
+        let text = Base64UrlUnpadded::decode_vec(part).unwrap_or_default();
+        match String::from_utf8(text) {
+            Ok(text) if text.contains("case 7") => {
+                Base64UrlUnpadded::encode_string(text.replace("case 7", "case 8").as_bytes())
+            }
+            _ => part.to_owned(),
+        }
+    });
+    let changed = changed.collect::<Vec<_>>().join("~");
+    assert_eq!(reason_of(&changed), "orphan_disclosure");
+    let draft = Draft::parse(&missing_person().to_string()).unwrap();
+    let forged = issue(&draft, id(), 1, None, now(), &key(2), &Entropy::seeded(9)).unwrap();
+    assert_eq!(reason_of(&forged.token), "unknown_key");
     let vectors = json!({
         "key": key(1).public(),
         "vectors": [
             vector("full", &full.token),
             vector("minimised", &full.disclose(little).unwrap()),
             vector("core", &full.disclose(ClaimSet::core()).unwrap()),
+            { "name": "value_changed", "token": changed, "claims": without_case },
+            { "name": "other_signer", "token": forged.token, "claims": null },
         ],
     });
     let text = serde_json::to_string_pretty(&vectors).unwrap() + "\n";
@@ -497,6 +515,6 @@ fn the_foreign_library_agreed() {
         json!(Digest::of(&vectors).0.map(|b| format!("{b:02x}")).concat())
     );
     let verdicts = result["verdicts"].as_array().unwrap();
-    assert_eq!(verdicts.len(), 3);
+    assert_eq!(verdicts.len(), 5);
     assert!(verdicts.iter().all(|verdict| verdict["agrees"] == json!(true)), "{result}");
 }
