@@ -9,7 +9,7 @@ mod update;
 mod withdraw;
 
 pub use create::create;
-pub use expire::{clock_believed, expire};
+pub use expire::expire;
 pub use import::{Imported, import};
 pub use read::{Listed, Opened, State, get, list};
 pub use search::{Aim, Found, Hit, Justification, search};
@@ -82,6 +82,16 @@ pub enum DeskError {
         "{0} shows the person as missing or protected: speak to its issuer, then repeat with a confirmation that gives your reason"
     )]
     ConfirmationNeeded(AlertId),
+    /// The draft is of another category than the alert.
+    #[error(
+        "this turns the alert from {from} into {to} at every peer: give your reason with --confirm, or withdraw it and create another"
+    )]
+    CategoryChanges {
+        /// Category it has.
+        from: &'static str,
+        /// Category of the draft.
+        to: &'static str,
+    },
     /// Another alert about the same person or thing came in at the same moment.
     #[error("{0}, about the same person or thing, came in at this moment: repeat")]
     Raced(AlertId),
@@ -131,6 +141,7 @@ impl DeskError {
             Self::VersionMoved { .. } => "version_moved",
             Self::Incompatible(_) => "incompatible",
             Self::ConfirmationNeeded(_) => "confirmation_needed",
+            Self::CategoryChanges { .. } => "category_changes",
             Self::Raced(_) => "raced",
             Self::TooManyMatchKeys => "too_many_match_keys",
             Self::AlreadyImported(_) => "already_imported",

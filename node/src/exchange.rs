@@ -4,6 +4,7 @@
 //! Commit{Acknowledged}`; the files below stand in that order.
 
 mod acknowledge;
+mod clock;
 mod dispatch;
 mod live;
 mod parked;
@@ -14,21 +15,25 @@ mod statement;
 mod stream;
 
 pub use acknowledge::{AcknowledgeError, acknowledge};
+pub use clock::clock_believed;
+pub(crate) use clock::note_clock;
 pub use dispatch::{DispatchError, Dispatcher, Offering, next_rule_end};
-pub use live::{Live, StreamStatus, Streams, behind, is_silent, lease, silent_peers};
+pub use live::{
+    Live, StreamStatus, Streams, behind, is_silent, lease, lease_of, refused_newer, silent_peers,
+};
 pub use parked::retry_parked;
 pub use receive::{ReceiveError, Reception, hello};
 pub(crate) use recover::is_stopped;
-pub use recover::{RecoverError, keep_recovered, lost_state, statements_of};
+pub use recover::{Handed, RecoverError, keep_recovered, lost_state, statements_of};
 pub use resume::{Place, Resume, ResumeError, Resumed, batches, resume};
 pub use statement::{
     HEAD_TYP, Head, Nonce, RECEIPT_TYP, RETRACTION_TYP, Receipt, Refused, Retraction,
 };
-pub(crate) use stream::policy_version;
 pub use stream::{
     BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement, feed, halt, open_stream, outlived,
     start_epochs, sweep,
 };
+pub(crate) use stream::{policy_version, within};
 
 /// Version of the protocol between nodes.
 pub const PROTOCOL: u32 = 1;

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::id::{AuthorityId, Clock, Entropy, KeyId, PolicyVersion};
@@ -52,8 +51,6 @@ pub struct Node {
     pub peer_silence_s: i64,
     /// How the streams stand, kept by the exchange use cases.
     pub streams: crate::exchange::Streams,
-    /// When this process began.
-    pub began: Instant,
     /// Reads certificates, descriptor and peers anew.
     pub reload: Reload,
     tls: ArcSwapOption<TlsIdentity>,
@@ -95,7 +92,6 @@ impl Node {
             policy: ArcSwap::from_pointee(policy(&parts.store)?),
             descriptor: ArcSwap::from_pointee(parts.descriptor),
             streams: crate::exchange::Streams::default(),
-            began: Instant::now(),
             reload: Reload::default(),
             tls: ArcSwapOption::empty(),
             home: parts.home,

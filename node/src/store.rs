@@ -9,6 +9,8 @@ mod cells;
 mod disk;
 mod group;
 mod writer;
+#[cfg(test)]
+mod tests;
 mod open;
 mod log;
 mod fsck;

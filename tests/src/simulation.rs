@@ -154,7 +154,7 @@ impl World {
         let Some((id, owner)) = self.some_live() else { return Ok(()) };
         let draft = self.draft().to_string();
         let node = self.federation.nodes[owner].node();
-        let updated = desk::update(node, &id, 0, &draft, "", &self.officer).await?;
+        let updated = desk::update(node, &id, 0, &draft, "found out", &self.officer).await?;
         self.acknowledged.insert(id, Some(updated.version));
         self.count("updated");
         Ok(())

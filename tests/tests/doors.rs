@@ -312,3 +312,43 @@ impl tonic::codec::Decoder for Bytes {
         Ok(Some(from.copy_to_bytes(from.remaining()).to_vec()))
     }
 }
+
+fn person_in(category: &str, role: &str, passport: &str) -> String {
+    serde_json::json!({
+        "category": category, "exploitation": ["labour"], "handling": ["H0"],
+        "legal_basis": "act 1", "case_ref": "case 1",
+        "subjects": [{
+            "category": role,
+            "names": [{ "family": "Torvekova", "given": "Ina" }],
+            "birth_date": "1998-04-12",
+            "identifiers": [{ "type": "passport", "country": "UA", "number": passport }],
+        }],
+    })
+    .to_string()
+}
+
+/// What the desk asks an officer to think about first: a check of a protected person, and an alert that turns into another.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_contradicts_another_is_refused() -> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi"]).await?;
+    let mut officer = DeskClient::new(federation.nodes[0].desk("officer").await?);
+    let missing = person_in("missing_protect", "missing", "D12345678");
+    let asked = |draft: &str| CreateAlertRequest { draft: draft.to_owned(), ..Default::default() };
+    let id = officer.create_alert(asked(&missing)).await?.into_inner().id;
+    let check = person_in("discreet_check", "suspect", "D12345678");
+    let refused = officer.create_alert(asked(&check)).await.expect_err("incompatible");
+    assert_eq!(reason(&refused), "incompatible");
+    let other = person_in("discreet_check", "suspect", "D99999999");
+    let update = |confirmation: &str| UpdateAlertRequest {
+        id: id.clone(),
+        draft: other.clone(),
+        confirmation: confirmation.to_owned(),
+        ..Default::default()
+    };
+    let refused = officer.update_alert(update("")).await.expect_err("another category");
+    assert_eq!(reason(&refused), "category_changes");
+    assert!(refused.message().contains("from missing_protect into discreet_check"));
+    let updated = officer.update_alert(update("she was found to be a suspect")).await?;
+    assert_eq!(updated.into_inner().version, 2);
+    federation.stop().await
+}

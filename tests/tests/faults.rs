@@ -218,7 +218,8 @@ async fn filled(
         let draft = sample.to_string();
         let done = if new_versions && acknowledged.len() == 30 {
             let id = acknowledged.keys().nth(refused.len()).cloned().expect("some");
-            let asked = UpdateAlertRequest { id, draft, ..Default::default() };
+            let confirmation = "another kind".to_owned();
+            let asked = UpdateAlertRequest { id, draft, confirmation, ..Default::default() };
             officer.update_alert(asked).await.map(|done| done.into_inner())
         } else {
             let asked = CreateAlertRequest { draft, confirmation: String::new() };

@@ -1,5 +1,6 @@
 //! An officer's draft becomes an alert: checked, signed, sealed, indexed, and given to the feed in one commit.
 
+use super::search::matches_of;
 use super::{DeskError, Issued, reason};
 use crate::alert::{self, Draft, View};
 use crate::audit::{Event, Operation};
@@ -141,7 +142,8 @@ pub(super) fn conflicts(
     }
     for key in keys {
         let index = node.store.index_key(&key.bytes());
-        for ((_, id), entry) in node.store.scan::<Matches>(&index, None, MATCHES_MAX)? {
+        let (matched, more) = matches_of(node, &index)?;
+        for (id, entry) in matched {
             if Some(&id) == found.own.as_ref() || found.seen.contains(&id) {
                 continue;
             }
@@ -157,7 +159,9 @@ pub(super) fn conflicts(
             }
             found.seen.push(id);
         }
-        found.keys.push(index);
+        if !more {
+            found.keys.push(index);
+        }
     }
     Ok(found)
 }

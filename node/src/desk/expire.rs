@@ -1,72 +1,27 @@
-//! What has reached its end is erased, here as at every node that holds it: no message is needed. Erasing can't be undone,
-//! so a clock that leapt is not believed at once.
-
-use std::time::Duration;
+//! What has reached its end is erased, here as at every node that holds it: no message is needed.
 
 use super::DeskError;
 use crate::audit::{Event, Operation};
 use crate::exchange;
 use crate::holding::{erase_copy, forget_own};
-use crate::id::{AlertId, Timestamp};
-use crate::node::{Node, SharedNode};
+use crate::id::AlertId;
+use crate::node::SharedNode;
 use crate::store::{
-    Change, Committed, Copies, Erased, Expiries, Feed, Meta, Own, StoreError, Tombstone,
-    Tombstones, Tx,
+    Change, Committed, Copies, Erased, Expiries, Feed, Own, Tombstone, Tombstones, Tx,
 };
 
 /// Alerts erased in one commit: keeps the writer free for others.
 const PAGE: usize = 256;
-
-/// A clock this far beyond the last time that was noted is not believed, in seconds: a node is seldom off for longer.
-const LEAP_S: i64 = 30 * 86_400;
-
-/// … until it ran for this long, with the alarm in sight, and nobody set it right.
-const BELIEVED_AFTER: Duration = Duration::from_secs(3 * 86_400);
-
-/// How often the time is noted, in seconds.
-const NOTED_EVERY_S: i64 = 3600;
-
-/// Key in [`Meta`] of the time last noted, seconds as eight big-endian bytes.
-const CLOCK_KEY: &str = "clock";
-
-/// Whether something speaks for the time that the clock shows: it is near the last one noted, a peer's clock agrees, or it
-/// has run for days.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn clock_believed(node: &Node) -> Result<bool, StoreError> {
-    let leapt = noted(node)?.is_some_and(|noted| node.clock.now().since(noted) > LEAP_S);
-    Ok(!leapt || node.streams.clock_agreed() || node.began.elapsed() > BELIEVED_AFTER)
-}
-
-fn noted(node: &Node) -> Result<Option<Timestamp>, StoreError> {
-    let noted = node.store.get::<Meta>(&CLOCK_KEY.to_owned())?;
-    let seconds = noted.and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
-    Ok(seconds.map(Timestamp::from_seconds))
-}
-
-/// Notes the time, now and then.
-async fn note_clock(node: &SharedNode) -> Result<(), DeskError> {
-    let now = node.clock.now();
-    if noted(node)?.is_some_and(|noted| now.since(noted).abs() < NOTED_EVERY_S) {
-        return Ok(());
-    }
-    let committed = node.store.commit(move |tx| {
-        tx.put::<Meta>(&CLOCK_KEY.to_owned(), &now.seconds().to_be_bytes().to_vec());
-        Ok::<_, DeskError>(Committed::new((), Event::new(Operation::Key, "clock.noted", "node")))
-    });
-    Ok(committed.await?)
-}
 
 /// Erases what has ended; returns how many. At most 256: more may be left.
 ///
 /// # Errors
 /// When the clock is not believed, or the store failed.
 pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
-    if !clock_believed(node)? {
+    if !exchange::clock_believed(node)? {
         return Err(DeskError::ClockLeapt);
     }
-    note_clock(node).await?;
+    exchange::note_clock(node).await?;
     let now = node.clock.now();
     let ended = node.store.scan::<Expiries>(&[], None, PAGE)?;
     let ended: Vec<_> =

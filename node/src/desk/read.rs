@@ -106,19 +106,21 @@ pub async fn get(
         .with("justification", why);
     log(node, event).await?;
     let gap = node.store.get::<Copies>(id)?.is_some_and(|copy| copy.gap);
+    let (leased, confirmed_at) = exchange::lease_of(node, id, view.head.version)?;
+    let confirmed = own || leased;
     Ok(Opened {
         own,
         gap,
-        confirmed: own || exchange::lease(node, id.authority()).0,
-        confirmed_at: exchange::lease(node, id.authority()).1.filter(|_| !own),
+        confirmed,
+        confirmed_at: confirmed_at.filter(|_| !own),
         contact: contact(node, id.authority()),
-        warnings: warnings(node, &view, own, gap),
+        warnings: warnings(&view, confirmed, gap),
         view,
     })
 }
 
 /// What to beware of before anything is done about a hit.
-pub(super) fn warnings(node: &Node, view: &View, own: bool, gap: bool) -> Vec<String> {
+pub(super) fn warnings(view: &View, confirmed: bool, gap: bool) -> Vec<String> {
     let mut warnings: Vec<String> = view
         .content
         .subjects
@@ -126,7 +128,7 @@ pub(super) fn warnings(node: &Node, view: &View, own: bool, gap: bool) -> Vec<St
         .flat_map(|subject| &subject.warnings)
         .map(|warning| format!("subject: {warning}"))
         .collect();
-    if !own && !exchange::lease(node, view.head.id.authority()).0 {
+    if !confirmed {
         warnings.push("not confirmed by its issuer lately: ask its desk before you act".to_owned());
     }
     if gap {
@@ -160,6 +162,25 @@ pub async fn list(
     limit: usize,
     actor: &Actor,
 ) -> Result<(Vec<Listed>, Option<AlertId>), DeskError> {
+    let (here, issuer, after) = (node.clone(), issuer.cloned(), after.cloned());
+    let looked = tokio::task::spawn_blocking(move || {
+        look(&here, issuer.as_ref(), category, state, after.as_ref(), limit)
+    });
+    let page = looked.await.map_err(|_| DeskError::Store(StoreError::Closed))??;
+    let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
+    log(node, event.with("count", page.found.len())).await?;
+    Ok((page.found, page.more.then_some(page.after).flatten()))
+}
+
+/// Opens up to [`LOOKED_AT_MAX`] records: not for a thread that serves others.
+fn look(
+    node: &Node,
+    issuer: Option<&AuthorityId>,
+    category: Option<Category>,
+    state: State,
+    after: Option<&AlertId>,
+    limit: usize,
+) -> Result<Page, DeskError> {
     let wanted = |listed: &Listed| {
         listed.state == state
             && issuer.is_none_or(|issuer| listed.id.authority() == issuer)
@@ -184,9 +205,7 @@ pub async fn list(
         };
         page.fill::<Tombstones>(node, of, wanted)?;
     }
-    let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
-    log(node, event.with("count", page.found.len())).await?;
-    Ok((page.found, page.more.then_some(page.after).flatten()))
+    Ok(page)
 }
 
 struct Page {

@@ -15,7 +15,7 @@ use crate::id::{AlertId, AuthorityId, Digest, Timestamp, Version};
 use crate::matching::{Quality, Query};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Committed, Copies, Matches};
+use crate::store::{Committed, Copies, IndexKey, MatchEntry, Matches, StoreError};
 
 /// Alerts that one value may find: more are no hit but a list, and the answer says that there are more.
 const HITS_MAX: usize = 64;
@@ -130,9 +130,9 @@ fn find(node: &Node, query: &Query) -> Result<(Vec<Hit>, bool), DeskError> {
     let mut more = false;
     for key in query.keys() {
         let index = node.store.index_key(&key.bytes());
-        let found = node.store.scan::<Matches>(&index, None, HITS_MAX + 1)?;
-        more |= found.len() > HITS_MAX;
-        for ((_, id), _) in found.into_iter().take(HITS_MAX) {
+        let (found, cut) = matches_of(node, &index)?;
+        more |= cut;
+        for (id, _) in found {
             matched.entry(id).or_default().push(key.kind());
         }
     }
@@ -144,13 +144,36 @@ fn find(node: &Node, query: &Query) -> Result<(Vec<Hit>, bool), DeskError> {
     Ok((hits, more))
 }
 
+/// Alerts found by a key, at most 64, and whether there are more. Of more, every issuer gets its share and the own ones come
+/// first: nobody hides another's alerts by issuing many.
+pub(super) fn matches_of(
+    node: &Node,
+    index: &IndexKey,
+) -> Result<(Vec<(AlertId, MatchEntry)>, bool), StoreError> {
+    let mut found = node.store.scan::<Matches>(index, None, HITS_MAX + 1)?;
+    let more = found.len() > HITS_MAX;
+    if more {
+        let directory = node.directory.load();
+        let peers = directory.all().map(|known| &known.peer.authority);
+        let issuers: Vec<_> = std::iter::once(&node.authority).chain(peers).collect();
+        let share = (HITS_MAX / issuers.len()).max(1);
+        found = Vec::new();
+        for issuer in issuers {
+            let within = [index.as_slice(), &exchange::within(issuer)].concat();
+            found.extend(node.store.scan::<Matches>(&within, None, share)?);
+        }
+        found.truncate(HITS_MAX);
+    }
+    Ok((found.into_iter().map(|((_, id), entry)| (id, entry)).collect(), more))
+}
+
 /// `None` when the alert was erased meanwhile, or its time is over.
 fn hit(node: &Node, id: AlertId, fields: &[&'static str]) -> Result<Option<Hit>, DeskError> {
     let Some((view, own)) = read_held(node, &id)? else { return Ok(None) };
     if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
         return Ok(None);
     }
-    let (leased, confirmed_at) = exchange::lease(node, id.authority());
+    let (leased, confirmed_at) = exchange::lease_of(node, &id, view.head.version)?;
     let confirmed = own || leased;
     let gap = node.store.get::<Copies>(&id)?.is_some_and(|copy| copy.gap);
     let category = view.content.category;
@@ -165,7 +188,7 @@ fn hit(node: &Node, id: AlertId, fields: &[&'static str]) -> Result<Option<Hit>,
         confirmed,
         confirmed_at: confirmed_at.filter(|_| !own),
         contact: contact(node, id.authority()),
-        warnings: warnings(node, &view, own, gap),
+        warnings: warnings(&view, confirmed, gap),
         id,
     }))
 }

@@ -3,8 +3,8 @@
 
 use super::create::{conflicts, enter, may_issue, next_version};
 use super::read::{gone, own_alert};
-use super::{DeskError, Issued};
-use crate::alert::Draft;
+use super::{DeskError, Issued, reason};
+use crate::alert::{Draft, View};
 use crate::audit::{Event, Operation};
 use crate::holding::{forget_own, read_own};
 use crate::id::{AlertId, Version};
@@ -36,13 +36,17 @@ pub async fn update(
     let draft = draft.ending_at(end);
     let conflict = conflicts(node, &draft, Some(id), confirmation)?;
     let before = read_own(node, id, &held)?;
+    let recategorised = recategorised(&before, &draft, confirmation)?;
     let version = held.version + 1;
     let sealed = next_version(node, &draft, &before, version)?;
     let event = Event::new(Operation::Alter, "alert.updated", &actor.name)
         .alert(id)
         .with("version", version)
         .with("jwt", sealed.view.jwt_digest.to_string());
-    let event = conflict.noted(event);
+    let event = match recategorised {
+        Some((from, why)) => event.with("category_before", from).with("confirmation", why),
+        None => conflict.noted(event),
+    };
     let (key, based_on) = (id.clone(), held.version);
     let committed = node.store.commit_growing(move |tx| {
         may_issue(tx)?;
@@ -62,4 +66,22 @@ pub async fn update(
         warnings.push("this alert was recovered from peers: claims that no peer had were lost, so give them all again".to_owned());
     }
     Ok(Issued { id: id.clone(), version, warnings })
+}
+
+/// The category that the alert had, if the draft changes it, and the officer's reason: the wrong file must not turn a
+/// missing person into an object at every peer.
+fn recategorised(
+    before: &View,
+    draft: &Draft,
+    confirmation: &str,
+) -> Result<Option<(&'static str, String)>, DeskError> {
+    match (before.content.category, draft.content().category) {
+        (Some(from), Some(to)) if from != to && confirmation.is_empty() => {
+            Err(DeskError::CategoryChanges { from: from.as_str(), to: to.as_str() })
+        }
+        (Some(from), Some(to)) if from != to => {
+            Ok(Some((from.as_str(), reason("the confirmation", confirmation)?.to_owned())))
+        }
+        _ => Ok(None),
+    }
 }

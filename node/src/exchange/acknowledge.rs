@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::stream::PAGE;
 use super::{RECEIPT_TYP, Receipt, parked};
+use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
 use crate::id::{AuthorityId, Digest, Epoch, StreamSeq, Version};
 use crate::jose::{self, JoseError};
@@ -136,6 +137,10 @@ fn settle(
         Some(reason) if !overtaken => {
             let parked = Parked {
                 version: newest_version(&ledger),
+                claims: match &offer.offered {
+                    Offered::View { claims, .. } => *claims,
+                    _ => ClaimSet::EMPTY,
+                },
                 reason: reason.to_owned(),
                 at: tx.now(),
                 epoch: place.0,

@@ -46,6 +46,9 @@ pub enum DispatchError {
     /// This node lost state: nothing is issued.
     #[error("this node lost state: run `entente epoch recover`, then `entente epoch start`")]
     LostState,
+    /// By our clock an alert has ended, and the clock is not believed.
+    #[error("the clock leapt, see the metric entente_clock_leapt: set it right")]
+    ClockLeapt,
     /// A token of our own cannot be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),
@@ -341,7 +344,9 @@ impl<'a> Planner<'a> {
             return if again { self.last_word(alert) } else { Ok(()) };
         };
         if own.expires_at <= self.now {
-            return Ok(());
+            // Passed over for good: only on a clock that is believed.
+            let believed = super::clock_believed(self.node)?;
+            return if believed { Ok(()) } else { Err(DispatchError::ClockLeapt) };
         }
         let ledger = self.node.store.get::<Ledger>(&key)?.unwrap_or_default();
         let view = match read_own(self.node, alert, &own) {
@@ -356,11 +361,9 @@ impl<'a> Planner<'a> {
                 let claims = allowed.intersection(view.claims);
                 let epoch = self.plan.basis.stream.epoch;
                 let parked = !again
-                    && self
-                        .node
-                        .store
-                        .get::<ParkedOut>(&key)?
-                        .is_some_and(|p| p.version == own.version);
+                    && self.node.store.get::<ParkedOut>(&key)?.is_some_and(|p| {
+                        (p.epoch, p.version, p.claims) == (epoch, own.version, claims)
+                    });
                 if view.head.schema > self.schema_max {
                     self.plan.parks.push((alert.clone(), own.version));
                 } else if !parked && (again || !stands(&ledger, epoch, own.version, claims)) {
@@ -596,6 +599,7 @@ fn park_for_schema(
 ) -> Result<(), StoreError> {
     let parked = Parked {
         version,
+        claims: ClaimSet::EMPTY,
         reason: SCHEMA_LACKING.to_owned(),
         at: tx.now(),
         epoch: stream.epoch,

@@ -1,25 +1,29 @@
 //! Live state of the streams: what is true only while this process runs.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::id::{AuthorityId, FeedSeq, Timestamp};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::id::{AlertId, AuthorityId, FeedSeq, Timestamp, Version};
 use crate::node::Node;
-use crate::store::{Feed, StoreError, StreamOut};
+use crate::store::{Feed, ParkedIn, StoreError, StreamOut};
 use crate::trust::PeerState;
 
 /// Live state of the streams to and from every peer; what is durable lies in the store.
 #[derive(Default)]
 pub struct Streams {
     peers: Mutex<HashMap<AuthorityId, Arc<Live>>>,
+    leapt_since: Mutex<Option<Instant>>,
 }
 
 /// Live state of the two streams with one peer.
 #[derive(Default)]
 pub struct Live {
     /// Number of the newest incoming stream: an older one may commit no more.
-    incoming: AtomicU64,
+    incoming: watch::Sender<u64>,
     status: Mutex<StreamStatus>,
 }
 
@@ -33,8 +37,8 @@ pub struct StreamStatus {
     /// When what we hold of it was last known to be current: the time of our nonce that a head answered
     /// at the end of its feed. Forgotten at a restart, so that every copy is then unconfirmed.
     pub confirmed_at: Option<Timestamp>,
-    /// A head of its was signed at the time that our clock shows, since this process began.
-    pub clock_agreed: bool,
+    /// The time of our clock at its last head, and whether that was signed at about the same time.
+    pub clock_seen: Option<(Timestamp, bool)>,
     /// The feed is decided up to here; the store learns it later.
     pub decided: FeedSeq,
     /// Why nothing goes, e.g. a schema it lacks.
@@ -50,10 +54,19 @@ impl Streams {
         Arc::clone(peers.entry(peer.clone()).or_default())
     }
 
-    /// Whether a peer showed, since this process began, that our clock is right.
-    pub fn clock_agreed(&self) -> bool {
+    /// Whether the peers that were heard when our clock showed more than `since` agree with it; none heard, none agrees.
+    pub fn clock_agreed(&self, since: Timestamp) -> bool {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        peers.values().any(|live| live.status().clock_agreed)
+        let seen = peers.values().filter_map(|live| live.status().clock_seen);
+        let mut later = seen.filter(|(at, _)| *at > since).peekable();
+        later.peek().is_some() && later.all(|(_, agreed)| agreed)
+    }
+
+    /// For how long the clock has been seen to have leapt; `None` while it has not.
+    pub fn leapt_for(&self, leapt: bool) -> Option<Duration> {
+        let mut since = self.leapt_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = leapt.then(|| since.unwrap_or_else(Instant::now));
+        since.map(|since| since.elapsed())
     }
 
     /// How the streams with `peer` stand.
@@ -71,12 +84,19 @@ impl Live {
     /// Begins a newer incoming stream, which ends the older; returns its number.
     pub(super) fn begin_incoming(&self) -> u64 {
         self.status().receiving = true;
-        self.incoming.fetch_add(1, Ordering::SeqCst) + 1
+        self.incoming.send_modify(|number| *number += 1);
+        *self.incoming.borrow()
     }
 
     /// Whether `stream` is still the newest incoming one.
     pub(super) fn is_newest(&self, stream: u64) -> bool {
-        self.incoming.load(Ordering::SeqCst) == stream
+        *self.incoming.borrow() == stream
+    }
+
+    /// Returns once a newer incoming stream than this has begun.
+    pub(super) async fn superseded(&self, stream: u64) {
+        // The sender of this channel is in `self`.
+        let _ = self.incoming.subscribe().wait_for(|newest| *newest != stream).await;
     }
 
     /// Notes the end of an incoming stream, unless a newer one has begun.
@@ -93,6 +113,28 @@ pub fn lease(node: &Node, issuer: &AuthorityId) -> (bool, Option<Timestamp>) {
     let confirmed_at = node.streams.status(issuer).confirmed_at;
     let age = |at| node.clock.now().since(at);
     (confirmed_at.is_some_and(|at| (0..=node.copy_lease_s).contains(&age(at))), confirmed_at)
+}
+
+/// Whether a newer version of this copy was sent and not taken here: the copy is outdated.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn refused_newer(node: &Node, id: &AlertId, version: Version) -> Result<bool, StoreError> {
+    let parked = node.store.get::<ParkedIn>(&(id.authority().clone(), id.clone()))?;
+    Ok(parked.is_some_and(|parked| parked.version > version))
+}
+
+/// As [`lease`], of one copy: what its issuer has replaced is not confirmed, though the issuer was heard.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn lease_of(
+    node: &Node,
+    id: &AlertId,
+    version: Version,
+) -> Result<(bool, Option<Timestamp>), StoreError> {
+    let (leased, confirmed_at) = lease(node, id.authority());
+    Ok((leased && !refused_newer(node, id, version)?, confirmed_at))
 }
 
 /// Active peers that were not heard for longer than the configured silence.

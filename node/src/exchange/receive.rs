@@ -130,6 +130,11 @@ impl Reception {
         Ok((self.receipt(node, &head, refused), self.fresh_nonce(node)))
     }
 
+    /// Returns once a newer stream of the same sender has begun: nothing of this one is taken any more.
+    pub async fn superseded(&self) {
+        self.live.superseded(self.number).await;
+    }
+
     fn sound(&self, node: &SharedNode, batch: Batch) -> Result<Sound, ReceiveError> {
         if batch.items.len() > BATCH_ITEMS_MAX {
             return Err(ReceiveError::TooLarge);
@@ -180,9 +185,9 @@ impl Reception {
 
     /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves nothing open.
     fn confirm(&self, node: &SharedNode, head: &Head) {
-        if (node.clock.now().seconds() - head.iat).abs() <= CLOCK_TOLERANCE_S {
-            self.live.status().clock_agreed = true;
-        }
+        let now = node.clock.now();
+        let agrees = (now.seconds() - head.iat).abs() <= CLOCK_TOLERANCE_S;
+        self.live.status().clock_seen = Some((now, agrees));
         let answered = self.nonces.iter().find(|(nonce, _)| *nonce == head.nonce);
         if let Some((_, at)) = answered.filter(|_| head.caught_up && head.snapshot_complete) {
             self.live.status().confirmed_at = Some(*at);

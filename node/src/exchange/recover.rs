@@ -62,7 +62,16 @@ pub(super) fn end_stop(tx: &mut Tx<'_>) {
     tx.delete::<Meta>(&STOP_KEY.to_owned());
 }
 
-/// What this node holds that `issuer` itself issued, a page after `after`: alerts as received, and
+/// How far statements were handed back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// Alerts up to this one.
+    Alerts(Option<AlertId>),
+    /// All alerts, and withdrawals up to this one.
+    Withdrawals(Option<AlertId>),
+}
+
+/// What this node holds that `issuer` itself issued, a page after `after`, and where to go on: alerts as received, then
 /// withdrawals.
 ///
 /// # Errors
@@ -70,25 +79,34 @@ pub(super) fn end_stop(tx: &mut Tx<'_>) {
 pub fn statements_of(
     node: &Node,
     issuer: &AuthorityId,
-    after: Option<&AlertId>,
-) -> Result<(Vec<String>, Option<AlertId>), StoreError> {
+    after: &Handed,
+) -> Result<(Vec<String>, Option<Handed>), StoreError> {
     let within = stream::within(issuer);
-    let copies = node.store.scan::<Copies>(&within, after, stream::PAGE)?;
-    let mut statements = Vec::with_capacity(copies.len());
-    for (id, copy) in copies.iter().filter(|(id, _)| Some(id) != after) {
-        statements.push(unsealed(node, id, copy)?);
+    match after {
+        Handed::Alerts(after) => {
+            let page = node.store.scan::<Copies>(&within, after.as_ref(), stream::PAGE)?;
+            let new = page.iter().filter(|(id, _)| Some(id) != after.as_ref());
+            let statements =
+                new.map(|(id, copy)| unsealed(node, id, copy)).collect::<Result<_, _>>();
+            let next = match last_of_full(&page) {
+                Some(last) => Handed::Alerts(Some(last)),
+                None => Handed::Withdrawals(None),
+            };
+            Ok((statements?, Some(next)))
+        }
+        Handed::Withdrawals(after) => {
+            let page = node.store.scan::<Tombstones>(&within, after.as_ref(), stream::PAGE)?;
+            let next = last_of_full(&page).map(|last| Handed::Withdrawals(Some(last)));
+            let new = page.into_iter().filter(|(id, _)| Some(id) != after.as_ref());
+            let withdrawn = new.filter(|(_, t)| t.erased == Erased::Withdrawn);
+            Ok((withdrawn.filter_map(|(_, tombstone)| tombstone.statement).collect(), next))
+        }
     }
-    let next = (copies.len() == stream::PAGE).then(|| copies.last().map(|(id, _)| id.clone()));
-    if after.is_none() {
-        let graves = node.store.scan::<Tombstones>(&within, None, GRAVES_MAX)?;
-        let withdrawn = graves.into_iter().filter(|(_, t)| t.erased == Erased::Withdrawn);
-        statements.extend(withdrawn.filter_map(|(_, tombstone)| tombstone.statement));
-    }
-    Ok((statements, next.flatten()))
 }
 
-/// Withdrawals handed back in one recovery: far above a year's withdrawals of one authority.
-const GRAVES_MAX: usize = 100_000;
+fn last_of_full<T>(page: &[(AlertId, T)]) -> Option<AlertId> {
+    page.last().filter(|_| page.len() == stream::PAGE).map(|(id, _)| id.clone())
+}
 
 fn unsealed(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<String, StoreError> {
     let text = node.store.unseal(copy.slot, &about(false, id), &copy.token)?;

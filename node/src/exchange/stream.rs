@@ -229,7 +229,7 @@ pub(crate) fn policy_version(tx: &Tx<'_>) -> Result<PolicyVersion, StoreError> {
 }
 
 /// The beginning of every key that starts with this peer.
-pub(super) fn within(peer: &AuthorityId) -> Vec<u8> {
+pub(crate) fn within(peer: &AuthorityId) -> Vec<u8> {
     let mut bytes = Vec::new();
     crate::store::TableKey::encode(peer, &mut bytes);
     bytes

@@ -9,13 +9,18 @@ use link::{Cut, Link};
 use nodes::{TestNode, join};
 
 use crate::alert::SCHEMA;
+use crate::audit::{Event, Operation};
 use crate::desk;
 use crate::id::{AlertId, CLOCK_TOLERANCE_S};
-use crate::store::{Copies, Erased, Ledger, Own, ParkedIn, ParkedOut, StreamsOut};
+use crate::jose;
+use crate::store::{
+    Committed, Copies, Erased, Ledger, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut,
+};
 
 const ALL: &str = "[[rule]]\nname = 'all'\npeers = ['*']\nlevel = 'view'\nclaims = ['*']\n";
 const LITTLE: &str =
     "[[rule]]\nname = 'little'\npeers = ['*']\nlevel = 'view'\nclaims = ['subjects.birth_year']\n";
+const CORE: &str = "[[rule]]\nname = 'core'\npeers = ['*']\nlevel = 'view'\nclaims = []\n";
 const NOTHING: &str = "";
 
 /// DK, FR and the alert that DK issued under `policy`; FR has received it.
@@ -289,7 +294,8 @@ async fn recovery_joins_what_peers_had_been_given() {
         let mut statements = Vec::new();
         for peer in [&fr, &de] {
             Link::open(&dk, peer).await.run().await;
-            statements.extend(super::statements_of(&peer.node, id.authority(), None).unwrap().0);
+            let after = super::Handed::Alerts(None);
+            statements.extend(super::statements_of(&peer.node, id.authority(), &after).unwrap().0);
         }
         dk.restore(&backup);
         if turned {
@@ -317,18 +323,16 @@ async fn a_clock_that_leaps_erases_nothing() {
     for node in [&dk, &fr] {
         desk::expire(&node.node).await.unwrap();
     }
-    // Peers have spoken since these two began: begin anew, as after a night without power.
-    let (mut dk, mut fr) = (dk, fr);
-    dk.backup();
-    fr.backup();
+    // That peers agreed before the leap says nothing of after it.
     for node in [&dk, &fr] {
         node.node.clock.set(right.plus(YEARS));
         let error = desk::expire(&node.node).await.expect_err("not believed");
         assert_eq!(error.reason(), "clock_leapt");
     }
     fr.node.clock.set(right);
-    Link::open(&dk, &fr).await.run().await;
-    assert!(fr.copy(&id).is_some(), "its word that the alert has ended is not taken");
+    let mut dispatcher = super::Dispatcher::new(fr.node.authority.clone(), SCHEMA);
+    let said = dispatcher.offer_next(&dk.node).await.err();
+    assert!(matches!(said, Some(super::DispatchError::ClockLeapt)), "nor says that it has ended");
     dk.node.clock.set(right);
     for node in [&dk, &fr] {
         assert_eq!(desk::expire(&node.node).await.unwrap(), 0);
@@ -340,7 +344,104 @@ async fn a_clock_that_leaps_erases_nothing() {
     for node in [&dk, &fr] {
         node.node.clock.set(right.plus(YEARS));
     }
+    Link::open(&fr, &dk).await.run().await;
     Link::open(&dk, &fr).await.run().await;
     assert_eq!(desk::expire(&fr.node).await.unwrap(), 1);
     assert!(fr.copy(&id).is_none());
+}
+
+/// What an alert waits for behind a clock that leapt is not passed over.
+#[tokio::test]
+async fn a_clock_that_leaps_hides_nothing_from_a_peer() {
+    let (dk, fr, _) = delivered(ALL).await;
+    desk::expire(&dk.node).await.unwrap();
+    let id = dk.create(9).await;
+    let right = dk.node.clock.now();
+    let mut dispatcher = super::Dispatcher::new(fr.node.authority.clone(), SCHEMA);
+    dk.node.clock.set(right.plus(12 * 365 * 86_400));
+    let leapt = dispatcher.offer_next(&dk.node).await.err();
+    assert!(matches!(leapt, Some(super::DispatchError::ClockLeapt)));
+    dk.node.clock.set(right);
+    Link::open(&dk, &fr).await.run().await;
+    assert!(fr.copy(&id).is_some());
+}
+
+/// An alert whose newer version was refused: shown as not confirmed, and kept when the stream begins anew.
+#[tokio::test]
+async fn a_copy_whose_next_version_is_refused_stays_and_is_not_confirmed() {
+    let (dk, fr, id) = delivered(ALL).await;
+    let leased = |version| super::lease_of(&fr.node, &id, version).unwrap().0;
+    assert!(leased(1));
+    let right = dk.node.clock.now();
+    dk.node.clock.set(right.plus(2 * CLOCK_TOLERANCE_S));
+    dk.update(&id, 8).await;
+    dk.node.clock.set(right);
+    Link::open(&dk, &fr).await.run().await;
+    assert_eq!(dk.parked(&fr), [(id.clone(), "future_iat".to_owned())]);
+    assert!(!leased(1), "its issuer has replaced it");
+    let me = dk.node.authority.clone();
+    let renewed = dk.node.store.commit(move |tx| {
+        super::start_epochs(tx, &me)?;
+        let event = Event::new(Operation::Key, "epoch.started", "test");
+        Ok::<_, StoreError>(Committed::new((), event))
+    });
+    renewed.await.map_err(|error| error.to_string()).unwrap();
+    Link::open(&dk, &fr).await.run().await;
+    assert_eq!(fr.copy(&id).map(|view| view.head.version), Some(1));
+    let stream = fr.node.store.get::<StreamsIn>(&dk.node.authority).unwrap().unwrap();
+    assert!(!stream.snapshot, "the snapshot was completed");
+}
+
+/// A refusal of more claims does not stand before fewer.
+#[tokio::test]
+async fn what_is_narrowed_after_a_refusal_is_taken_back() {
+    let (dk, fr, id) = delivered(LITTLE).await;
+    dk.apply(ALL).await;
+    let peer = &fr.node.authority;
+    let mut dispatcher = super::Dispatcher::new(peer.clone(), SCHEMA);
+    let stream = dispatcher.offer_next(&dk.node).await.unwrap().stream;
+    let receipt = super::Receipt {
+        iss: peer.clone(),
+        aud: dk.node.authority.clone(),
+        epoch: stream.epoch,
+        seq: stream.tail,
+        chain: stream.tail_chain,
+        iat: dk.node.clock.now().seconds(),
+        refused: vec![super::Refused {
+            seq: stream.tail,
+            reason: "too_many_match_keys".to_owned(),
+        }],
+    };
+    let receipt = jose::sign(super::RECEIPT_TYP, &receipt, &fr.node.statement_key);
+    super::acknowledge(&dk.node, peer, &receipt).await.unwrap();
+    assert!(dispatcher.offer_next(&dk.node).await.unwrap().items.is_empty(), "not again by itself");
+    dk.apply(CORE).await;
+    let mut offered = 0;
+    loop {
+        let offering = dispatcher.offer_next(&dk.node).await.unwrap();
+        offered += offering.items.len();
+        if offering.items.is_empty() && offering.caught_up {
+            break;
+        }
+    }
+    assert_eq!(offered, 1);
+    assert_eq!(dk.parked(&fr), []);
+    let last = dk.ledger(&fr, &id).possible.last().map(|last| last.claims.names());
+    assert!(last.is_some_and(|claims| !claims.contains(&"subjects.birth_year")));
+}
+
+/// Whoever issues many alerts on one document hides nobody else's.
+#[tokio::test]
+async fn many_alerts_of_one_issuer_hide_no_others() {
+    let (dk, fr) = (TestNode::new("dk.politi", 1), TestNode::new("fr.police-judiciaire", 2));
+    join(&dk, &fr).await;
+    dk.apply(ALL).await;
+    let own = fr.create(7).await;
+    for _ in 0..66 {
+        dk.create(7).await;
+    }
+    Link::open(&dk, &fr).await.run().await;
+    let found = fr.search_passport("P0000007").await;
+    assert!(found.more && found.hits.iter().any(|hit| hit.id == own), "{} hits", found.hits.len());
+    assert!(found.hits.iter().any(|hit| hit.id != own));
 }

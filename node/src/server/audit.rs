@@ -97,6 +97,7 @@ async fn send_entries(
         if page.is_empty() {
             return Err(StoreError::Corrupt(format!("entry {from} of the log is missing")));
         }
+        tokio::task::yield_now().await;
         for (index, leaf) in page {
             from = index + 1;
             if index >= end || left == 0 {

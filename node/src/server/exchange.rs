@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::door;
 use crate::alert::SCHEMA;
-use crate::exchange::{self, PROTOCOL, ReceiveError, Reception};
+use crate::exchange::{self, Handed, PROTOCOL, ReceiveError, Reception};
 use crate::id::AuthorityId;
 use crate::node::SharedNode;
 use crate::shutdown::Shutdown;
@@ -151,6 +151,9 @@ impl Incoming {
                 () = trust_changed(&self.node, &self.peer, self.revision, &mut self.changes) => {
                     return Err(receive_status(&ReceiveError::NotActive));
                 }
+                () = reception.superseded() => {
+                    return Err(receive_status(&ReceiveError::Superseded));
+                }
             };
             let Some(message) = message else {
                 return Ok(());
@@ -217,9 +220,9 @@ async fn hand_back(
     peer: &AuthorityId,
     answers: &mpsc::Sender<Result<proto::RecoverResponse, Status>>,
 ) {
-    let mut after = None;
+    let mut after = Handed::Alerts(None);
     loop {
-        let page = exchange::statements_of(node, peer, after.as_ref());
+        let page = exchange::statements_of(node, peer, &after);
         let (statements, next) = match page {
             Ok(page) => page,
             Err(error) => {
@@ -232,9 +235,8 @@ async fn hand_back(
                 return;
             }
         }
-        if next.is_none() {
-            return;
-        }
+        let Some(next) = next else { return };
         after = next;
+        tokio::task::yield_now().await;
     }
 }

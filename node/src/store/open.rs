@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::broadcast;
 
 use super::cells::CellFile;
-use super::schema::{At, COUNTED, Feed, Leaves, Log, Meta, SCHEMA_VERSION};
+use super::schema::{At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION};
 use super::seal::{Keys, seal, unseal};
 use super::slots::SlotFile;
 use super::{
@@ -46,6 +46,9 @@ pub(super) fn open(
     let slots = SlotFile::open(&folder.join("slots"))?;
     let cells = CellFile::open(&folder.join("tokens"))?;
     if tree.is_empty() {
+        if !slots.kept()?.is_empty() {
+            return Err(StoreError::Corrupt("there are keys and no database".to_owned()));
+        }
         begin(&tree, owner, node_key, &entropy)?;
     }
     check(&tree, owner, node_key)?;
@@ -53,7 +56,7 @@ pub(super) fn open(
         File::open(made).and_then(|folder| folder.sync_all()).map_err(io)?;
     }
     let at = position(&tree)?;
-    finish_erasures(&at, &slots)?;
+    finish_erasures(&tree, &slots)?;
     let counts = COUNTED.into_iter().zip(at.counts.map(AtomicU64::new)).collect();
     let log = Mutex::new(at.log);
     let (changes, _) = broadcast::channel(CHANGES_HELD);
@@ -105,7 +108,7 @@ fn begin(
     put("owner", owner.as_str().as_bytes().to_vec());
     put("check", check);
     let (log, counts) = (Tree::default(), [0; COUNTED.len()]);
-    let at = Some(At { log, feed: 0, counts, erasing: vec![] });
+    let at = Some(At { log, feed: 0, counts });
     let nothing = postcard::to_allocvec(&Leaves { leaves: vec![], at }).map_err(io)?;
     batch.insert(key_bytes::<Log>(&0), nothing);
     tree.apply_batch(batch).map_err(read_error)?;
@@ -166,15 +169,23 @@ pub(super) fn position(tree: &sled::Db) -> Result<At, StoreError> {
     last.ok_or_else(|| StoreError::Corrupt("its last commit is not whole".to_owned()))
 }
 
-/// Overwrites the keys that the last commit was to forget, in case a crash came in between. A key that was written for a
-/// commit which never came stays in its slot: nothing was sealed under it.
-fn finish_erasures(at: &At, slots: &SlotFile) -> Result<(), StoreError> {
-    let mut erasing = at.erasing.clone();
-    // What was overwritten before the crash is free already.
-    let kept = slots.kept()?;
-    erasing.retain(|slot| kept.contains(slot));
-    slots.erase(&erasing)?;
-    slots.release(erasing);
+/// Overwrites the keys that no record names: those that the last commit was to forget, and those that were written for a
+/// commit which never came, in case of a crash in between.
+fn finish_erasures(tree: &sled::Db, slots: &SlotFile) -> Result<(), StoreError> {
+    let mut unnamed = slots.kept()?;
+    each::<Own>(tree, |own| _ = unnamed.remove(&own.slot))?;
+    each::<Copies>(tree, |copy| _ = unnamed.remove(&copy.slot))?;
+    let unnamed: Vec<_> = unnamed.into_iter().collect();
+    slots.erase(&unnamed)?;
+    slots.release(unnamed);
+    Ok(())
+}
+
+fn each<T: Table>(tree: &sled::Db, mut f: impl FnMut(T::Value)) -> Result<(), StoreError> {
+    for record in tree.scan_prefix([T::PREFIX]) {
+        let (key, value) = record.map_err(read_error)?;
+        f(decode_record::<T>(&key, &value)?.1);
+    }
     Ok(())
 }
 

@@ -101,8 +101,6 @@ pub struct At {
     pub feed: FeedSeq,
     /// records of the counted tables, in the order of [`COUNTED`]
     pub counts: [u64; COUNTED.len()],
-    /// keys that were about to be forgotten
-    pub erasing: Vec<SlotId>,
 }
 
 /// Where a sealed token lies.
@@ -327,6 +325,8 @@ pub struct LedgerEntry {
 pub struct Parked {
     /// version
     pub version: Version,
+    /// claims that were offered; none known where it was not a view of ours
+    pub claims: ClaimSet,
     /// stable reason
     pub reason: String,
     /// when refused

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::StoreError;
 use super::schema::SlotId;
@@ -28,6 +29,22 @@ const KEPT: u8 = 1;
 pub struct Slot {
     id: SlotId,
     key: Secret<[u8; 32]>,
+    place: Option<Arc<Place>>,
+}
+
+/// A place that is taken from the free ones; given back when the last slot that names it goes without having been kept.
+struct Place {
+    id: SlotId,
+    free: Arc<Mutex<Free>>,
+    kept: AtomicBool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.kept.load(Ordering::Relaxed) {
+            self.free.lock().unwrap_or_else(PoisonError::into_inner).ids.push(self.id);
+        }
+    }
 }
 
 impl Slot {
@@ -43,7 +60,7 @@ impl Slot {
 
 pub(super) struct SlotFile {
     file: File,
-    free: Mutex<Free>,
+    free: Arc<Mutex<Free>>,
 }
 
 struct Free {
@@ -58,7 +75,7 @@ impl SlotFile {
         let file =
             options.read(true).write(true).create(true).mode(0o600).open(path).map_err(io)?;
         let next = file.metadata().map_err(io)?.len().div_ceil(SLOT_BYTES as u64);
-        let opened = Self { file, free: Mutex::new(Free { ids: vec![], next }) };
+        let opened = Self { file, free: Arc::new(Mutex::new(Free { ids: vec![], next })) };
         let kept = opened.kept()?;
         opened.release((0..next).filter(|id| !kept.contains(id)).collect());
         Ok(opened)
@@ -79,13 +96,13 @@ impl SlotFile {
         Ok(kept)
     }
 
-    /// A place that nothing uses, with a fresh key. Of an aborted transaction it stays unused until the next
-    /// start.
+    /// A place that nothing uses, with a fresh key.
     pub(super) fn reserve(&self, entropy: &Entropy) -> Slot {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let id = free.ids.pop().unwrap_or(free.next);
         free.next = free.next.max(id + 1);
-        Slot { id, key: Secret::new(entropy.bytes()) }
+        let place = Place { id, free: Arc::clone(&self.free), kept: AtomicBool::new(false) };
+        Slot { id, key: Secret::new(entropy.bytes()), place: Some(Arc::new(place)) }
     }
 
     pub(super) fn read(&self, id: SlotId, keys: &Keys) -> Result<Slot, StoreError> {
@@ -95,7 +112,7 @@ impl SlotFile {
             Some((&KEPT, rest)) => {
                 let wrapped = rest.get(..WRAPPED_BYTES).unwrap_or_default();
                 let key = keys.unwrap(id, wrapped).ok_or(StoreError::WrongKey)?;
-                Ok(Slot { id, key })
+                Ok(Slot { id, key, place: None })
             }
             _ => Err(StoreError::Erased),
         }
@@ -110,6 +127,9 @@ impl SlotFile {
     ) -> Result<(), StoreError> {
         if kept.is_empty() {
             return Ok(());
+        }
+        for place in kept.iter().filter_map(|slot| slot.place.as_ref()) {
+            place.kept.store(true, Ordering::Relaxed);
         }
         self.grow(kept)?;
         for slot in kept {

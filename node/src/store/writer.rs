@@ -88,9 +88,9 @@ impl Writer {
         }
     }
 
-    /// New keys and what is sealed under them, then the records in one batch, then keys that are to be forgotten. The flush that is safe is sled's
-    /// own and `sync_data` on its file. The last to be forgotten are named in the batch: after a crash in between the
-    /// next start overwrites them.
+    /// New keys and what is sealed under them, then the records in one batch, then keys that are to be forgotten. The flush
+    /// that is safe is sled's own and `sync_data` on its file. After a crash in between the next start overwrites the
+    /// keys that no record names.
     fn flush(&mut self, group: Group) -> Result<(), StoreError> {
         if group.leaves.is_empty() {
             return Ok(());
@@ -99,9 +99,8 @@ impl Writer {
         shared.slots.keep(&group.kept, &shared.keys, &shared.entropy)?;
         shared.cells.keep(&group.cells)?;
         let counts = self.counts_with(&group.counted);
-        let (log, feed, erasing) = (group.log.clone(), group.feed, group.erased.clone());
-        let mut logged =
-            log_records(self.log.size(), group.leaves, At { log, feed, counts, erasing });
+        let (log, feed) = (group.log.clone(), group.feed);
+        let mut logged = log_records(self.log.size(), group.leaves, At { log, feed, counts });
         let last = logged.pop().ok_or_else(|| failed("nothing to log"))?;
         let (last_key, last_value) = encoded(&last)?;
         if group.writes.is_empty() && logged.is_empty() {

@@ -45,7 +45,7 @@ pub(super) fn measure(node: &Node) -> Result<(), StoreError> {
     gauge("entente_audit_log_entries", node.store.log().size() as f64);
     gauge("entente_policy_version", node.policy.load().0 as f64);
     gauge("entente_lost_state", flag(exchange::lost_state(node)?));
-    gauge("entente_clock_leapt", flag(!crate::desk::clock_believed(node)?));
+    gauge("entente_clock_leapt", flag(!crate::exchange::clock_believed(node)?));
     if let Ok(disk) = rustix::fs::statvfs(&node.home) {
         gauge("entente_disk_free_bytes", (disk.f_bavail * disk.f_frsize) as f64);
     }

@@ -151,9 +151,10 @@ pub fn desk_status(error: &DeskError) -> Status {
         DeskError::NotOwn(_) | DeskError::Incompatible(_) | DeskError::TooManyMatchKeys => {
             Code::FailedPrecondition
         }
-        DeskError::ConfirmationNeeded(_) | DeskError::LostState | DeskError::ClockLeapt => {
-            Code::FailedPrecondition
-        }
+        DeskError::ConfirmationNeeded(_)
+        | DeskError::CategoryChanges { .. }
+        | DeskError::LostState
+        | DeskError::ClockLeapt => Code::FailedPrecondition,
         DeskError::VersionMoved { .. } | DeskError::Raced(_) => Code::Aborted,
         DeskError::AlreadyImported(_) => Code::AlreadyExists,
         DeskError::Holding(_) => Code::DataLoss,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::judge::{Judged, Kept, Refusal, history_reason};
 use super::{PARKED_MAX, REFUSED_OPEN_MAX, ReceiveError, Sound};
-use crate::alert::{Succession, View, Withdrawal, succeeds};
+use crate::alert::{ClaimSet, Succession, View, Withdrawal, succeeds};
 use crate::audit::{Event, Operation};
 use crate::exchange::stream::{PAGE, within};
 use crate::exchange::{Live, Refused, Retraction};
@@ -195,6 +195,7 @@ impl Applying<'_> {
         if let Some((id, version)) = refusal.alert {
             let parked = Parked {
                 version,
+                claims: ClaimSet::EMPTY,
                 reason: refusal.reason.to_owned(),
                 at: tx.now(),
                 epoch: self.arrival.sound.head.epoch,
@@ -202,6 +203,7 @@ impl Applying<'_> {
                 retry_at: None,
             };
             let peer = &self.arrival.peer;
+            self.carry_over(tx, &id)?;
             if tx.scan::<ParkedIn>(&within(peer), None, PARKED_MAX)?.len() < PARKED_MAX {
                 tx.put::<ParkedIn>(&(peer.clone(), id.clone()), &parked);
             }
@@ -211,6 +213,17 @@ impl Applying<'_> {
         let reason = refusal.reason.to_owned();
         self.applied.refused.push(Refused { seq: refusal.seq, reason });
         self.applied.reasons.push(refusal.reason);
+        Ok(())
+    }
+
+    /// An older copy of what was refused stays when the snapshot is complete: what is newer is still owed.
+    fn carry_over(&self, tx: &mut Tx<'_>, id: &AlertId) -> Result<(), StoreError> {
+        let epoch = self.arrival.sound.head.epoch;
+        if *id.authority() == self.arrival.peer
+            && let Some(copy) = tx.get::<Copies>(id)?.filter(|copy| copy.epoch < epoch)
+        {
+            tx.put::<Copies>(id, &HeldCopy { epoch, ..copy });
+        }
         Ok(())
     }
 
@@ -280,7 +293,7 @@ pub(super) async fn complete_snapshot(
         let stale: Vec<_> =
             page.into_iter().filter(|(_, copy)| copy.epoch < epoch).map(|(id, _)| id).collect();
         if !stale.is_empty() || ended {
-            drop_copies(node, peer, stale, ended.then_some(epoch)).await?;
+            drop_copies(node, peer, stale, (epoch, ended)).await?;
         }
         if ended {
             return Ok(());
@@ -292,23 +305,25 @@ async fn drop_copies(
     node: &SharedNode,
     peer: &AuthorityId,
     stale: Vec<AlertId>,
-    completes: Option<Epoch>,
+    (epoch, completes): (Epoch, bool),
 ) -> Result<(), ReceiveError> {
     let peer = peer.clone();
     let committed = node.store.commit(move |tx| {
         let mut events = Vec::new();
+        let stream = tx.get::<StreamsIn>(&peer)?.filter(|stream| stream.epoch == epoch);
         for id in stale {
-            let version = tx.get::<Copies>(&id)?.map_or(0, |copy| copy.version);
-            erase_copy(tx, &id, Erased::Dropped, version, None)?;
+            let held = tx.get::<Copies>(&id)?.filter(|copy| copy.epoch < epoch);
+            let Some(copy) = held.filter(|_| stream.is_some()) else { continue };
+            erase_copy(tx, &id, Erased::Dropped, copy.version, None)?;
             let event = Event::new(Operation::Erase, "alert.dropped", "node");
             events.push(event.peer(&peer).alert(&id));
         }
-        if let Some(stream) = completes.and(tx.get::<StreamsIn>(&peer)?) {
+        if let Some(stream) = stream.filter(|_| completes) {
             tx.put::<StreamsIn>(&peer, &StreamIn { snapshot: false, ..stream });
         }
         let first = Event::new(Operation::Collect, "exchange.snapshot", "node")
             .peer(&peer)
-            .with("complete", completes.is_some());
+            .with("complete", completes);
         Ok(events.into_iter().fold(Committed::new((), first), Committed::and))
     });
     committed.await.map_err(|error| match error {

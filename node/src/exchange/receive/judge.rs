@@ -9,6 +9,7 @@ use crate::id::{AlertId, AuthorityId, Digest, StreamSeq, Version};
 use crate::jose;
 use crate::matching::{self, MATCH_KEYS_MAX};
 use crate::node::Node;
+use crate::store::Copies;
 
 /// What a statement turned out to be.
 pub(super) enum Judged {
@@ -42,8 +43,8 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
 }
 
-/// Judges the statements of a batch of `peer`, one by one. Without `room` views are refused; withdrawals and retractions
-/// are taken as ever.
+/// Judges the statements of a batch of `peer`, one by one. Without `room` views are refused, and withdrawals of what
+/// is not held; what erases is taken as ever.
 pub(super) fn judge(node: &Node, peer: &AuthorityId, items: &[Item], room: bool) -> Vec<Judged> {
     let judge = Judge { node, peer, room };
     items.iter().map(|item| judge.item(item)).collect()
@@ -91,6 +92,7 @@ impl Judge<'_> {
 
     fn withdrawal(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
         self.check_digest(item, text)?;
+        check_length(text)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let key_of = |issuer: &AuthorityId, kid: &_| {
@@ -101,10 +103,15 @@ impl Judge<'_> {
         if withdrawal.jti.authority() != self.peer {
             return Err(NOT_THE_ISSUER);
         }
+        let held = self.node.store.get::<Copies>(&withdrawal.jti);
+        if !self.room && held.is_ok_and(|held| held.is_none()) {
+            return Err(NO_ROOM);
+        }
         Ok(Judged::Withdraw(withdrawal, text.to_owned()))
     }
 
     fn retraction(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+        check_length(text)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
@@ -144,6 +151,13 @@ impl Judge<'_> {
             }
         }
     }
+}
+
+/// Bytes of a withdrawal or retraction: they are kept as received, and five short claims make no more.
+const WORD_BYTES_MAX: usize = 2048;
+
+fn check_length(word: &str) -> Result<(), &'static str> {
+    if word.len() <= WORD_BYTES_MAX { Ok(()) } else { Err("statement_too_long") }
 }
 
 /// An alert of somebody else's: only its issuer may send it.

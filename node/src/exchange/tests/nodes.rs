@@ -12,6 +12,7 @@ use crate::desk;
 use crate::holding::read_copy;
 use crate::id::{AlertId, Clock, Entropy, Secret, Timestamp};
 use crate::jose::SigningKey;
+use crate::matching::Query;
 use crate::node::{Node, Parts, SharedNode};
 use crate::pki;
 use crate::roles::{Actor, Role};
@@ -108,6 +109,18 @@ impl TestNode {
 
     pub(super) async fn withdraw(&self, id: &AlertId) {
         desk::withdraw(&self.node, id, "found", &person("officer")).await.unwrap();
+    }
+
+    pub(super) async fn search_passport(&self, number: &str) -> desk::Found {
+        let passport = ("passport".to_owned(), "DK".to_owned(), number.to_owned());
+        let query = Query::parse(&[passport], "", "", "").unwrap();
+        let why = desk::Justification {
+            case_ref: "case".to_owned(),
+            offence: "labour".parse().unwrap(),
+            subject: None,
+            aim: desk::Aim::Identify,
+        };
+        desk::search(&self.node, &query, &why, &person("officer")).await.unwrap()
     }
 
     pub(super) fn copy(&self, id: &AlertId) -> Option<View> {
