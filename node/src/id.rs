@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of anything else in the project.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -387,8 +388,7 @@ impl Entropy {
     pub fn fill(&self, bytes: &mut [u8]) {
         match &self.0 {
             Some(rng) => rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes),
-            #[expect(clippy::expect_used, reason = "no key may be made without randomness")]
-            None => getrandom::fill(bytes).expect("the operating system gives randomness"),
+            None => DRAWN.with_borrow_mut(|drawn| drawn.fill(bytes)),
         }
     }
 
@@ -410,6 +410,37 @@ impl Entropy {
             if value < zone {
                 return value % bound;
             }
+        }
+    }
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; DRAWN_BYTES], used: DRAWN_BYTES }) };
+}
+
+/// Bytes drawn from the operating system at once: an alert takes a salt of 16 for each claim, and a call for each of them
+/// is dear.
+const DRAWN_BYTES: usize = 1024;
+
+/// Randomness of the operating system, drawn ahead; what was given out is wiped.
+struct Drawn {
+    bytes: [u8; DRAWN_BYTES],
+    used: usize,
+}
+
+impl Drawn {
+    #[expect(clippy::expect_used, reason = "no key may be made without randomness")]
+    fn fill(&mut self, wanted: &mut [u8]) {
+        for piece in wanted.chunks_mut(DRAWN_BYTES) {
+            if piece.len() > DRAWN_BYTES - self.used {
+                getrandom::fill(&mut self.bytes).expect("the operating system gives randomness");
+                self.used = 0;
+            }
+            let (_, left) = self.bytes.split_at_mut(self.used);
+            let (given, _) = left.split_at_mut(piece.len());
+            piece.copy_from_slice(given);
+            given.zeroize();
+            self.used += piece.len();
         }
     }
 }
