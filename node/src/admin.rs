@@ -8,7 +8,7 @@ mod users;
 
 pub use epochs::{approve_epoch, propose_epoch};
 pub use peers::{approve_peer, change_peer, import_peer, parked, retry_parked};
-pub use policy::{Applied, Explained, apply, approve, explain, pending, shown};
+pub use policy::{Applied, Explained, Waiting, apply, approve, explain, pending, shown};
 pub use users::{actor, add_user, approve_user, first_user, remove_user, users};
 
 use crate::audit::{Event, Operation};

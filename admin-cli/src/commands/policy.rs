@@ -7,7 +7,7 @@ use entente_node::policy::Policy;
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{
     ApplyPolicyRequest, ApplyPolicyResponse, ApprovePolicyRequest, ExplainPolicyRequest,
-    ShowPolicyRequest,
+    Policy as Shown, ShowPolicyRequest,
 };
 use serde_json::json;
 
@@ -23,12 +23,17 @@ pub enum Command {
         /// The policy, TOML
         file: PathBuf,
     },
-    /// Shows the policy in force, or an earlier one
-    #[command(after_help = "Example:\n  entente policy show --profile auditor")]
+    /// Shows the policy in force, an earlier one, or one that waits for a coordinator
+    #[command(
+        after_help = "Examples:\n  entente policy show --profile auditor\n  entente policy show --proposal 42 --profile coordinator"
+    )]
     Show {
         /// An earlier version
         #[arg(long, default_value_t = 0, hide_default_value = true)]
         version: u64,
+        /// One that waits, by its number: its text, and what it would change
+        #[arg(long, value_name = "NUMBER", conflicts_with = "version")]
+        proposal: Option<u64>,
     },
     /// Puts a policy in force; what may widen disclosure waits for a coordinator
     #[command(
@@ -73,18 +78,29 @@ impl Command {
         let mut admin = AdminClient::new(profile::open(as_whom).await?);
         match self {
             Self::Check { .. } => Err(Failure::usage("checked already")),
-            Self::Show { version } => {
+            Self::Show { version, proposal } => {
                 let policy = admin.show_policy(ShowPolicyRequest { version }).await?.into_inner();
+                if let Some(number) = proposal {
+                    return proposed(&policy, number);
+                }
+                let read = policy
+                    .proposals
+                    .first()
+                    .map(|waiting| format!("entente policy show --proposal {}", waiting.number));
                 let head = fields(&[
                     ("# version", policy.version.to_string()),
                     ("# applied by", policy.applied_by.clone()),
                     ("# approved by", policy.approved_by.clone()),
                     ("# applied at", time(policy.applied_at)),
                     ("# waits", policy.pending.clone()),
+                    ("# read it", read.unwrap_or_default()),
                 ]);
                 let json = json!({
                     "version": policy.version, "source": policy.source, "applied_by": policy.applied_by,
                     "approved_by": policy.approved_by, "applied_at": policy.applied_at, "pending": policy.pending,
+                    "proposals": policy.proposals.iter().map(|waiting| json!({
+                        "number": waiting.number, "by": waiting.by, "at": waiting.at, "source": waiting.source,
+                    })).collect::<Vec<_>>(),
                 });
                 Ok(Answer::new(json, head + &policy.source))
             }
@@ -121,6 +137,36 @@ impl Command {
     }
 }
 
+/// The text of a policy that waits, with what it would change of the one in force.
+fn proposed(in_force: &Shown, number: u64) -> Outcome {
+    let waiting = in_force.proposals.iter().find(|waiting| waiting.number == number);
+    let waiting = waiting.ok_or_else(|| {
+        Failure::new(format!("no policy waits under the number {number}"))
+            .hint("`entente policy show` names those that wait; one whose base is no longer in force must be applied again")
+    })?;
+    let parse = |source: &str| {
+        Policy::parse(source).map_err(|error| {
+            Failure::new(format!("the node's policy can't be read here: {error}"))
+                .hint("use the `entente` of the node's version")
+        })
+    };
+    let (new, old) = (parse(&waiting.source)?, parse(&in_force.source)?);
+    let (changes, widens) = (new.changes(&old), new.widens(&old));
+    let head = fields(&[
+        ("# proposal", number.to_string()),
+        ("# by", waiting.by.clone()),
+        ("# at", time(waiting.at)),
+        ("# changes", changes.join("\n#           ")),
+        ("# widens", widens.join("\n#           ")),
+        ("# approve", format!("entente policy approve {number}")),
+    ]);
+    let json = json!({
+        "proposal": number, "by": waiting.by, "at": waiting.at, "source": waiting.source,
+        "changes": changes, "widens": widens,
+    });
+    Ok(Answer::new(json, head + &waiting.source))
+}
+
 fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
     let outcome = match (dry_run, done.proposal, done.widens.is_empty()) {
         (true, _, true) => "nothing was changed; applied, it would be in force at once".to_owned(),
@@ -129,7 +175,9 @@ fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
         }
         (false, 0, _) => format!("version {} is in force", done.version),
         (false, number, _) => {
-            format!("waits for a coordinator: entente policy approve {number}")
+            format!(
+                "waits for a coordinator, who reads it with `entente policy show --proposal {number}`: entente policy approve {number}"
+            )
         }
     };
     let text = fields(&[

@@ -29,6 +29,19 @@ pub struct Applied {
     pub changes: Vec<String>,
 }
 
+/// A policy that waits for a second person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What a coordinator approves it by.
+    pub number: u64,
+    /// Who proposed it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Its text.
+    pub source: String,
+}
+
 /// What a peer gets of an alert, and why.
 #[derive(Clone, Debug)]
 pub struct Explained {
@@ -159,14 +172,21 @@ pub(super) fn propose(tx: &mut Tx<'_>, what: Proposed, by: &str) -> Result<u64, 
     Ok(number)
 }
 
-/// Numbers of the policies that wait for a second person, with who proposed them.
+/// The policies that wait for a second person; those that were proposed against an earlier one can't be approved any
+/// more, and are left out.
 ///
 /// # Errors
 /// When the store failed.
-pub fn pending(node: &Node) -> Result<Vec<(u64, String)>, StoreError> {
-    let waiting = node.store.scan::<Proposals>(&[], None, PROPOSALS_MAX)?;
-    let policies = waiting.into_iter().filter(|(_, p)| matches!(p.what, Proposed::Policy { .. }));
-    Ok(policies.map(|(number, proposal)| (number, proposal.by)).collect())
+pub fn pending(node: &Node) -> Result<Vec<Waiting>, StoreError> {
+    let in_force = node.policy.load().0;
+    let waiting = |(number, proposal): (u64, Proposal)| match proposal.what {
+        Proposed::Policy { source, base } if base == in_force => {
+            Some(Waiting { number, by: proposal.by, at: proposal.at, source })
+        }
+        _ => None,
+    };
+    let proposals = node.store.scan::<Proposals>(&[], None, PROPOSALS_MAX)?;
+    Ok(proposals.into_iter().filter_map(waiting).collect())
 }
 
 /// A policy that is or was in force; 0 for the one in force. A new node has the empty one.

@@ -1,5 +1,7 @@
 //! Whether one policy can disclose more than another. Cautious: what is not plainly narrower counts as wider.
 
+use std::fmt::Display;
+
 use super::rule::{Level, Rule, When};
 use crate::alert::ClaimSet;
 use crate::id::Timestamp;
@@ -89,11 +91,8 @@ pub(super) fn changes(new: &[Rule], old: &[Rule]) -> Vec<String> {
             None => changes.push(format!("added: {} as rule {}", rule.name, place + 1)),
             Some(before) => {
                 if old.get(before) != Some(rule) {
-                    changes.push(format!(
-                        "changed: {}{}",
-                        rule.name,
-                        claims_changed(rule, old.get(before))
-                    ));
+                    let what = old.get(before).map(|old| differences(rule, old));
+                    changes.push(format!("changed: {}{}", rule.name, what.unwrap_or_default()));
                 }
                 if before != place {
                     changes.push(format!(
@@ -109,11 +108,48 @@ pub(super) fn changes(new: &[Rule], old: &[Rule]) -> Vec<String> {
     changes
 }
 
-fn claims_changed(new: &Rule, old: Option<&Rule>) -> String {
-    let old = old.map_or(ClaimSet::EMPTY, Rule::claims);
-    let named = |set: ClaimSet, sign: &str| -> String {
-        set.names().iter().map(|name| format!(" {sign}{name}")).collect()
+/// Every part of a rule that differs, with its old and its new value; nothing when only the wording does.
+fn differences(new: &Rule, old: &Rule) -> String {
+    let mut parts = vec![claims_changed(new, old)];
+    parts.extend(
+        described(old)
+            .into_iter()
+            .zip(described(new))
+            .filter(|(old, new)| old != new)
+            .map(|((part, old), (_, new))| format!("{part} from {old} to {new}")),
+    );
+    parts.retain(|part| !part.is_empty());
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) }
+}
+
+fn claims_changed(new: &Rule, old: &Rule) -> String {
+    let signed = |set: ClaimSet, sign: char| -> Vec<String> {
+        set.names().iter().map(|name| format!("{sign}{name}")).collect()
     };
-    let claims = named(new.claims().minus(old), "+") + &named(old.minus(new.claims()), "-");
-    if claims.is_empty() { claims } else { format!(":{claims}") }
+    let (new, old) = (new.claims(), old.claims());
+    [signed(new.minus(old), '+'), signed(old.minus(new), '-')].concat().join(" ")
+}
+
+/// The parts of a rule besides its claims, for people.
+fn described(rule: &Rule) -> [(&'static str, String); 8] {
+    let when = &rule.when;
+    [
+        ("peers", words(&rule.peers)),
+        ("level", rule.level.to_string()),
+        ("until", rule.until().map_or("without end".to_owned(), |until| until.to_string())),
+        ("category", asked(&when.category)),
+        ("urgency", asked(&when.urgency)),
+        ("exploitation", asked(&when.exploitation)),
+        ("handling", asked(&when.handling)),
+        ("subject_category", asked(&when.subject_category)),
+    ]
+}
+
+fn asked<T: Display>(list: &Option<Vec<T>>) -> String {
+    list.as_deref().map_or("any".to_owned(), words)
+}
+
+fn words<T: Display>(list: &[T]) -> String {
+    let words: Vec<String> = list.iter().map(ToString::to_string).collect();
+    words.join(", ")
 }

@@ -1,5 +1,7 @@
 //! One rule: whom it is for, when it matches, what it gives.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::PolicyError;
@@ -81,6 +83,14 @@ impl Rule {
     /// The rule matches before this time only.
     pub fn until(&self) -> Option<Timestamp> {
         self.until.map(|until| until.0)
+    }
+
+    /// The peers it names one by one.
+    pub(super) fn named_peers(&self) -> impl Iterator<Item = &AuthorityId> {
+        self.peers.iter().filter_map(|pattern| match pattern {
+            PeerPattern::One(one) => Some(one),
+            PeerPattern::Everybody | PeerPattern::Country(_) => None,
+        })
     }
 
     /// Why it does not match; `None` when it does.
@@ -184,6 +194,25 @@ fn has_empty_list(when: &When) -> bool {
         || empty(&when.exploitation)
         || empty(&when.handling)
         || empty(&when.subject_category)
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::View => "view",
+        })
+    }
+}
+
+impl fmt::Display for PeerPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("*"),
+            Self::Country(country) => write!(f, "{country}.*"),
+            Self::One(one) => write!(f, "{one}"),
+        }
+    }
 }
 
 impl TryFrom<String> for Level {

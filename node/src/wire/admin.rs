@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 
 use super::desk::store_code;
 use super::exchange::refusal;
-use crate::admin::{AdminError, Applied, Explained};
+use crate::admin::{AdminError, Applied, Explained, Waiting};
 use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp};
 use crate::outbound::TestStep;
 use crate::policy::Sharing;
@@ -86,13 +86,15 @@ pub fn parked(
 }
 
 /// A policy with what waits to take its place.
-pub fn policy(
-    version: PolicyVersion,
-    record: PolicyRecord,
-    pending: &[(u64, String)],
-) -> proto::Policy {
+pub fn policy(version: PolicyVersion, record: PolicyRecord, waiting: &[Waiting]) -> proto::Policy {
     let pending: Vec<String> =
-        pending.iter().map(|(number, by)| format!("{number} by {by}")).collect();
+        waiting.iter().map(|one| format!("{} by {}", one.number, one.by)).collect();
+    let proposal = |one: &Waiting| proto::PolicyProposal {
+        number: one.number,
+        by: one.by.clone(),
+        at: one.at.seconds(),
+        source: one.source.clone(),
+    };
     proto::Policy {
         version,
         source: record.source,
@@ -100,6 +102,7 @@ pub fn policy(
         approved_by: record.approved_by.unwrap_or_default(),
         applied_at: record.applied_at.seconds(),
         pending: pending.join(", "),
+        proposals: waiting.iter().map(proposal).collect(),
     }
 }
 
