@@ -130,7 +130,9 @@ async fn run(cli: Cli) -> Outcome {
         Command::Whoami => node::whoami(profile).await,
         Command::Completions { shell } => {
             let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "entente", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "entente", &mut script);
+            output::write(&script);
             Ok(Answer::new(serde_json::Value::Null, ""))
         }
         Command::Node(_) => Err(output::Failure::usage("node is the first word, or none")),

@@ -46,6 +46,13 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{}", printable(line));
 }
 
+/// Bytes on stdout as they are. A closed stdout ends nothing but the writing.
+pub fn write(bytes: &[u8]) {
+    use std::io::Write as _;
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+}
+
 /// A message on stderr.
 pub fn remark(kind: &str, text: &str) {
     use std::io::Write as _;
@@ -162,6 +169,15 @@ impl From<Status> for Failure {
                 Self::new("the node does not know this call: it has another version")
             }
             _ => Self::new(message),
+        };
+        let failure = match reason.as_deref() {
+            Some("unknown_user") => failure.hint(
+                "a user who was added also waits for a coordinator: `entente user approve NAME`",
+            ),
+            None if failure.message == "transport error" => failure.hint(
+                "the node ended the connection: the profile's endpoint must be its desk door, not its exchange door",
+            ),
+            _ => failure,
         };
         Self { reason: reason.unwrap_or(failure.reason), ..failure }
     }

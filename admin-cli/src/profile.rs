@@ -40,10 +40,21 @@ pub async fn open(profile: Option<&str>) -> Result<Channel, Failure> {
         roots: read_pem_certificates(&below(&profile.roots)).map_err(unfit)?,
         own: own.map_err(unfit)?,
     };
-    connect(&profile.endpoint, &target).await.map_err(|error| {
-        Failure::unreachable(format!("the node of {} at {} can't be reached: {error}", target.authority, profile.endpoint))
-            .hint("is the node running (`entente-node run`), and is the profile's endpoint its desk door?")
-    })
+    let connected = connect(&profile.endpoint, &target).await;
+    connected.map_err(|error| not_connected(&error, &target.authority, &profile.endpoint, &path))
+}
+
+/// A node that is another authority's is no outage: trying again would not help.
+fn not_connected(error: &str, authority: &AuthorityId, endpoint: &str, path: &Path) -> Failure {
+    let named = error.split_once("the certificate names the node of ");
+    if let Some(other) = named.and_then(|(_, rest)| rest.split(',').next()) {
+        return Failure::new(format!(
+            "the profile is {authority}'s, the node at {endpoint} is {other}'s"
+        ))
+        .hint(format!("look at authority and endpoint in {}", path.display()));
+    }
+    Failure::unreachable(format!("the node of {authority} at {endpoint} can't be reached: {error}"))
+        .hint("is the node running (`entente-node run`), and is the profile's endpoint its desk door?")
 }
 
 fn path(profile: Option<&str>) -> Result<PathBuf, Failure> {

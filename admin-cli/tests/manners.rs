@@ -20,6 +20,38 @@ fn check(arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
     assert!(err.contains(stderr), "{arguments:?}: {stderr:?} not in\n{err}");
 }
 
+fn search(identifier: &str) -> Vec<&str> {
+    let words = ["search", "--case", "1", "--offence", "labour", "--sought", "object"];
+    [&words[..], &["--identifier", identifier]].concat()
+}
+
+#[test]
+fn completions_end_quietly_when_nobody_reads_on() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_entente"))
+        .args(["completions", "bash"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_failed_init_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir_all(at("certs/dk.politi")).unwrap();
+    for (certs, says) in [("certs", "roots.pem"), ("nowhere", "is not there")] {
+        let (home, certs) = (at("dk"), at(certs));
+        let words =
+            ["node", "init", "--authority", "dk.politi", "--home", &home, "--certs", &certs];
+        check(&words, 1, "", says);
+        assert!(!folder.path().join("dk").exists());
+    }
+}
+
 #[test]
 fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
     for (arguments, code, stdout, stderr) in [
@@ -34,6 +66,9 @@ fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
         (vec!["alert", "template", "missing_protect"], 0, "\"category\": \"missing_protect\"", ""),
         (vec!["policy", "check", "/nowhere.toml"], 1, "", "/nowhere.toml"),
         (vec!["completions", "bash"], 0, "_entente", ""),
+        (vec!["audit", "list", "--operation", "disclos"], 64, "", "the operations are collect"),
+        (search("plate:AB12345"), 64, "", "lacks the country that issued it"),
+        (search("shoe:44"), 64, "", "types: passport"),
         (vec!["sample", "--count", "3", "--seed", "2"], 0, "\"category\"", ""),
     ] {
         check(&arguments, code, stdout, stderr);

@@ -168,6 +168,14 @@ pub fn verify_checkpoint(jws: &str, key: &PublicKey) -> Result<Checkpoint, JoseE
     jose::verify(CHECKPOINT_TYP, jws, |kid| (*kid == key.key_id()).then(|| key.clone()))
 }
 
+/// What a checkpoint says, *before* its signature was checked: to tell a wrong file from a forged one.
+///
+/// # Errors
+/// When it has not the form of a checkpoint.
+pub fn claimed_checkpoint(jws: &str) -> Result<Checkpoint, JoseError> {
+    jose::peek(CHECKPOINT_TYP, jws)
+}
+
 /// Recomputes a log leaf by leaf, from its first.
 #[derive(Default)]
 pub struct Verifier {

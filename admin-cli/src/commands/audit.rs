@@ -1,10 +1,11 @@
 //! `entente audit`: the log, and the proof that nobody changed it. The auditor's own machine does the checking.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use entente_node::audit::{Checkpoint, Entry, Verifier, verify_checkpoint};
+use entente_node::audit::{Checkpoint, Entry, Verifier, claimed_checkpoint, verify_checkpoint};
+use entente_node::id::AuthorityId;
 use entente_node::jose::PublicKey;
 use entente_node::trust::SignedDescriptor;
 use entente_proto::admin::audit_client::AuditClient;
@@ -29,7 +30,7 @@ pub enum Command {
         #[arg(long, default_value_t = 100)]
         limit: u64,
         /// collect, alter, consult, disclose, combine, erase, trust, policy, key or user
-        #[arg(long, default_value = "", hide_default_value = true)]
+        #[arg(long, default_value = "", hide_default_value = true, value_parser = operation)]
         operation: String,
         /// About this alert
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -61,13 +62,25 @@ pub enum Command {
     },
 }
 
+const OPERATIONS: [&str; 10] = [
+    "collect", "alter", "consult", "disclose", "combine", "erase", "trust", "policy", "key", "user",
+];
+
+fn operation(text: &str) -> Result<String, String> {
+    if text.is_empty() || OPERATIONS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("the operations are {}", OPERATIONS.join(", ")))
+}
+
 impl Command {
     pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
         let mut audit = AuditClient::new(profile::open(as_whom).await?);
         match self {
             Self::List { from, limit, operation, alert, actor } => {
-                let asked = ListEntriesRequest { from, limit, operation, alert, actor };
-                list(&mut audit, asked, format).await
+                let one_more = if limit == 0 { 0 } else { limit.saturating_add(1) };
+                let asked = ListEntriesRequest { from, limit: one_more, operation, alert, actor };
+                list(&mut audit, asked, limit, format).await
             }
             Self::Verify { checkpoints, descriptor } => {
                 verify(&mut audit, &checkpoints, descriptor).await
@@ -86,11 +99,21 @@ impl Command {
 async fn list(
     audit: &mut AuditClient<Channel>,
     asked: ListEntriesRequest,
+    limit: u64,
     format: Format,
 ) -> Outcome {
     let mut entries = audit.list_entries(asked).await?.into_inner();
     let mut rows = Vec::new();
+    let (mut shown, mut more) = (0, None);
     while let Some(entry) = entries.message().await? {
+        if limit > 0 && shown == limit {
+            more = Some(format!(
+                "there are more: go on with --from {}, or raise --limit",
+                entry.index
+            ));
+            break;
+        }
+        shown += 1;
         let parsed = Entry::parse(&entry.leaf)
             .map_err(|_| Failure::new(format!("entry {} can't be read", entry.index)))?;
         match format {
@@ -99,10 +122,11 @@ async fn list(
         }
     }
     if format == Format::Json {
+        more.iter().for_each(|more| remark("hint", more));
         return Ok(Answer::new(Value::Null, ""));
     }
     let headers = ["entry", "at", "what", "who", "alert", "peer", "facts"];
-    Ok(Answer::new(Value::Null, table(&headers, rows)))
+    Ok(Answer::new(Value::Null, table(&headers, rows) + &more.unwrap_or_default()))
 }
 
 fn row(entry: &Entry) -> Vec<String> {
@@ -130,11 +154,11 @@ async fn verify(
     descriptor: Option<PathBuf>,
 ) -> Outcome {
     let signed = audit.checkpoint(CheckpointRequest {}).await?.into_inner();
-    let keys = log_keys(&signed, descriptor)?;
-    let head = checked(&signed.checkpoint, &keys, "the node's checkpoint")?;
+    let trusted = trusted(&signed, descriptor)?;
+    let head = checked(&signed.checkpoint, &trusted, "the node's checkpoint")?;
     let mut at: BTreeMap<u64, Vec<Checkpoint>> = BTreeMap::new();
     for path in kept {
-        let checkpoint = checked(files::read(path)?.trim(), &keys, &path.display().to_string())?;
+        let checkpoint = checked(files::read(path)?.trim(), &trusted, &path.display().to_string())?;
         at.entry(checkpoint.size).or_default().push(checkpoint);
     }
     if let Some(longer) = at.keys().next_back().filter(|size| **size > head.size) {
@@ -170,26 +194,58 @@ fn changed(what: impl Into<String>) -> Failure {
 }
 
 /// From the descriptor that the auditor trusts; else the key that the node names, with a remark.
-fn log_keys(
-    signed: &CheckpointResponse,
-    descriptor: Option<PathBuf>,
-) -> Result<Vec<PublicKey>, Failure> {
+fn trusted(signed: &CheckpointResponse, descriptor: Option<PathBuf>) -> Result<Trusted, Failure> {
+    let claimed = claimed_checkpoint(&signed.checkpoint);
+    let authority = claimed.map_err(|_| changed("the node gave no checkpoint"))?.iss;
     if let Some(path) = descriptor {
-        let descriptor = SignedDescriptor::parse(&files::read(&path)?)
-            .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-        return Ok(descriptor
-            .descriptor()
-            .log_keys
-            .iter()
-            .map(|dated| dated.key.clone())
-            .collect());
+        return trusted_by(&path, authority);
     }
     remark("hint", "without --descriptor the node's word is taken for its log key");
     let key = serde_json::from_str(&signed.log_key);
-    Ok(vec![key.map_err(|_| Failure::new("the node named no log key"))?])
+    Ok(Trusted {
+        authority,
+        keys: vec![key.map_err(|_| Failure::new("the node named no log key"))?],
+    })
 }
 
-fn checked(jws: &str, keys: &[PublicKey], whose: &str) -> Result<Checkpoint, Failure> {
-    let verified = keys.iter().find_map(|key| verify_checkpoint(jws, key).ok());
-    verified.ok_or_else(|| changed(format!("{whose} is not signed by a log key of the authority")))
+fn trusted_by(path: &Path, node: AuthorityId) -> Result<Trusted, Failure> {
+    let shown = path.display();
+    let descriptor = SignedDescriptor::parse(files::read(path)?.trim()).map_err(|error| {
+        Failure::new(format!("{shown} is not a signed descriptor: {error}"))
+            .hint("give the descriptor.jws that you trust, not one that the node hands out")
+    })?;
+    let said = descriptor.descriptor();
+    if said.authority != node {
+        let theirs = &said.authority;
+        return Err(Failure::new(format!(
+            "{shown} is the descriptor of {theirs}, the node is {node}'s"
+        ))
+        .hint(format!("give the descriptor of {node}, or the profile of a node of {theirs}")));
+    }
+    let keys = said.log_keys.iter().map(|dated| dated.key.clone()).collect();
+    Ok(Trusted { authority: node, keys })
+}
+
+/// Wrong files are told apart from a forged checkpoint: only the latter is a finding about the log.
+fn checked(jws: &str, trusted: &Trusted, whose: &str) -> Result<Checkpoint, Failure> {
+    let claimed = claimed_checkpoint(jws).map_err(|_| {
+        Failure::new(format!("{whose} is not a checkpoint"))
+            .hint("give files that `entente audit checkpoint --out FILE` wrote")
+    })?;
+    if claimed.iss != trusted.authority {
+        let (theirs, own) = (&claimed.iss, &trusted.authority);
+        return Err(Failure::new(format!("{whose} is a checkpoint of {theirs}, not of {own}"))
+            .hint(format!("give the checkpoints that you kept of {own}")));
+    }
+    let verified = trusted.keys.iter().find_map(|key| verify_checkpoint(jws, key).ok());
+    verified.ok_or_else(|| {
+        Failure::new(format!("{whose} is not signed by a log key that the authority's descriptor names"))
+            .hint("the descriptor is older than the log key, or the log was changed: get the newest descriptor from the authority; if the error stays, keep your checkpoints, and report it")
+    })
+}
+
+/// Whose log it must be, and who signs its heads.
+struct Trusted {
+    authority: AuthorityId,
+    keys: Vec<PublicKey>,
 }

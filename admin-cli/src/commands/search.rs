@@ -71,15 +71,20 @@ impl Search {
 
 /// `TYPE:NUMBER`, or `TYPE:COUNTRY:NUMBER` for what a country issues.
 fn identifier(text: &str) -> Result<Identifier, Failure> {
-    let usage = || {
+    let usage = |message: String| {
         let kinds: Vec<_> = IdentifierKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        Failure::usage(format!("{text} is not TYPE:NUMBER or TYPE:COUNTRY:NUMBER"))
-            .hint(format!("types: {}", kinds.join(", ")))
+        Failure::usage(message).hint(format!("types: {}", kinds.join(", ")))
     };
-    let (kind, rest) = text.split_once(':').ok_or_else(usage)?;
-    let known: IdentifierKind = kind.parse().map_err(|_| usage())?;
+    let (kind, rest) = text
+        .split_once(':')
+        .ok_or_else(|| usage(format!("{text} is not TYPE:NUMBER or TYPE:COUNTRY:NUMBER")))?;
+    let known: IdentifierKind =
+        kind.parse().map_err(|_| usage(format!("{kind} is no type of identifier")))?;
     let (country, number) = match known.needs_country() {
-        true => rest.split_once(':').ok_or_else(usage)?,
+        true => rest.split_once(':').ok_or_else(|| {
+            Failure::usage(format!("{text} lacks the country that issued it"))
+                .hint(format!("write {kind}:COUNTRY:NUMBER, e.g. {kind}:DK:{rest}"))
+        })?,
         false => ("", rest),
     };
     let (country, number) = (country.to_owned(), number.to_owned());

@@ -60,21 +60,27 @@ impl Command {
             }
             Self::Add { name, roles, certificate } => {
                 let certificate = files::read(&certificate)?;
-                admin.add_user(AddUserRequest { name, roles, certificate }).await?.into_inner()
+                let asked = AddUserRequest { name, roles, certificate };
+                let user = admin.add_user(asked).await?.into_inner();
+                let next = format!("waits for a coordinator: entente user approve {}\n", user.name);
+                return Ok(Answer::new(shown(&user), described(&user) + &next));
             }
             Self::Approve { name } => admin.approve_user(UserRequest { name }).await?.into_inner(),
             Self::Remove { name } => admin.remove_user(UserRequest { name }).await?.into_inner(),
         };
-        let text = fields(&[
-            ("user", user.name.clone()),
-            ("roles", user.roles.join(", ")),
-            ("state", user.state.clone()),
-            ("key", user.key.clone()),
-            ("added by", user.added_by.clone()),
-            ("approved by", user.approved_by.clone()),
-        ]);
-        Ok(Answer::new(shown(&user), text))
+        Ok(Answer::new(shown(&user), described(&user)))
     }
+}
+
+fn described(user: &User) -> String {
+    fields(&[
+        ("user", user.name.clone()),
+        ("roles", user.roles.join(", ")),
+        ("state", user.state.clone()),
+        ("key", user.key.clone()),
+        ("added by", user.added_by.clone()),
+        ("approved by", user.approved_by.clone()),
+    ])
 }
 
 fn shown(user: &User) -> Value {

@@ -42,6 +42,37 @@ pub fn init(
     if fs::read_dir(home).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(HomeError::Unfit(format!("{} is not empty: choose a new folder", shown(home))));
     }
+    if let Some(folder) = certificates.map(|folder| folder.join(choices.authority.as_str()))
+        && !folder.is_dir()
+    {
+        return Err(HomeError::Unfit(format!(
+            "{} is not there: make it with `entente certs example`, or leave --certs out",
+            shown(&folder)
+        )));
+    }
+    let existed = home.exists();
+    let made = fill(home, choices, certificates, clock, entropy);
+    if made.is_err() {
+        remove_made(home, existed);
+    }
+    made
+}
+
+/// What a failed try made would block the next. The folder was empty before.
+fn remove_made(home: &Path, existed: bool) {
+    let _ = fs::remove_dir_all(home);
+    if existed {
+        let _ = make_folder(home);
+    }
+}
+
+fn fill(
+    home: &Path,
+    choices: &Choices,
+    certificates: Option<&Path>,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<Initialised, HomeError> {
     let layout = Layout::new(home);
     for folder in ["", "keys", "tls", "users", "profiles", "run"] {
         make_folder(&home.join(folder))?;

@@ -114,7 +114,7 @@ fn our_trust(node: &SharedNode, peer: &AuthorityId) -> TestStep {
             "a coordinator compares the fingerprint with the peer's, then runs `entente peer approve`"
         }
         PeerState::Suspended => {
-            "`entente peer resume` goes on with it; the audit log says who suspended it, and why"
+            "a coordinator goes on with it by `entente peer resume PEER --reason TEXT`; the audit log says who suspended it, and why"
         }
         PeerState::Removed => {
             "import its descriptor again with `entente peer import FILE`; a coordinator then approves it"
@@ -193,7 +193,7 @@ fn halted(node: &SharedNode, peer: &AuthorityId) -> bool {
 }
 
 /// Resuming opens a stream, approving again does not.
-const REOPEN_HINT: &str = "run `entente peer suspend`, then `entente peer resume`";
+const REOPEN_HINT: &str = "run `entente peer suspend PEER --reason TEXT`; a coordinator then runs `entente peer resume PEER --reason TEXT`";
 
 const LOST_STATE_HINT: &str =
     "this node lost state: run `entente epoch recover`, then `entente epoch start`";
