@@ -53,6 +53,26 @@ fn a_failed_init_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_demo_that_is_told_to_end_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = || std::fs::read_dir(folder.path()).unwrap().count();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_entente"))
+        .arg("demo")
+        .env("TMPDIR", folder.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while made() == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    Command::new("kill").arg(demo.id().to_string()).status().unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(1));
+    assert_eq!(made(), 0);
+}
+
+#[test]
 fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
     for (arguments, code, stdout, stderr) in [
         (vec!["--version"], 0, "entente 0.1.0", ""),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::output::{Answer, Failure, Format, Outcome, remark, say};
@@ -34,7 +35,19 @@ struct Shown {
 }
 
 impl Demo {
+    /// A signal ends the nodes and removes their folder: both belong to the future that is dropped then.
     pub async fn run(self, format: Format) -> Outcome {
+        let failed = |error: std::io::Error| Failure::new(error.to_string());
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        tokio::select! {
+            outcome = self.play(format) => outcome,
+            _ = terminate.recv() => Err(interrupted()),
+            _ = interrupt.recv() => Err(interrupted()),
+        }
+    }
+
+    async fn play(self, format: Format) -> Outcome {
         let began = Instant::now();
         let mut federation = Federation::prepare()?;
         let mut steps = Vec::new();
@@ -79,8 +92,14 @@ impl Demo {
             federation.end().await;
             return Ok(Answer::new(json, done));
         }
-        Ok(Answer::new(json, format!("{done}\n\n{}", federation.leave_running())))
+        let kept = federation.leave_running();
+        let json = json!({ "ok": true, "steps": steps, "kept": kept.json });
+        Ok(Answer::new(json, format!("{done}\n\n{}", kept.text)))
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::new("interrupted: the nodes were ended and their folder removed")
 }
 
 fn indented(text: &str) -> String {

@@ -1,17 +1,19 @@
 //! `entente-node check`: everything that would stop a node, or should be looked after, named before it is started.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Credentials, Home, HomeError, Layout, read_config, read_node_key, shown};
 use crate::id::{Clock, Entropy};
 use crate::pki::read_signing_key;
+use crate::store::StoreError;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// `configuration`, `keys`, `certificates`, `permissions` or `store`.
+    /// `configuration`, `keys`, `certificates`, `permissions`, `addresses` or `store`.
     pub part: &'static str,
     /// Whether a node can run with it.
     pub ok: bool,
@@ -29,9 +31,33 @@ pub fn check(home: &Path, clock: &Clock) -> Vec<Finding> {
         finding("certificates", credentials(&layout, clock)),
     ];
     if findings.iter().all(|finding| finding.ok) {
-        findings.push(finding("store", store(home, clock)));
+        let store = store(home, clock);
+        let running = matches!(store, Err(HomeError::Store(StoreError::InUse)));
+        findings.push(finding("addresses", addresses(&layout, running)));
+        findings.push(finding("store", store));
     }
     findings
+}
+
+/// A running node holds its addresses itself.
+fn addresses(layout: &Layout, running: bool) -> Result<String, HomeError> {
+    if running {
+        return Ok("not tried: a node runs on this home and holds them".to_owned());
+    }
+    let config = read_config(layout)?;
+    let listens = [
+        ("exchange.listen", config.exchange.listen),
+        ("desk.listen", config.desk.listen),
+        ("telemetry.listen", config.telemetry.listen.address()),
+    ];
+    for (setting, address) in listens {
+        TcpListener::bind(address).map_err(|error| {
+            HomeError::Unfit(format!(
+                "{setting} {address} can't be bound: {error}; end what listens there, or change the setting"
+            ))
+        })?;
+    }
+    Ok("every address can be bound".to_owned())
 }
 
 fn finding(part: &'static str, result: Result<String, HomeError>) -> Finding {

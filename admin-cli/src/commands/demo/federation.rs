@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use entente_node::config::{Choices, Endpoint};
 use entente_node::home::{Layout, init};
@@ -13,11 +13,12 @@ use entente_node::pki::write_example;
 use entente_node::trust::{Draft, SignedDescriptor};
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::desk::desk_client::DeskClient;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
-use crate::output::Failure;
+use crate::output::{Answer, Failure};
 use crate::profile;
 
 pub const DK: usize = 0;
@@ -29,15 +30,21 @@ const NAMES: [&str; 3] = ["dk.politi", "fr.police-judiciaire", "de.bka"];
 /// How often something that other processes do is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long a killed process may take to be gone.
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Federation {
+    // Dropped before the folder, which they write to.
+    nodes: Vec<Node>,
     folder: Option<TempDir>,
     path: PathBuf,
-    nodes: Vec<Node>,
     /// Alert that the scenes follow.
     pub followed: String,
+    /// Another one, which stays in force.
+    pub live: String,
 }
 
 pub struct Node {
@@ -45,6 +52,17 @@ pub struct Node {
     home: PathBuf,
     child: Option<Child>,
     descriptor: SignedDescriptor,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        let _ = child.start_kill();
+        let gone = Instant::now() + ENDED_WITHIN;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < gone {
+            std::thread::sleep(LOOK);
+        }
+    }
 }
 
 impl Federation {
@@ -60,7 +78,7 @@ impl Federation {
         let nodes =
             authorities.into_iter().map(|authority| Node::prepare(&path, &certs, authority));
         let nodes = nodes.collect::<Result<_, _>>()?;
-        Ok(Self { folder: Some(folder), path, nodes, followed: String::new() })
+        Ok(Self { folder: Some(folder), path, nodes, followed: String::new(), live: String::new() })
     }
 
     pub fn folder(&self) -> &Path {
@@ -99,30 +117,40 @@ impl Federation {
     }
 
     /// Says how to go on with the nodes.
-    pub fn leave_running(mut self) -> String {
+    pub fn leave_running(mut self) -> Answer {
         self.keep_logs();
-        let mut text = "the nodes go on. Profiles:\n".to_owned();
         let mut pids = Vec::new();
+        let mut profiles = Vec::new();
         for node in &mut self.nodes {
-            text += &format!("  {}\n", node.home.join("profiles").display());
-            pids.extend(node.child.as_ref().and_then(Child::id).map(|pid| pid.to_string()));
+            profiles.push(node.home.join("profiles").display().to_string());
+            pids.extend(node.child.as_ref().and_then(Child::id));
             // Forgotten, not dropped: dropping would end the process.
             std::mem::forget(node.child.take());
         }
         let first = self.nodes.first().map(|node| node.home.join("profiles")).unwrap_or_default();
         let of = |role: &str| first.join(format!("{role}.toml")).display().to_string();
-        text += &format!(
-            "try:\n  entente status --profile {}\n  entente alert list --profile {}\n  \
-             entente policy explain {} fr.police-judiciaire --profile {}\n\
-             end them: kill {}\nthen remove {}",
-            of("coordinator"),
-            of("officer"),
-            self.followed,
-            of("administrator"),
-            pids.join(" "),
+        let program = this_program();
+        let commands = [
+            format!("{program} status --profile {}", of("coordinator")),
+            format!("{program} alert list --profile {}", of("officer")),
+            format!(
+                "{program} policy explain {} fr.police-judiciaire --profile {}",
+                self.live,
+                of("administrator")
+            ),
+        ];
+        let numbers: Vec<String> = pids.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "the nodes go on. Profiles:\n  {}\ntry:\n  {}\nend them: kill {}\nthen remove {}",
+            profiles.join("\n  "),
+            commands.join("\n  "),
+            numbers.join(" "),
             self.path.display()
         );
-        text
+        let json = json!({
+            "folder": self.path.display().to_string(), "profiles": profiles, "pids": pids, "commands": commands,
+        });
+        Answer::new(json, text)
     }
 }
 
@@ -223,6 +251,16 @@ impl Node {
 
     pub fn descriptor_file(&self) -> PathBuf {
         Layout::new(&self.home).descriptor()
+    }
+}
+
+/// How the shell finds this program from here.
+fn this_program() -> String {
+    let Ok(program) = std::env::current_exe() else { return "entente".to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    match program.strip_prefix(&here) {
+        Ok(below) => Path::new(".").join(below).display().to_string(),
+        Err(_) => program.display().to_string(),
     }
 }
 

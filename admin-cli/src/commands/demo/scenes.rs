@@ -184,6 +184,7 @@ async fn import(f: &mut Federation) -> Result<Shown, Failure> {
     });
     let table = table(&["alert", "category", "about"], rows.collect());
     f.followed = results.first().cloned().unwrap_or_default();
+    f.live = results.get(1).cloned().unwrap_or_default();
     for there in [FR, DE] {
         wait_for_copies(f.node(there)?, ALERTS).await?;
     }
