@@ -174,7 +174,7 @@ impl From<Status> for Failure {
             Some("unknown_user") => failure.hint(
                 "a user who was added also waits for a coordinator: `entente user approve NAME`",
             ),
-            None if failure.message == "transport error" => failure.hint(
+            None if ["transport error", "not connected"].contains(&failure.message()) => failure.hint(
                 "the node ended the connection: the profile's endpoint must be its desk door, not its exchange door",
             ),
             _ => failure,

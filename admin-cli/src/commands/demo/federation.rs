@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_node::config::{Choices, Endpoint};
 use entente_node::home::{Layout, init};
@@ -16,6 +16,7 @@ use entente_proto::desk::desk_client::DeskClient;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use crate::output::{Answer, Failure};
