@@ -114,7 +114,7 @@ fn our_trust(node: &SharedNode, peer: &AuthorityId) -> TestStep {
             "a coordinator compares the fingerprint with the peer's, then runs `entente peer approve`"
         }
         PeerState::Suspended => {
-            "a coordinator goes on with it by `entente peer resume PEER --reason TEXT`; the audit log says who suspended it, and why"
+            "`entente peer resume` with a --reason goes on with it, run by a coordinator; the audit log says who suspended it, and why"
         }
         PeerState::Removed => {
             "import its descriptor again with `entente peer import FILE`; a coordinator then approves it"

@@ -122,15 +122,15 @@ fn changes_are_named_rule_by_rule() {
     );
     assert_eq!(Policy::empty().changes(&old).len(), 3);
     let rule = |rest: &str| Policy::parse(&format!("[[rule]]\nname = \"a\"\n{rest}")).unwrap();
-    let old = rule("peers = [\"fr.*\"]\nlevel = \"view\"\nwhen = { urgency = [\"urgent\"] }");
-    let new = rule(
-        "peers = [\"fr.*\", \"de.bka\"]\nlevel = \"none\"\nwhen = { subject_category = [\"victim\", \"witness\"] }\nuntil = 2027-01-31T00:00:00Z",
+    let before = rule("peers = [\"fr.*\"]\nlevel = \"view\"\nwhen = { urgency = [\"urgent\"] }");
+    let after = rule(
+        "peers = [\"fr.*\", \"de.bka\"]\nlevel = \"none\"\nwhen = { subject_category = [\"convicted\", \"witness\"] }\nuntil = 2027-01-31T00:00:00Z",
     );
     assert_eq!(
-        new.changes(&old),
+        after.changes(&before),
         ["changed: a: peers from fr.* to fr.*, de.bka; level from view to none; \
           until from without end to 2027-01-31T00:00:00Z; urgency from urgent to any; \
-          subject_category from any to victim, witness"]
+          subject_category from any to convicted, witness"]
     );
     assert!(Policy::empty().widens(&old).is_empty());
     assert!(old.widens(&old).is_empty());
