@@ -9,8 +9,6 @@ mod rule;
 
 pub use rule::{Level, Rule};
 
-use std::collections::BTreeSet;
-
 use crate::alert::{ClaimSet, Facts};
 use crate::id::{AuthorityId, Timestamp};
 use crate::toml_line::located;
@@ -116,11 +114,6 @@ impl Policy {
     /// The rules in their order.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
-    }
-
-    /// The peers that rules name one by one, in the order of their names.
-    pub fn named_peers(&self) -> BTreeSet<&AuthorityId> {
-        self.rules.iter().flat_map(Rule::named_peers).collect()
     }
 
     /// What `peer` gets of an alert with these facts.

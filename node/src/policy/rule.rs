@@ -85,14 +85,6 @@ impl Rule {
         self.until.map(|until| until.0)
     }
 
-    /// The peers it names one by one.
-    pub(super) fn named_peers(&self) -> impl Iterator<Item = &AuthorityId> {
-        self.peers.iter().filter_map(|pattern| match pattern {
-            PeerPattern::One(one) => Some(one),
-            PeerPattern::Everybody | PeerPattern::Country(_) => None,
-        })
-    }
-
     /// Why it does not match; `None` when it does.
     pub(super) fn misses(
         &self,
