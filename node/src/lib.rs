@@ -28,7 +28,3 @@ pub mod pki;
 pub mod home;
 pub mod run;
 pub mod command;
-
-/// Small strings and maps are most of what an alert costs: the system's allocator took a seventh of the time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
