@@ -16,7 +16,13 @@ use output::{Answer, Format, Outcome};
 
 /// Exchange of alerts about trafficking in human beings between authorities
 #[derive(Parser)]
-#[command(name = "entente", version, about, arg_required_else_help = true)]
+#[command(
+    name = "entente",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  entente demo\n  entente status --profile coordinator"
+)]
 struct Cli {
     /// As whom, at which node: a name below ~/.config/entente/profiles, or the path of a file
     #[arg(long, short, global = true, env = "ENTENTE_PROFILE", value_name = "PROFILE")]
@@ -34,31 +40,55 @@ enum Command {
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
     /// Alerts: own ones, and those that peers share
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente alert create draft.json --profile officer\n  entente alert list --profile officer"
+    )]
     Alert(alert::Command),
     /// Searches own and received alerts; the justification is mandatory and logged
     #[command(after_help = search::EXAMPLES)]
     Search(search::Search),
     /// Peers: whom this authority trusts
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente peer import fr.descriptor --profile administrator\n  entente peer test fr.police-judiciaire --profile administrator"
+    )]
     Peer(peer::Command),
     /// The sharing policy: who sees what
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente policy check policy.toml\n  entente policy apply policy.toml --profile administrator"
+    )]
     Policy(policy::Command),
     /// The audit log, and the proof that nobody changed it
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente audit list --profile auditor\n  entente audit checkpoint --out monday.jws --profile auditor"
+    )]
     Audit(audit::Command),
     /// Users of this authority's desk
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente user list --profile administrator\n  entente user approve jensen --profile coordinator"
+    )]
     User(user::Command),
     /// After a loss of state: fetch back what peers hold, then start anew
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente epoch recover --profile administrator\n  entente epoch start --reason 'restored from the backup of Monday' --profile administrator"
+    )]
     Epoch(node::Epoch),
     /// The authority's identity key; works without a node and without a network
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente identity create --authority dk.politi --out dk.identity\n  entente identity fingerprint dk/descriptor.jws"
+    )]
     Identity(identity::Command),
     /// Certificates in the profile of certs-example/
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente certs example --out certs dk.politi fr.police-judiciaire\n  entente certs user --ca dk/users/ca --authority dk.politi --out dk/users jensen"
+    )]
     Certs(certs::Command),
     /// Writes synthetic alerts as JSON Lines, to try things with
     #[command(after_help = sample::EXAMPLES)]

@@ -95,15 +95,13 @@ fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
     }
 }
 
-/// Every command that people use, by its words.
+/// Every command and group of commands that people use, by its words.
 fn commands(words: &[String], found: &mut Vec<Vec<String>>) {
     let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
     arguments.push("--help");
     let help = String::from_utf8(entente(&arguments).stdout).unwrap();
-    let Some((_, listed)) = help.split_once("Commands:\n") else {
-        found.push(words.to_vec());
-        return;
-    };
+    found.push(words.to_vec());
+    let Some((_, listed)) = help.split_once("Commands:\n") else { return };
     let listed = listed.split("\n\n").next().unwrap_or_default();
     for name in listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()) {
         if !name.is_empty() && name != "help" {

@@ -18,9 +18,7 @@ pub use acknowledge::{AcknowledgeError, acknowledge};
 pub use clock::clock_believed;
 pub(crate) use clock::note_clock;
 pub use dispatch::{DispatchError, Dispatcher, Offering, next_rule_end};
-pub use live::{
-    Live, StreamStatus, Streams, behind, is_silent, lease, lease_of, refused_newer, silent_peers,
-};
+pub use live::{Live, StreamStatus, Streams, behind, is_silent, lease, lease_of, silent_peers};
 pub use parked::retry_parked;
 pub use receive::{ReceiveError, Reception, hello};
 pub(crate) use recover::is_stopped;

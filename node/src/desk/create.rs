@@ -1,6 +1,6 @@
 //! An officer's draft becomes an alert: checked, signed, sealed, indexed, and given to the feed in one commit.
 
-use super::search::matches_of;
+use super::search::{HITS_MAX, matches_of};
 use super::{DeskError, Issued, reason};
 use crate::alert::{self, Draft, View};
 use crate::audit::{Event, Operation};
@@ -14,9 +14,6 @@ use crate::store::{Change, Committed, IndexKey, Matches, Own, StoreError, Tombst
 
 /// Tries for an id that was never given before: two in a row collide once in 10¹⁰ alerts.
 const ID_TRIES: usize = 8;
-
-/// Records of one match key: more than that many people share no document.
-const MATCHES_MAX: usize = 64;
 
 /// Creates an alert from a draft (JSON). `confirmation` is the officer's reason to go on where
 /// [`DeskError::ConfirmationNeeded`] was answered; else empty.
@@ -104,7 +101,7 @@ impl Conflicts {
     /// Refuses when another alert with the same match keys came in between.
     pub(super) fn unchanged(&self, tx: &Tx<'_>) -> Result<(), DeskError> {
         for key in &self.keys {
-            for ((_, id), _) in tx.scan::<Matches>(key, None, MATCHES_MAX)? {
+            for ((_, id), _) in tx.scan::<Matches>(key, None, HITS_MAX)? {
                 if !self.seen.contains(&id) && Some(&id) != self.own.as_ref() {
                     return Err(DeskError::Raced(id));
                 }

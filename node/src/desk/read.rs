@@ -263,7 +263,7 @@ fn listed_copy(
     copy: crate::store::HeldCopy,
 ) -> Result<Listed, DeskError> {
     let category = read_copy(node, &id, &copy)?.content.category;
-    let confirmed = exchange::lease(node, id.authority()).0;
+    let confirmed = exchange::lease_of(node, &id, copy.version)?.0;
     let (version, at) = (copy.version, copy.expires_at);
     Ok(Listed { id, version, state: State::Live, own: false, category, confirmed, at })
 }

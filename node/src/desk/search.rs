@@ -18,7 +18,7 @@ use crate::roles::Actor;
 use crate::store::{Committed, Copies, IndexKey, MatchEntry, Matches, StoreError};
 
 /// Alerts that one value may find: more are no hit but a list, and the answer says that there are more.
-const HITS_MAX: usize = 64;
+pub(super) const HITS_MAX: usize = 64;
 
 /// What the answer is for (2024/982).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,9 +43,10 @@ pub async fn update(
         .alert(id)
         .with("version", version)
         .with("jwt", sealed.view.jwt_digest.to_string());
+    let event = conflict.noted(event);
     let event = match recategorised {
         Some((from, why)) => event.with("category_before", from).with("confirmation", why),
-        None => conflict.noted(event),
+        None => event,
     };
     let (key, based_on) = (id.clone(), held.version);
     let committed = node.store.commit_growing(move |tx| {

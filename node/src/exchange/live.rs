@@ -115,16 +115,8 @@ pub fn lease(node: &Node, issuer: &AuthorityId) -> (bool, Option<Timestamp>) {
     (confirmed_at.is_some_and(|at| (0..=node.copy_lease_s).contains(&age(at))), confirmed_at)
 }
 
-/// Whether a newer version of this copy was sent and not taken here: the copy is outdated.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn refused_newer(node: &Node, id: &AlertId, version: Version) -> Result<bool, StoreError> {
-    let parked = node.store.get::<ParkedIn>(&(id.authority().clone(), id.clone()))?;
-    Ok(parked.is_some_and(|parked| parked.version > version))
-}
-
-/// As [`lease`], of one copy: what its issuer has replaced is not confirmed, though the issuer was heard.
+/// As [`lease`], of one copy: where a newer version was sent and refused here it is not confirmed, though the issuer was
+/// heard.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -134,7 +126,9 @@ pub fn lease_of(
     version: Version,
 ) -> Result<(bool, Option<Timestamp>), StoreError> {
     let (leased, confirmed_at) = lease(node, id.authority());
-    Ok((leased && !refused_newer(node, id, version)?, confirmed_at))
+    let parked = node.store.get::<ParkedIn>(&(id.authority().clone(), id.clone()))?;
+    let refused_newer = parked.is_some_and(|parked| parked.version > version);
+    Ok((leased && !refused_newer, confirmed_at))
 }
 
 /// Active peers that were not heard for longer than the configured silence.

@@ -379,6 +379,8 @@ async fn a_copy_whose_next_version_is_refused_stays_and_is_not_confirmed() {
     Link::open(&dk, &fr).await.run().await;
     assert_eq!(dk.parked(&fr), [(id.clone(), "future_iat".to_owned())]);
     assert!(!leased(1), "its issuer has replaced it");
+    let (listed, _) = fr.list().await;
+    assert_eq!(listed.iter().map(|copy| copy.confirmed).collect::<Vec<_>>(), [false]);
     let me = dk.node.authority.clone();
     let renewed = dk.node.store.commit(move |tx| {
         super::start_epochs(tx, &me)?;

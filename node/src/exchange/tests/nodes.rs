@@ -123,6 +123,12 @@ impl TestNode {
         desk::search(&self.node, &query, &why, &person("officer")).await.unwrap()
     }
 
+    /// What its officers see in a list.
+    pub(super) async fn list(&self) -> (Vec<desk::Listed>, Option<AlertId>) {
+        let by = person("officer");
+        desk::list(&self.node, None, None, desk::State::Live, None, 100, &by).await.unwrap()
+    }
+
     pub(super) fn copy(&self, id: &AlertId) -> Option<View> {
         let copy = self.node.store.get::<Copies>(id).unwrap()?;
         Some(read_copy(&self.node, id, &copy).unwrap())
