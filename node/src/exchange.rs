@@ -8,6 +8,7 @@ mod clock;
 mod dispatch;
 mod live;
 mod parked;
+mod plan;
 mod receive;
 mod recover;
 mod resume;

@@ -1,16 +1,21 @@
 //! The sender compares what the receiver durably holds with its own record, and finds out who lost state.
 
-use super::dispatch::{DispatchError, drop_offers, replay};
-use super::stream::{self, BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Item, fresh, next_epoch, within};
+use super::dispatch::{DispatchError, drop_offers};
+use super::plan::retraction;
+use super::stream::{
+    self, BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Item, Statement, fresh, next_epoch, within,
+};
 use super::{HEAD_TYP, Head, Nonce};
 use super::{parked, recover};
-use crate::alert::SCHEMA;
+use crate::alert::{ClaimSet, SCHEMA};
 use crate::audit::{Event, Operation};
-use crate::id::{AuthorityId, Digest, Epoch, StreamSeq};
+use crate::holding::{HoldingError, read_own};
+use crate::id::{AlertId, AuthorityId, Digest, Epoch, StreamSeq, Version};
 use crate::jose;
 use crate::node::{Node, SharedNode};
+use crate::policy::Sharing;
 use crate::store::{
-    CommitError, Committed, Ledger, Offered, Offers, StoreError, StreamOut, StreamsOut,
+    CommitError, Committed, Ledger, Offer, Offered, Offers, Own, StoreError, StreamOut, StreamsOut,
 };
 
 /// What a receiver says first: what it durably holds.
@@ -320,4 +325,58 @@ pub fn batches(items: Vec<Item>) -> Vec<Vec<Item>> {
         }
     }
     batches
+}
+
+/// An offer that is sent again, or the retraction that took its place.
+struct Replayed {
+    item: Item,
+    /// The text that now stands at the place, when the right to the offer has ended.
+    replaced: Option<String>,
+}
+
+/// Makes the statement of an offer once more, byte for byte; a retraction in its place when the alert
+/// changed meanwhile or policy no longer allows the view.
+fn replay(
+    node: &Node,
+    peer: &AuthorityId,
+    seq: StreamSeq,
+    offer: &Offer,
+) -> Result<Replayed, DispatchError> {
+    let digest = offer.digest;
+    let same = |statement| Replayed { item: Item { seq, digest, statement }, replaced: None };
+    let (version, claims) = match &offer.offered {
+        Offered::Withdrawal(text) => return Ok(same(Statement::Withdrawal(text.clone()))),
+        Offered::Retraction(text) => return Ok(same(Statement::Retraction(text.clone()))),
+        Offered::View { version, claims } => (*version, *claims),
+    };
+    if let Some(text) = still_allowed(node, peer, &offer.alert, version, claims)?
+        && Digest::of(text.as_bytes()) == digest
+    {
+        return Ok(same(Statement::Alert(text)));
+    }
+    let text = retraction(node, peer, &offer.alert, Some(digest));
+    let statement = Statement::Retraction(text.clone());
+    Ok(Replayed { item: Item { seq, digest, statement }, replaced: Some(text) })
+}
+
+fn still_allowed(
+    node: &Node,
+    peer: &AuthorityId,
+    alert: &AlertId,
+    version: Version,
+    claims: ClaimSet,
+) -> Result<Option<String>, DispatchError> {
+    let now = node.clock.now();
+    let own = node.store.get::<Own>(alert)?;
+    let own = own.filter(|own| own.version == version && own.expires_at > now);
+    let Some(own) = own else { return Ok(None) };
+    let view = read_own(node, alert, &own)?;
+    let decision = node.policy.load().1.decide(peer, &view.facts(), now);
+    match decision.sharing {
+        Sharing::View(allowed) if claims.is_subset(allowed) => {
+            let text = view.disclose(claims);
+            Ok(Some(text.map_err(|error| HoldingError::Alert(alert.clone(), error))?))
+        }
+        _ => Ok(None),
+    }
 }

@@ -1,0 +1,335 @@
+//! Decides what a peer gets next: what stands in the feed or the ledger is compared with what policy allows now, and the
+//! difference is picked. Nothing is written here.
+
+use std::collections::HashSet;
+
+use super::dispatch::DispatchError;
+use super::parked;
+use super::stream::{
+    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, PAGE, Statement, may_hold, may_outlive, within,
+};
+use super::{RETRACTION_TYP, Retraction};
+use crate::alert::{ClaimSet, View};
+use crate::holding::{HoldingError, read_own};
+use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion, Timestamp, Version};
+use crate::jose;
+use crate::node::Node;
+use crate::policy::{Policy, Sharing};
+use crate::store::{
+    Feed, FeedEntry, Ledger, LedgerEntry, Offered, Own, ParkedOut, StreamOut, StreamsOut, Sweep,
+    Tombstones,
+};
+
+/// Feed places that may be decided as "nothing for this peer" before the cursor is written down: after a
+/// crash they are decided again, to the same effect.
+const CURSOR_LAG_MAX: u64 = 4096;
+
+#[derive(Clone)]
+pub(super) struct Position {
+    pub(super) stored: (u64, Option<Sweep>, u64),
+    pub(super) cursor: u64,
+    pub(super) sweep: Option<Sweep>,
+}
+
+/// What makes a decision current: the writer compares it.
+pub(super) struct Basis {
+    pub(super) stream: StreamOut,
+    pub(super) policy: PolicyVersion,
+    pub(super) trust: u64,
+}
+
+pub(super) struct Plan {
+    pub(super) basis: Basis,
+    pub(super) position: Position,
+    pub(super) picks: Vec<Pick>,
+    pub(super) parks: Vec<(AlertId, Version)>,
+    pub(super) unparks: Vec<AlertId>,
+    pub(super) caught_up: bool,
+}
+
+/// A statement to be offered.
+pub(super) struct Pick {
+    pub(super) alert: AlertId,
+    pub(super) offered: Offered,
+    pub(super) statement: Statement,
+    pub(super) digest: Digest,
+    pub(super) rule: Option<String>,
+}
+
+impl Position {
+    fn of(stream: &StreamOut, ahead: Option<Position>) -> Self {
+        let stored = (stream.cursor, stream.sweep.clone(), stream.sweeps);
+        match ahead {
+            Some(ahead) if ahead.stored == stored => ahead,
+            _ => Self { cursor: stored.0, sweep: stored.1.clone(), stored },
+        }
+    }
+
+    pub(super) fn must_be_kept(&self) -> bool {
+        self.cursor - self.stored.0.min(self.cursor) > CURSOR_LAG_MAX
+            || self.stored.1.is_some() && self.sweep.is_none()
+    }
+}
+
+impl Plan {
+    /// Whether it holds anything that must be durable now.
+    pub(super) fn must_be_kept(&self) -> bool {
+        let completes = self.caught_up && self.basis.stream.snapshot;
+        let empty = self.picks.is_empty() && self.parks.is_empty() && self.unparks.is_empty();
+        !empty || completes || self.position.must_be_kept()
+    }
+}
+
+pub(super) struct Planner<'a> {
+    node: &'a Node,
+    peer: &'a AuthorityId,
+    policy: std::sync::Arc<(PolicyVersion, Policy)>,
+    schema_max: u32,
+    now: Timestamp,
+    bytes: usize,
+    seen: HashSet<AlertId>,
+    plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        node: &'a Node,
+        peer: &'a AuthorityId,
+        schema_max: u32,
+        ahead: Option<Position>,
+    ) -> Result<Self, DispatchError> {
+        if super::lost_state(node)? {
+            return Err(DispatchError::LostState);
+        }
+        let directory = node.directory.load();
+        let trust = directory.active(peer).ok_or(DispatchError::NotActive)?.peer.revision;
+        let stream = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
+        if let Some(reason) = stream.halted {
+            return Err(DispatchError::Halted(reason));
+        }
+        let policy = node.policy.load_full();
+        let position = Position::of(&stream, ahead);
+        let basis = Basis { stream, policy: policy.0, trust };
+        let plan = Plan {
+            basis,
+            position,
+            picks: vec![],
+            parks: vec![],
+            unparks: vec![],
+            caught_up: false,
+        };
+        let now = node.clock.now();
+        Ok(Self { node, peer, policy, schema_max, now, bytes: 0, seen: HashSet::new(), plan })
+    }
+
+    pub(super) fn plan(mut self) -> Result<Plan, DispatchError> {
+        if !self.retry_parked()? {
+            return Ok(self.plan);
+        }
+        if let Some(Sweep::Held(after)) = self.plan.position.sweep.clone() {
+            self.sweep_held(after)?;
+        } else if let Some(Sweep::Feed(after)) = self.plan.position.sweep.clone() {
+            self.sweep_feed(after)?;
+        } else {
+            self.follow_feed()?;
+        }
+        Ok(self.plan)
+    }
+
+    fn full(&self) -> bool {
+        self.plan.picks.len() >= BATCH_ITEMS_MAX
+            || self.bytes + crate::alert::TOKEN_BYTES_MAX > BATCH_BYTES_MAX
+    }
+
+    /// Decides again what was parked and is due; false when more is left of it than fits.
+    fn retry_parked(&mut self) -> Result<bool, DispatchError> {
+        let due = parked::due(self.node, self.peer, self.now)?;
+        let all = due.len() < PAGE;
+        for alert in due {
+            if self.full() {
+                return Ok(false);
+            }
+            let before = (self.plan.picks.len(), self.plan.parks.len());
+            self.decide(&alert, true)?;
+            if (self.plan.picks.len(), self.plan.parks.len()) == before {
+                self.plan.unparks.push(alert);
+            }
+        }
+        Ok(all)
+    }
+
+    fn sweep_held(&mut self, after: Option<AlertId>) -> Result<(), DispatchError> {
+        let from = after.clone().map(|alert| (self.peer.clone(), alert));
+        let page = self.node.store.scan::<Ledger>(&within(self.peer), from.as_ref(), PAGE)?;
+        let ended = page.len() < PAGE;
+        let mut last = after;
+        for ((_, alert), _) in page {
+            if self.full() {
+                self.plan.position.sweep = Some(Sweep::Held(last));
+                return Ok(());
+            }
+            self.decide(&alert, false)?;
+            last = Some(alert);
+        }
+        self.plan.position.sweep = Some(if ended { Sweep::Feed(0) } else { Sweep::Held(last) });
+        Ok(())
+    }
+
+    fn sweep_feed(&mut self, after: u64) -> Result<(), DispatchError> {
+        let page = self.node.store.scan::<Feed>(&[], Some(&(after + 1)), PAGE)?;
+        let ended = page.len() < PAGE;
+        let mut last = after;
+        for (place, entry) in page {
+            if place > self.plan.position.cursor {
+                self.plan.position.sweep = None;
+                return Ok(());
+            }
+            if self.full() {
+                self.plan.position.sweep = Some(Sweep::Feed(last));
+                return Ok(());
+            }
+            if !entry.withdrawn {
+                self.decide(&entry.alert, false)?;
+            }
+            last = place;
+        }
+        self.plan.position.sweep = (!ended).then_some(Sweep::Feed(last));
+        Ok(())
+    }
+
+    fn follow_feed(&mut self) -> Result<(), DispatchError> {
+        let from = self.plan.position.cursor + 1;
+        let page = self.node.store.scan::<Feed>(&[], Some(&from), PAGE)?;
+        let ended = page.len() < PAGE;
+        for (place, FeedEntry { alert, withdrawn }) in page {
+            if self.full() {
+                return Ok(());
+            }
+            if withdrawn {
+                self.last_word(&alert)?;
+            } else {
+                self.decide(&alert, false)?;
+            }
+            self.plan.position.cursor = place;
+        }
+        self.plan.caught_up = ended;
+        Ok(())
+    }
+
+    /// Compares what policy allows with what the ledger says, and picks the difference.
+    fn decide(&mut self, alert: &AlertId, again: bool) -> Result<(), DispatchError> {
+        if !self.seen.insert(alert.clone()) {
+            return Ok(());
+        }
+        let key = (self.peer.clone(), alert.clone());
+        let Some(own) = self.node.store.get::<Own>(alert)? else {
+            return if again { self.last_word(alert) } else { Ok(()) };
+        };
+        if own.expires_at <= self.now {
+            // Passed over for good: only on a clock that is believed.
+            let believed = super::clock_believed(self.node)?;
+            return if believed { Ok(()) } else { Err(DispatchError::ClockLeapt) };
+        }
+        let ledger = self.node.store.get::<Ledger>(&key)?.unwrap_or_default();
+        let view = match read_own(self.node, alert, &own) {
+            Err(_) if self.node.store.get::<Own>(alert)?.is_none() => return Ok(()),
+            view => view?,
+        };
+        let decision = self.policy.1.decide(self.peer, &view.facts(), self.now);
+        match decision.sharing {
+            Sharing::None if may_hold(&ledger) => self.retract(alert),
+            Sharing::None => {}
+            Sharing::View(allowed) => {
+                let claims = allowed.intersection(view.claims);
+                let epoch = self.plan.basis.stream.epoch;
+                let parked = !again
+                    && self.node.store.get::<ParkedOut>(&key)?.is_some_and(|p| {
+                        (p.epoch, p.version, p.claims) == (epoch, own.version, claims)
+                    });
+                if view.head.schema > self.schema_max {
+                    self.plan.parks.push((alert.clone(), own.version));
+                } else if !parked && (again || !stands(&ledger, epoch, own.version, claims)) {
+                    self.pick_view(view, claims, decision.rule.map(|(_, name)| name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pick_view(
+        &mut self,
+        view: View,
+        claims: ClaimSet,
+        rule: Option<String>,
+    ) -> Result<(), DispatchError> {
+        let alert = view.head.id.clone();
+        let text =
+            view.disclose(claims).map_err(|error| HoldingError::Alert(alert.clone(), error))?;
+        self.bytes += text.len();
+        self.plan.picks.push(Pick {
+            alert,
+            offered: Offered::View { version: view.head.version, claims },
+            digest: Digest::of(text.as_bytes()),
+            statement: Statement::Alert(text),
+            rule,
+        });
+        Ok(())
+    }
+
+    fn retract(&mut self, alert: &AlertId) {
+        let text = retraction(self.node, self.peer, alert, None);
+        self.pick_word(alert, Offered::Retraction(text.clone()), Statement::Retraction(text));
+    }
+
+    /// The issuer's last word goes to whoever ever held something of the alert; the end of its time needs a word only
+    /// where an older version may outlive it.
+    fn last_word(&mut self, alert: &AlertId) -> Result<(), DispatchError> {
+        let key = (self.peer.clone(), alert.clone());
+        let Some(tombstone) = self.node.store.get::<Tombstones>(alert)? else { return Ok(()) };
+        let Some(ledger) = self.node.store.get::<Ledger>(&key)? else {
+            if self.node.store.get::<ParkedOut>(&key)?.is_some() {
+                self.plan.unparks.push(alert.clone());
+            }
+            return Ok(());
+        };
+        match tombstone.statement {
+            Some(text) => {
+                let offered = Offered::Withdrawal(text.clone());
+                self.pick_word(alert, offered, Statement::Withdrawal(text));
+            }
+            None if may_outlive(&ledger, tombstone.version) => self.retract(alert),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn pick_word(&mut self, alert: &AlertId, offered: Offered, statement: Statement) {
+        let digest = Digest::of(statement.text().as_bytes());
+        self.bytes += statement.text().len();
+        self.plan.picks.push(Pick { alert: alert.clone(), offered, statement, digest, rule: None });
+    }
+}
+
+/// Signs a retraction of `alert` for `peer`; `in_place_of` when it stands in for an earlier offer.
+pub(super) fn retraction(
+    node: &Node,
+    peer: &AuthorityId,
+    alert: &AlertId,
+    in_place_of: Option<Digest>,
+) -> String {
+    let retraction = Retraction {
+        iss: node.authority.clone(),
+        aud: peer.clone(),
+        jti: alert.clone(),
+        iat: node.clock.now().seconds(),
+        in_place_of,
+    };
+    jose::sign(RETRACTION_TYP, &retraction, &node.statement_key)
+}
+
+/// Whether the newest that was offered is just this.
+fn stands(ledger: &LedgerEntry, epoch: u64, version: Version, claims: ClaimSet) -> bool {
+    let newest = ledger.possible.last().or(ledger.held.as_ref());
+    ledger.taken_back.is_none()
+        && newest.is_some_and(|d| (d.epoch, d.version, d.claims) == (epoch, version, claims))
+}
