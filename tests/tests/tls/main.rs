@@ -1,0 +1,7 @@
+//! TLS at the two doors.
+
+mod client;
+mod profile;
+mod protocol;
+mod renewal;
+mod roots;
