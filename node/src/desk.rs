@@ -11,7 +11,7 @@ mod withdraw;
 pub use create::create;
 pub use expire::expire;
 pub use import::{Imported, import};
-pub use read::{Listed, Opened, State, get, list};
+pub use read::{Listed, Opened, State, Wanted, get, list};
 pub use search::{Aim, Found, Hit, Justification, search};
 pub use update::update;
 pub use withdraw::withdraw;

@@ -149,23 +149,38 @@ pub(super) fn contact(node: &Node, issuer: &AuthorityId) -> String {
         .unwrap_or_default()
 }
 
+/// Which alerts are listed; what is `None` is not looked at.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Who issued them.
+    pub issuer: Option<AuthorityId>,
+    /// Of live ones.
+    pub category: Option<Category>,
+    /// Where they stand.
+    pub state: State,
+}
+
+impl Wanted {
+    fn fits(&self, listed: &Listed) -> bool {
+        listed.state == self.state
+            && self.issuer.as_ref().is_none_or(|issuer| listed.id.authority() == issuer)
+            && self.category.is_none_or(|category| listed.category == Some(category))
+    }
+}
+
 /// Lists alerts in the order of their ids, own ones first, at most `limit` after `after`; also returns where to go on.
 ///
 /// # Errors
 /// When the store failed.
 pub async fn list(
     node: &SharedNode,
-    issuer: Option<&AuthorityId>,
-    category: Option<Category>,
-    state: State,
-    after: Option<&AlertId>,
+    wanted: Wanted,
+    after: Option<AlertId>,
     limit: usize,
     actor: &Actor,
 ) -> Result<(Vec<Listed>, Option<AlertId>), DeskError> {
-    let (here, issuer, after) = (node.clone(), issuer.cloned(), after.cloned());
-    let looked = tokio::task::spawn_blocking(move || {
-        look(&here, issuer.as_ref(), category, state, after.as_ref(), limit)
-    });
+    let here = node.clone();
+    let looked = tokio::task::spawn_blocking(move || look(&here, &wanted, after, limit));
     let page = looked.await.map_err(|_| DeskError::Store(StoreError::Closed))??;
     let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
     log(node, event.with("count", page.found.len())).await?;
@@ -175,20 +190,13 @@ pub async fn list(
 /// Opens up to [`LOOKED_AT_MAX`] records: not for a thread that serves others.
 fn look(
     node: &Node,
-    issuer: Option<&AuthorityId>,
-    category: Option<Category>,
-    state: State,
-    after: Option<&AlertId>,
+    wanted: &Wanted,
+    after: Option<AlertId>,
     limit: usize,
 ) -> Result<Page, DeskError> {
-    let wanted = |listed: &Listed| {
-        listed.state == state
-            && issuer.is_none_or(|issuer| listed.id.authority() == issuer)
-            && category.is_none_or(|category| listed.category == Some(category))
-    };
-    let mut page = Page { after: after.cloned(), limit, found: vec![], looked_at: 0, more: false };
-    if state == State::Live {
-        let in_copies = after.is_some_and(|id| *id.authority() != node.authority);
+    let in_copies = after.as_ref().is_some_and(|id| *id.authority() != node.authority);
+    let mut page = Page { after, limit, found: vec![], looked_at: 0, more: false };
+    if wanted.state == State::Live {
         if !in_copies {
             page.fill::<Own>(node, |id, own| listed_own(node, id, own), wanted)?;
         }
@@ -221,7 +229,7 @@ impl Page {
         &mut self,
         node: &Node,
         of: impl Fn(AlertId, T::Value) -> Result<Listed, DeskError>,
-        wanted: impl Fn(&Listed) -> bool,
+        wanted: &Wanted,
     ) -> Result<(), DeskError> {
         loop {
             let records = node.store.scan::<T>(&[], self.after.as_ref(), PAGE)?;
@@ -240,7 +248,7 @@ impl Page {
                     Err(_) if node.store.get::<T>(&id)?.is_none() => continue,
                     listed => listed?,
                 };
-                if wanted(&listed) {
+                if wanted.fits(&listed) {
                     self.found.push(listed);
                 }
             }

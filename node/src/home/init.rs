@@ -50,29 +50,7 @@ pub fn init(
             shown(&folder)
         )));
     }
-    let existed = home.exists();
-    let made = fill(home, choices, certificates, clock, entropy);
-    if made.is_err() {
-        remove_made(home, existed);
-    }
-    made
-}
-
-/// What a failed try made would block the next. The folder was empty before.
-fn remove_made(home: &Path, existed: bool) {
-    let _ = fs::remove_dir_all(home);
-    if existed {
-        let _ = make_folder(home);
-    }
-}
-
-fn fill(
-    home: &Path,
-    choices: &Choices,
-    certificates: Option<&Path>,
-    clock: &Clock,
-    entropy: &Entropy,
-) -> Result<Initialised, HomeError> {
+    let unfinished = Unfinished { home, existed: home.exists() };
     let layout = Layout::new(home);
     for folder in ["", "keys", "tls", "users", "profiles", "run"] {
         make_folder(&home.join(folder))?;
@@ -87,8 +65,24 @@ fn fill(
     write_profiles(&layout, &config)?;
     make_store(&layout, &config, clock, entropy)?;
     draft_descriptor(home, clock)?;
+    std::mem::forget(unfinished);
     let users = FIRST_USERS.iter().map(|name| (*name).to_owned()).collect();
     Ok(Initialised { authority: config.authority, users })
+}
+
+/// What a failed try made would block the next, so it goes when this is dropped. The folder was empty before.
+struct Unfinished<'a> {
+    home: &'a Path,
+    existed: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.home);
+        if self.existed {
+            let _ = make_folder(self.home);
+        }
+    }
 }
 
 fn write_keys(layout: &Layout, entropy: &Entropy) -> Result<(), HomeError> {

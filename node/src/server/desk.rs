@@ -7,9 +7,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::authorise;
-use crate::desk::{self, Imported, State};
+use crate::desk::{self, Imported, State, Wanted};
 use crate::exchange;
-use crate::id::AuthorityId;
 use crate::node::SharedNode;
 use crate::roles::{Action, Actor};
 use crate::shutdown::Shutdown;
@@ -142,14 +141,15 @@ impl Desk for DeskService {
     ) -> Result<Response<proto::ListAlertsResponse>, Status> {
         let actor = authorise(&self.node, &request, Action::ListAlerts)?;
         let asked = request.into_inner();
-        let issuer: Option<AuthorityId> = optional(&asked.issuer, "issuer")?;
-        let category = optional(&asked.category, "category")?;
-        let state = State::parse(&asked.state).ok_or(Malformed("state"))?;
+        let wanted = Wanted {
+            issuer: optional(&asked.issuer, "issuer")?,
+            category: optional(&asked.category, "category")?,
+            state: State::parse(&asked.state).ok_or(Malformed("state"))?,
+        };
         let after = optional(&asked.page_token, "page_token")?;
         let size = if asked.page_size == 0 { PAGE_SIZE.0 } else { asked.page_size };
         let size = size.min(PAGE_SIZE.1) as usize;
-        let (issuer, after) = (issuer.as_ref(), after.as_ref());
-        let listed = desk::list(&self.node, issuer, category, state, after, size, &actor).await;
+        let listed = desk::list(&self.node, wanted, after, size, &actor).await;
         let (alerts, next) = listed.map_err(|error| desk_status(&error))?;
         Ok(Response::new(proto::ListAlertsResponse {
             alerts: alerts.into_iter().map(wire::listed).collect(),

@@ -126,7 +126,8 @@ impl TestNode {
     /// What its officers see in a list.
     pub(super) async fn list(&self) -> (Vec<desk::Listed>, Option<AlertId>) {
         let by = person("officer");
-        desk::list(&self.node, None, None, desk::State::Live, None, 100, &by).await.unwrap()
+        let wanted = desk::Wanted { issuer: None, category: None, state: desk::State::Live };
+        desk::list(&self.node, wanted, None, 100, &by).await.unwrap()
     }
 
     pub(super) fn copy(&self, id: &AlertId) -> Option<View> {
