@@ -1,5 +1,6 @@
 //! Opening: what is checked before anything is read or written, and what an earlier crash left half-done.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::broadcast;
 
 use super::cells::CellFile;
-use super::schema::{At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION};
+use super::schema::{At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION, SlotId};
 use super::seal::{Keys, seal, unseal};
 use super::slots::SlotFile;
 use super::{
@@ -45,8 +46,9 @@ pub(super) fn open(
     let keys = Keys::derive(node_key);
     let slots = SlotFile::open(&folder.join("slots"))?;
     let cells = CellFile::open(&folder.join("tokens"))?;
+    let kept = slots.kept()?;
     if tree.is_empty() {
-        if !slots.kept()?.is_empty() {
+        if !kept.is_empty() {
             return Err(StoreError::Corrupt("there are keys and no database".to_owned()));
         }
         begin(&tree, owner, node_key, &entropy)?;
@@ -56,7 +58,7 @@ pub(super) fn open(
         File::open(made).and_then(|folder| folder.sync_all()).map_err(io)?;
     }
     let at = position(&tree)?;
-    finish_erasures(&tree, &slots)?;
+    finish_erasures(&tree, &slots, &kept)?;
     let counts = COUNTED.into_iter().zip(at.counts.map(AtomicU64::new)).collect();
     let log = Mutex::new(at.log);
     let (changes, _) = broadcast::channel(CHANGES_HELD);
@@ -171,13 +173,17 @@ pub(super) fn position(tree: &sled::Db) -> Result<At, StoreError> {
 
 /// Overwrites the keys that no record names: those that the last commit was to forget, and those that were written for a
 /// commit which never came, in case of a crash in between.
-fn finish_erasures(tree: &sled::Db, slots: &SlotFile) -> Result<(), StoreError> {
-    let mut unnamed = slots.kept()?;
-    each::<Own>(tree, |own| _ = unnamed.remove(&own.slot))?;
-    each::<Copies>(tree, |copy| _ = unnamed.remove(&copy.slot))?;
-    let unnamed: Vec<_> = unnamed.into_iter().collect();
+fn finish_erasures(
+    tree: &sled::Db,
+    slots: &SlotFile,
+    kept: &HashSet<SlotId>,
+) -> Result<(), StoreError> {
+    let mut named = HashSet::with_capacity(kept.len());
+    each::<Own>(tree, |own| _ = named.insert(own.slot))?;
+    each::<Copies>(tree, |copy| _ = named.insert(copy.slot))?;
+    let unnamed: Vec<_> = kept.difference(&named).copied().collect();
     slots.erase(&unnamed)?;
-    slots.release(unnamed);
+    slots.release_all_but(&named);
     Ok(())
 }
 

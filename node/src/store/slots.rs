@@ -69,16 +69,13 @@ struct Free {
 }
 
 impl SlotFile {
-    /// Opens or makes the file.
+    /// Opens or makes the file; none of its places is given away before [`Self::release_all_but`].
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
         let file =
             options.read(true).write(true).create(true).mode(0o600).open(path).map_err(io)?;
         let next = file.metadata().map_err(io)?.len().div_ceil(SLOT_BYTES as u64);
-        let opened = Self { file, free: Arc::new(Mutex::new(Free { ids: vec![], next })) };
-        let kept = opened.kept()?;
-        opened.release((0..next).filter(|id| !kept.contains(id)).collect());
-        Ok(opened)
+        Ok(Self { file, free: Arc::new(Mutex::new(Free { ids: vec![], next })) })
     }
 
     /// The slots that hold a key.
@@ -162,6 +159,12 @@ impl SlotFile {
             self.file.write_all_at(&[0; SLOT_BYTES], offset(*id)).map_err(io)?;
         }
         if erased.is_empty() { Ok(()) } else { self.file.sync_data().map_err(io) }
+    }
+
+    /// Gives every place away again but those that records name, the lowest first: cells lie as slots do.
+    pub(super) fn release_all_but(&self, named: &HashSet<SlotId>) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.ids = (0..free.next).rev().filter(|id| !named.contains(id)).collect();
     }
 
     /// Gives erased slots away again, once the records that named them are gone for good.
