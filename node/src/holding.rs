@@ -1,6 +1,8 @@
 //! What is held of an alert: sealed under a key of its own, found by its match keys, ended at its time. The one place
 //! that writes and forgets content, of own alerts and of copies.
 
+use bytes::Bytes;
+
 use crate::alert::{AlertError, View, read};
 use crate::id::{AlertId, FeedSeq, Timestamp, Version};
 use crate::matching::{self, MatchKey};
@@ -16,7 +18,7 @@ pub(crate) struct Sealed {
     pub(crate) view: View,
     /// Its key.
     pub(crate) slot: Slot,
-    token: Vec<u8>,
+    token: Bytes,
     keys: Vec<(IndexKey, &'static str)>,
 }
 

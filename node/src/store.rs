@@ -27,6 +27,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -377,8 +378,8 @@ impl Store {
     }
 
     /// Seals under the slot's key, AES-256-GCM; `about` is authenticated with it ([`about()`]).
-    pub fn seal(&self, slot: &Slot, about: &[u8], plain: &[u8]) -> Vec<u8> {
-        seal::seal(slot.key(), about, plain, &self.0.shared.entropy)
+    pub fn seal(&self, slot: &Slot, about: &[u8], plain: &[u8]) -> Bytes {
+        seal::seal(slot.key(), about, plain, &self.0.shared.entropy).into()
     }
 
     /// Opens a token that was sealed under this slot's key.

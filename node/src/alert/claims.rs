@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::content::Content;
 
@@ -114,7 +115,21 @@ impl ClaimSet {
 
     /// The claim of this name; empty when there is none.
     pub(super) fn one(name: &str) -> Self {
-        CATALOGUE.iter().position(|known| *known == name).map_or(Self::EMPTY, |bit| Self(1 << bit))
+        Self::at(&[name])
+    }
+
+    /// The claim whose name is these parts with dots between; empty when there is none.
+    pub(super) fn at(path: &[&str]) -> Self {
+        let is_it = |known: &&str| {
+            let mut rest = Some(*known);
+            for (place, part) in path.iter().enumerate() {
+                let after_dot = rest
+                    .and_then(|rest| if place == 0 { Some(rest) } else { rest.strip_prefix('.') });
+                rest = after_dot.and_then(|rest| rest.strip_prefix(part));
+            }
+            rest == Some("")
+        };
+        CATALOGUE.iter().position(|known| is_it(&known)).map_or(Self::EMPTY, |bit| Self(1 << bit))
     }
 
     /// Reads a name, or a wildcard: `*`, or a beginning as `subjects.*`. A wildcard does not include what must be
@@ -135,9 +150,13 @@ impl ClaimSet {
 
     /// The claims that `content` has.
     pub(super) fn of(content: &Content) -> Self {
+        Self::of_json(&serde_json::to_value(content).unwrap_or_default())
+    }
+
+    /// The claims of content that was made into JSON.
+    pub(super) fn of_json(content: &Value) -> Self {
         let mut set = Self::EMPTY;
-        let value = serde_json::to_value(content).unwrap_or_default();
-        for (name, value) in value.as_object().into_iter().flatten() {
+        for (name, value) in content.as_object().into_iter().flatten() {
             match name.as_str() {
                 "subjects" | "objects" | "locations" => {
                     let elements = value.as_array().into_iter().flatten();
@@ -152,15 +171,13 @@ impl ClaimSet {
         set
     }
 
-    fn of_member(parent: &str, member: &str, value: &serde_json::Value) -> Self {
+    fn of_member(parent: &str, member: &str, value: &Value) -> Self {
         if member != "identifiers" {
-            return Self::one(&format!("{parent}.{member}"));
+            return Self::at(&[parent, member]);
         }
         let elements = value.as_array().into_iter().flatten();
         let kinds = elements.filter_map(|element| element.get("type")?.as_str());
-        kinds.fold(Self::EMPTY, |set, kind| {
-            set.union(Self::one(&format!("{parent}.identifiers.{kind}")))
-        })
+        kinds.fold(Self::EMPTY, |set, kind| set.union(Self::at(&[parent, member, kind])))
     }
 
     /// Every claim below `parent`, e.g. `subjects`.

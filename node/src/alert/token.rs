@@ -101,10 +101,10 @@ fn keeps(claims: ClaimSet, path: &[&str], value: &Value) -> bool {
     match path {
         [parent @ ("subjects" | "objects" | "locations")] => any(ClaimSet::below(parent)),
         [parent, "identifiers"] => match value.get("type").and_then(Value::as_str) {
-            Some(kind) => any(ClaimSet::one(&format!("{parent}.identifiers.{kind}"))),
+            Some(kind) => any(ClaimSet::at(&[parent, "identifiers", kind])),
             None => any(ClaimSet::below(&format!("{parent}.identifiers"))),
         },
-        path => any(ClaimSet::one(&path.join("."))),
+        path => any(ClaimSet::at(path)),
     }
 }
 
@@ -131,12 +131,13 @@ pub fn issue(
         previous,
         schema: SCHEMA,
     };
-    let token = SdJwt::issue(ALERT_TYP, plain(&head), claims_of(&content), key, entropy);
+    let json = serde_json::to_value(&content).unwrap_or_default();
+    let claims = ClaimSet::of_json(&json);
+    let token = SdJwt::issue(ALERT_TYP, plain(&head), claims_of(json), key, entropy);
     let text = token.to_text();
     if text.len() > super::TOKEN_BYTES_MAX {
         return Err(AlertError::Token(crate::jose::JoseError::TooLarge));
     }
-    let claims = ClaimSet::of(&content);
     Ok(View { head, claims, jwt_digest: token.jwt_digest(), token: text, content })
 }
 
@@ -178,8 +179,8 @@ fn plain(head: &Head) -> Map<String, Value> {
     plain
 }
 
-fn claims_of(content: &Content) -> Vec<(String, Claim)> {
-    let Ok(Value::Object(claims)) = serde_json::to_value(content) else { return Vec::new() };
+fn claims_of(content: Value) -> Vec<(String, Claim)> {
+    let Value::Object(claims) = content else { return Vec::new() };
     let claim = |(name, value): (String, Value)| {
         let claim = match (name.as_str(), value) {
             ("subjects" | "objects" | "locations", Value::Array(elements)) => {

@@ -42,7 +42,7 @@ pub(super) async fn create_draft(
     let (now, year) = (node.clock.now(), node.clock.now().date().year());
     let id = unused_id(node, u16::try_from(year).unwrap_or_default())?;
     let view = alert::issue(draft, id.clone(), 1, None, now, &node.statement_key, &node.entropy)?;
-    let sealed = Sealed::own(node, view);
+    let sealed = sealed(node, view)?;
     let event = conflict.noted(created_event(&sealed.view, actor));
     let committed = node.store.commit_growing(move |tx| {
         may_issue(tx)?;
@@ -128,16 +128,12 @@ pub(super) fn conflicts(
     own: Option<&AlertId>,
     confirmation: &str,
 ) -> Result<Conflicts, DeskError> {
-    let keys = content_keys(draft.content());
-    if keys.len() > MATCH_KEYS_MAX {
-        return Err(DeskError::TooManyMatchKeys);
-    }
     let own = own.cloned();
     let mut found = Conflicts { keys: vec![], seen: vec![], confirmed: None, own };
     if !draft.content().category.is_some_and(|category| category.is_check()) {
         return Ok(found);
     }
-    for key in keys {
+    for key in content_keys(draft.content()) {
         let index = node.store.index_key(&key.bytes());
         let (matched, more) = matches_of(node, &index)?;
         for (id, entry) in matched {
@@ -181,5 +177,11 @@ pub(super) fn next_version(
     let (id, previous) = (before.head.id.clone(), Some(before.jwt_digest));
     let (now, key) = (node.clock.now(), &node.statement_key);
     let view = alert::issue(draft, id, version, previous, now, key, &node.entropy)?;
-    Ok(Sealed::own(node, view))
+    sealed(node, view)
+}
+
+fn sealed(node: &Node, view: View) -> Result<Sealed, DeskError> {
+    let sealed = Sealed::own(node, view);
+    let few = sealed.match_keys().len() <= MATCH_KEYS_MAX;
+    if few { Ok(sealed) } else { Err(DeskError::TooManyMatchKeys) }
 }

@@ -12,7 +12,10 @@ use crate::id::{Digest, Entropy, KeyId, Secret};
 /// A private Ed25519 key: statement key, log key or identity key. It cannot be printed, and is overwritten when
 /// dropped.
 #[derive(Clone)]
-pub struct SigningKey(ed25519_dalek::SigningKey);
+pub struct SigningKey {
+    key: ed25519_dalek::SigningKey,
+    id: KeyId,
+}
 
 impl SigningKey {
     /// A fresh key.
@@ -22,26 +25,28 @@ impl SigningKey {
 
     /// From the 32-byte seed.
     pub fn from_seed(seed: Secret<[u8; 32]>) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(seed.expose()))
+        let key = ed25519_dalek::SigningKey::from_bytes(seed.expose());
+        let id = PublicKey(key.verifying_key()).key_id();
+        Self { key, id }
     }
 
     /// The seed, for the key file only.
     pub fn seed(&self) -> Secret<[u8; 32]> {
-        Secret::new(self.0.to_bytes())
+        Secret::new(self.key.to_bytes())
     }
 
     /// The public half.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
+        PublicKey(self.key.verifying_key())
     }
 
     /// `kid` of what this key signs.
     pub fn key_id(&self) -> KeyId {
-        self.public().key_id()
+        self.id
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+        self.key.sign(message).to_bytes()
     }
 }
 

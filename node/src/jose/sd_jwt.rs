@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{JoseError, Parts, PublicKey, SigningKey, TOKEN_BYTES_MAX, decode, json, sign};
@@ -19,6 +20,9 @@ const ELEMENTS_MULTIPLE: usize = 4;
 
 /// Deepest claim: a subject's identifier is at three.
 const CLAIMS_DEPTH_MAX: usize = 6;
+
+/// The one hash that digests are made with.
+const SD_ALG: &str = "sha-256";
 
 /// A claim before signing.
 #[derive(Clone)]
@@ -51,16 +55,14 @@ impl SdJwt {
     /// Signs `plain` and the digests of `claims` (RFC 9901 §4.2); every `_sd` array is sorted and padded.
     pub fn issue(
         typ: &str,
-        mut plain: Map<String, Value>,
+        plain: Map<String, Value>,
         claims: Vec<(String, Claim)>,
         key: &SigningKey,
         entropy: &Entropy,
     ) -> Self {
         let mut issuer = Issuer { entropy, disclosures: Vec::new() };
-        let digests = issuer.object(claims);
-        plain.extend(digests);
-        plain.insert("_sd_alg".to_owned(), json!("sha-256"));
-        Self { jwt: sign(typ, &plain, key), disclosures: issuer.disclosures }
+        let payload = Payload { plain, hidden: issuer.object(claims), alg: SD_ALG };
+        Self { jwt: sign(typ, &payload, key), disclosures: issuer.disclosures }
     }
 
     /// Splits the text into its parts; a key binding is refused.
@@ -116,7 +118,7 @@ impl SdJwt {
 
     fn resolve(&self, payload: Value) -> Result<Verified, JoseError> {
         let Value::Object(mut payload) = payload else { return Err(JoseError::Json) };
-        if payload.remove("_sd_alg") != Some(json!("sha-256")) {
+        if payload.remove("_sd_alg") != Some(json!(SD_ALG)) {
             return Err(JoseError::UnknownSdAlg);
         }
         let mut resolver = Resolver::new(&self.disclosures)?;
@@ -174,6 +176,39 @@ impl SdJwt {
     }
 }
 
+/// What is signed.
+#[derive(Serialize)]
+struct Payload {
+    #[serde(flatten)]
+    plain: Map<String, Value>,
+    #[serde(flatten)]
+    hidden: Hidden,
+    #[serde(rename = "_sd_alg")]
+    alg: &'static str,
+}
+
+/// A claim as it is signed: what is disclosed one by one is hidden behind digests. Typed, since a tree of values made
+/// half of the time it takes to issue.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Signed {
+    Value(Value),
+    Object(Hidden),
+    Array(Vec<HiddenElement>),
+}
+
+#[derive(Serialize)]
+struct Hidden {
+    #[serde(rename = "_sd")]
+    digests: Vec<Digest>,
+}
+
+#[derive(Serialize)]
+struct HiddenElement {
+    #[serde(rename = "...")]
+    digest: Digest,
+}
+
 struct Issuer<'a> {
     entropy: &'a Entropy,
     disclosures: Vec<String>,
@@ -181,44 +216,45 @@ struct Issuer<'a> {
 
 impl Issuer<'_> {
     /// An object of nothing but the digests of its properties.
-    fn object(&mut self, claims: Vec<(String, Claim)>) -> Map<String, Value> {
-        let mut digests: Vec<String> = claims
+    fn object(&mut self, claims: Vec<(String, Claim)>) -> Hidden {
+        let mut digests: Vec<Digest> = claims
             .into_iter()
             .map(|(name, claim)| {
                 let value = self.value(claim);
-                self.disclose(&json!([self.salt(), name, value]))
+                self.disclose(&(self.salt(), name, value))
             })
             .collect();
         while !digests.len().is_multiple_of(SD_MULTIPLE) {
             digests.push(self.decoy());
         }
         digests.sort_unstable();
-        Map::from_iter([("_sd".to_owned(), json!(digests))])
+        Hidden { digests }
     }
 
-    fn value(&mut self, claim: Claim) -> Value {
+    fn value(&mut self, claim: Claim) -> Signed {
         match claim {
-            Claim::Value(value) => value,
-            Claim::Object(claims) => Value::Object(self.object(claims)),
+            Claim::Value(value) => Signed::Value(value),
+            Claim::Object(claims) => Signed::Object(self.object(claims)),
             Claim::Array(elements) => {
-                let mut array: Vec<Value> = elements
+                let mut array: Vec<HiddenElement> = elements
                     .into_iter()
                     .map(|element| {
                         let value = self.value(element);
-                        json!({ "...": self.disclose(&json!([self.salt(), value])) })
+                        HiddenElement { digest: self.disclose(&(self.salt(), value)) }
                     })
                     .collect();
                 while !array.len().is_multiple_of(ELEMENTS_MULTIPLE) {
-                    array.push(json!({ "...": self.decoy() }));
+                    array.push(HiddenElement { digest: self.decoy() });
                 }
-                Value::Array(array)
+                Signed::Array(array)
             }
         }
     }
 
-    fn disclose(&mut self, disclosure: &Value) -> String {
-        let text = Base64UrlUnpadded::encode_string(disclosure.to_string().as_bytes());
-        let digest = Digest::of(text.as_bytes()).to_string();
+    fn disclose(&mut self, disclosure: &impl Serialize) -> Digest {
+        let json = serde_json::to_vec(disclosure).unwrap_or_default();
+        let text = Base64UrlUnpadded::encode_string(&json);
+        let digest = Digest::of(text.as_bytes());
         self.disclosures.push(text);
         digest
     }
@@ -227,8 +263,8 @@ impl Issuer<'_> {
         Base64UrlUnpadded::encode_string(&self.entropy.bytes::<16>())
     }
 
-    fn decoy(&self) -> String {
-        Digest(self.entropy.bytes()).to_string()
+    fn decoy(&self) -> Digest {
+        Digest(self.entropy.bytes())
     }
 }
 

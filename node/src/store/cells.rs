@@ -5,6 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use bytes::Bytes;
+
 use super::StoreError;
 use super::schema::SlotId;
 
@@ -26,7 +28,7 @@ impl CellFile {
     }
 
     /// Writes cells; durable when this returns.
-    pub(super) fn keep(&self, kept: &[(SlotId, Vec<u8>)]) -> Result<(), StoreError> {
+    pub(super) fn keep(&self, kept: &[(SlotId, Bytes)]) -> Result<(), StoreError> {
         let Some(last) = kept.iter().map(|(id, _)| *id).max() else { return Ok(()) };
         self.grow(offset(last + 1))?;
         for (id, sealed) in kept {

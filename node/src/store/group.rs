@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::cells::CELL_BYTES;
@@ -50,7 +51,7 @@ pub(super) struct Group {
     pub(super) shared: Arc<Shared>,
     pub(super) writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub(super) kept: Vec<Slot>,
-    pub(super) cells: Vec<(SlotId, Vec<u8>)>,
+    pub(super) cells: Vec<(SlotId, Bytes)>,
     pub(super) erased: Vec<SlotId>,
     pub(super) announced: Vec<Change>,
     pub(super) counted: BTreeMap<u8, i64>,
@@ -136,7 +137,7 @@ pub struct Tx<'a> {
     group: &'a mut Group,
     undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
     kept: Vec<Slot>,
-    cells: Vec<(SlotId, Vec<u8>)>,
+    cells: Vec<(SlotId, Bytes)>,
     erased: Vec<SlotId>,
     announced: Vec<Change>,
     counted: Vec<(u8, i64)>,
@@ -235,11 +236,11 @@ impl Tx<'_> {
 
     /// Makes a fresh slot, and what was sealed under its key, durable with this transaction; returns where that lies, for
     /// its record.
-    pub fn keep_slot(&mut self, slot: &Slot, sealed: &[u8]) -> SealedToken {
+    pub fn keep_slot(&mut self, slot: &Slot, sealed: &Bytes) -> SealedToken {
         self.kept.push(slot.clone());
         match u32::try_from(sealed.len()) {
             Ok(length) if sealed.len() <= CELL_BYTES => {
-                self.cells.push((slot.id(), sealed.to_vec()));
+                self.cells.push((slot.id(), sealed.clone()));
                 SealedToken::Cell(length)
             }
             _ => SealedToken::Inline(sealed.to_vec()),

@@ -69,13 +69,15 @@ pub(super) fn seal(
 ) -> Vec<u8> {
     let nonce: [u8; NONCE_LEN] = entropy.bytes();
     let mut sealed = Vec::with_capacity(plain.len() + SEAL_BYTES);
+    sealed.extend(nonce);
     sealed.extend(plain);
-    let nonce_used = Nonce::assume_unique_for_key(nonce);
+    let (_, in_place) = sealed.split_at_mut(NONCE_LEN);
+    let nonce = Nonce::assume_unique_for_key(nonce);
     #[expect(clippy::expect_used, reason = "records are far below the cipher's bound of 64 GiB")]
-    cipher(key)
-        .seal_in_place_append_tag(nonce_used, Aad::from(about), &mut sealed)
+    let tag = cipher(key)
+        .seal_in_place_separate_tag(nonce, Aad::from(about), in_place)
         .expect("the record is within the cipher's bound");
-    sealed.splice(0..0, nonce);
+    sealed.extend(tag.as_ref());
     sealed
 }
 

@@ -31,9 +31,11 @@ const RUNNING_NUMBERS: [u8; 2] = [Feed::PREFIX, Log::PREFIX];
 
 /// Creates samples with so many in flight; returns alerts per second.
 pub async fn fill(node: &TestNode, alerts: usize, at_once: usize) -> anyhow::Result<f64> {
+    let drafts = Samples::new(alerts as u64).take(alerts).map(|sample| sample.to_string());
+    let drafts: Vec<String> = drafts.collect();
     let mut open = JoinSet::new();
     let began = Instant::now();
-    for sample in Samples::new(alerts as u64).take(alerts) {
+    for draft in drafts {
         if open.len() >= at_once
             && let Some(ended) = open.join_next().await
         {
@@ -41,7 +43,6 @@ pub async fn fill(node: &TestNode, alerts: usize, at_once: usize) -> anyhow::Res
         }
         let node = node.node().clone();
         open.spawn(async move {
-            let draft = sample.to_string();
             match desk::create(&node, &draft, "", &person("officer")).await {
                 // Two samples may have one name and birth date.
                 Ok(_) | Err(DeskError::Incompatible(_) | DeskError::Raced(_)) => Ok(()),
