@@ -160,8 +160,7 @@ fn check(home: &Path) -> ExitCode {
 }
 
 fn run(home: &Path) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    crate::run::runtime()?.block_on(async {
         let config = home::Home::read(home, &Clock::system())?.config;
         telemetry::init_log(&config.log)?;
         let mut terminate = signal(SignalKind::terminate())?;

@@ -13,6 +13,7 @@ use entente_proto::desk::desk_server::DeskServer;
 use entente_proto::exchange::exchange_server::ExchangeServer;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::desk;
@@ -51,6 +52,16 @@ impl Default for Options {
     fn default() -> Self {
         Self { clock: Clock::system(), entropy: Entropy::os() }
     }
+}
+
+/// The runtime that a node runs in. It has twice as many workers as there are cores: reads of the store wait while the
+/// writer applies a group, and with as many workers as cores a core then stood still.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread().worker_threads(2 * cores).enable_all().build()
 }
 
 /// A running node.

@@ -9,6 +9,7 @@ mod cells;
 mod disk;
 mod group;
 mod writer;
+mod flusher;
 #[cfg(test)]
 mod tests;
 mod open;
@@ -25,7 +26,7 @@ pub use slots::Slot;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -51,7 +52,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     jobs: Mutex<Option<mpsc::Sender<group::Job>>>,
-    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 /// What readers and the writer share.
@@ -64,9 +65,29 @@ struct Shared {
     counts: HashMap<u8, AtomicU64>,
     log: Mutex<Tree>,
     changes: broadcast::Sender<Change>,
+    failed: OnceLock<StoreError>,
     disk: disk::Disk,
     clock: Clock,
     entropy: Entropy,
+}
+
+impl Shared {
+    /// Whether it still writes: not after one write failed.
+    fn writable(&self) -> Result<(), StoreError> {
+        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// What `write` did, unless the store stopped writing before or does so now.
+    fn attempt<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Option<T> {
+        self.writable().ok()?;
+        let written = write();
+        if let Err(error) = &written
+            && self.failed.set(StoreError::Failed(error.to_string())).is_ok()
+        {
+            tracing::error!("the store stops writing: {error}");
+        }
+        written.ok()
+    }
 }
 
 /// Settings of the store.
@@ -217,9 +238,8 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(open::open(folder, owner, node_key, options, clock, entropy)?);
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        let writer = writer::spawn(Arc::clone(&shared), waiting)?;
-        let (jobs, writer) = (Mutex::new(Some(jobs)), Mutex::new(Some(writer)));
-        Ok(Self(Arc::new(Inner { shared, jobs, writer })))
+        let threads = Mutex::new(writer::spawn(&shared, waiting)?.into());
+        Ok(Self(Arc::new(Inner { shared, jobs: Mutex::new(Some(jobs)), threads })))
     }
 
     /// Waits until everything that the writer was given before is durable, and seen by reads.
@@ -321,7 +341,7 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
-        let bytes = self.0.shared.tree.get(key_bytes::<T>(key)).map_err(read_error)?;
+        let bytes = self.0.shared.tree.get(key_bytes::<T>(key))?;
         bytes.map(|bytes| decode::<T>(&bytes)).transpose()
     }
 
@@ -340,7 +360,7 @@ impl Store {
         let records = self.0.shared.tree.range(start..);
         let mut found = Vec::new();
         for record in records.take(limit) {
-            let (key, value) = record.map_err(read_error)?;
+            let (key, value) = record?;
             if !key.starts_with(&prefix) {
                 break;
             }
@@ -355,7 +375,7 @@ impl Store {
         key: &T::Key,
     ) -> Result<Option<(T::Key, T::Value)>, StoreError> {
         let range = vec![T::PREFIX]..=key_bytes::<T>(key);
-        let record = self.0.shared.tree.range(range).next_back().transpose().map_err(read_error)?;
+        let record = self.0.shared.tree.range(range).next_back().transpose()?;
         record.map(|(key, value)| decode_record::<T>(&key, &value)).transpose()
     }
 
@@ -420,24 +440,39 @@ impl Store {
         let _ = self.0.shared.changes.send(change);
     }
 
+    /// Whether it still writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] after a write failed, until the node is started again.
+    pub fn writable(&self) -> Result<(), StoreError> {
+        self.0.shared.writable()
+    }
+
     /// Ends the writer after what waits was committed; later commits are refused.
     pub fn close(&self) {
-        drop(self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            // A writer that panicked has failed the commits that waited for it.
-            let _ = writer.join();
+        self.0.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let here = std::thread::current().id();
+        // The last handle may go in a job, on one of them: then they end by themselves.
+        if threads.iter().all(|thread| thread.thread().id() != here) {
+            for thread in threads {
+                // One that panicked has failed the commits that waited for it.
+                let _ = thread.join();
+            }
         }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer.filter(|w| w.thread().id() != std::thread::current().id()) {
-            let _ = writer.join();
-        }
+        self.close();
     }
 }
 
@@ -470,9 +505,23 @@ fn unreadable<T: Table>() -> StoreError {
     StoreError::Corrupt(format!("a record of table {:#04x} cannot be read", T::PREFIX))
 }
 
-fn read_error(error: sled::Error) -> StoreError {
-    match error {
-        sled::Error::Corruption { .. } => StoreError::Corrupt("a page does not verify".to_owned()),
-        other => StoreError::Io(other.to_string()),
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Corruption { .. } => Self::Corrupt("a page does not verify".to_owned()),
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+impl From<postcard::Error> for StoreError {
+    fn from(error: postcard::Error) -> Self {
+        Self::Corrupt(error.to_string())
     }
 }

@@ -115,21 +115,18 @@ impl ClaimSet {
 
     /// The claim of this name; empty when there is none.
     pub(super) fn one(name: &str) -> Self {
-        Self::at(&[name])
+        CATALOGUE.iter().position(|known| *known == name).map_or(Self::EMPTY, |bit| Self(1 << bit))
     }
 
     /// The claim whose name is these parts with dots between; empty when there is none.
     pub(super) fn at(path: &[&str]) -> Self {
-        let is_it = |known: &&str| {
-            let mut rest = Some(*known);
-            for (place, part) in path.iter().enumerate() {
-                let after_dot = rest
-                    .and_then(|rest| if place == 0 { Some(rest) } else { rest.strip_prefix('.') });
-                rest = after_dot.and_then(|rest| rest.strip_prefix(part));
-            }
-            rest == Some("")
+        let Some((last, parents)) = path.split_last() else { return Self::EMPTY };
+        let below = |name: &'static str| {
+            let after = |rest: &'static str, parent| rest.strip_prefix(parent)?.strip_prefix('.');
+            parents.iter().try_fold(name, |rest, parent| after(rest, *parent))
         };
-        CATALOGUE.iter().position(|known| is_it(&known)).map_or(Self::EMPTY, |bit| Self(1 << bit))
+        let bit = CATALOGUE.iter().position(|name| below(name) == Some(*last));
+        bit.map_or(Self::EMPTY, |bit| Self(1 << bit))
     }
 
     /// Reads a name, or a wildcard: `*`, or a beginning as `subjects.*`. A wildcard does not include what must be

@@ -4,6 +4,8 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -17,51 +19,66 @@ pub(super) const CELL_BYTES: usize = 12 * 1024;
 /// Bytes by which the file grows: overwriting in place syncs ten times faster than appending.
 const PIECE_BYTES: usize = 128 * CELL_BYTES;
 
-pub(super) struct CellFile(File);
+pub(super) struct CellFile {
+    file: File,
+    length: AtomicU64,
+    growing: Mutex<()>,
+    /// End of the last cell that was written since the start.
+    used: AtomicU64,
+}
 
 impl CellFile {
     /// Opens or makes the file.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).mode(0o600).open(path);
-        Ok(Self(file.map_err(io)?))
+        let file = options.read(true).write(true).create(true).mode(0o600).open(path)?;
+        let length = AtomicU64::new(file.metadata()?.len());
+        Ok(Self { file, length, growing: Mutex::new(()), used: AtomicU64::new(0) })
     }
 
     /// Writes cells; durable when this returns.
     pub(super) fn keep(&self, kept: &[(SlotId, Bytes)]) -> Result<(), StoreError> {
         let Some(last) = kept.iter().map(|(id, _)| *id).max() else { return Ok(()) };
         self.grow(offset(last + 1))?;
+        self.used.fetch_max(offset(last + 1), Ordering::Relaxed);
         for (id, sealed) in kept {
-            self.0.write_all_at(sealed, offset(*id)).map_err(io)?;
+            self.file.write_all_at(sealed, offset(*id))?;
         }
-        self.0.sync_data().map_err(io)
+        Ok(self.file.sync_data()?)
+    }
+
+    /// Makes room for a piece more than was used, while nobody waits for it.
+    pub(super) fn grow_ahead(&self) -> Result<(), StoreError> {
+        match self.used.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            used => self.grow(used + PIECE_BYTES as u64),
+        }
     }
 
     fn grow(&self, needed: u64) -> Result<(), StoreError> {
-        let mut length = self.0.metadata().map_err(io)?.len();
-        if needed <= length {
+        if needed <= self.length.load(Ordering::Acquire) {
             return Ok(());
         }
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut length = self.length.load(Ordering::Acquire);
         let nothing = vec![0; PIECE_BYTES];
         while length < needed {
-            self.0.write_all_at(&nothing, length).map_err(io)?;
+            self.file.write_all_at(&nothing, length)?;
             length += PIECE_BYTES as u64;
         }
-        self.0.sync_all().map_err(io)
+        self.file.sync_all()?;
+        self.length.store(length, Ordering::Release);
+        Ok(())
     }
 
     /// The first `length` bytes of a cell.
     pub(super) fn read(&self, id: SlotId, length: u32) -> Result<Vec<u8>, StoreError> {
         let mut sealed = vec![0; (length as usize).min(CELL_BYTES)];
-        self.0.read_exact_at(&mut sealed, offset(id)).map_err(io)?;
+        self.file.read_exact_at(&mut sealed, offset(id))?;
         Ok(sealed)
     }
 }
 
 fn offset(id: SlotId) -> u64 {
     id * CELL_BYTES as u64
-}
-
-fn io(error: std::io::Error) -> StoreError {
-    StoreError::Io(error.to_string())
 }

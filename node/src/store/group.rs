@@ -12,7 +12,7 @@ use super::schema::{COUNTED, Leaf, SealedToken, SlotId};
 use super::slots::Slot;
 use super::{
     Change, CommitError, Committed, Outcome, Shared, StoreError, Table, VALUE_BYTES_MAX, decode,
-    decode_record, key_bytes, read_error, scan_bounds,
+    decode_record, key_bytes, scan_bounds,
 };
 use crate::audit::{Event, Tree, leaf_hash};
 use crate::id::{FeedSeq, Timestamp};
@@ -120,7 +120,7 @@ impl Group {
         if let Some(written) = self.writes.get(key) {
             return Ok(written.clone());
         }
-        let stored = self.shared.tree.get(key).map_err(read_error)?;
+        let stored = self.shared.tree.get(key)?;
         Ok(stored.map(|bytes| bytes.to_vec()))
     }
 
@@ -176,7 +176,7 @@ impl Tx<'_> {
         let (mut next_stored, mut next_written) = (stored.next().transpose(), written.next());
         let mut found = Vec::new();
         while found.len() < limit {
-            let kept = next_stored.clone().map_err(read_error)?;
+            let kept = next_stored.clone()?;
             match (kept, next_written) {
                 (None, None) => break,
                 (Some((key, value)), other)

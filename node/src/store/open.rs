@@ -5,8 +5,8 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, OnceLock};
 
 use tokio::sync::broadcast;
 
@@ -16,7 +16,6 @@ use super::seal::{Keys, seal, unseal};
 use super::slots::SlotFile;
 use super::{
     CHANGES_HELD, Shared, Store, StoreError, StoreOptions, Table, decode_record, key_bytes,
-    read_error,
 };
 use crate::audit::Tree;
 use crate::id::{AuthorityId, Clock, Entropy, Secret};
@@ -39,7 +38,7 @@ pub(super) fn open(
     clock: Clock,
     entropy: Entropy,
 ) -> Result<Shared, StoreError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let database = folder.join("db");
     remove_half_snapshots(&database)?;
     let tree = open_database(&database, options.cache_bytes)?;
@@ -55,7 +54,7 @@ pub(super) fn open(
     }
     check(&tree, owner, node_key)?;
     for made in [folder, database.as_path()] {
-        File::open(made).and_then(|folder| folder.sync_all()).map_err(io)?;
+        File::open(made).and_then(|folder| folder.sync_all())?;
     }
     let at = position(&tree)?;
     finish_erasures(&tree, &slots, &kept)?;
@@ -64,17 +63,31 @@ pub(super) fn open(
     let (changes, _) = broadcast::channel(CHANGES_HELD);
     let disk = super::disk::Disk::new(folder.to_owned(), options.disk_free_bytes_min);
     let folder = folder.to_owned();
-    Ok(Shared { folder, tree, slots, cells, keys, counts, log, changes, disk, clock, entropy })
+    let failed = OnceLock::new();
+    Ok(Shared {
+        folder,
+        tree,
+        slots,
+        cells,
+        keys,
+        counts,
+        log,
+        changes,
+        failed,
+        disk,
+        clock,
+        entropy,
+    })
 }
 
 /// A snapshot that was being written when the process died makes sled refuse to open; the log rebuilds it.
 fn remove_half_snapshots(database: &Path) -> Result<(), StoreError> {
     let Ok(files) = fs::read_dir(database) else { return Ok(()) };
     for file in files {
-        let path = file.map_err(io)?.path();
+        let path = file?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with("snap.") && name.ends_with(".generating") {
-            fs::remove_file(&path).map_err(io)?;
+            fs::remove_file(&path)?;
         }
     }
     Ok(())
@@ -87,7 +100,7 @@ fn open_database(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> 
     let damaged = || StoreError::Corrupt("the database does not open".to_owned());
     opened.map_err(|_| damaged())?.map_err(|error| match error {
         sled::Error::Io(error) if error.to_string().contains("lock") => StoreError::InUse,
-        other => read_error(other),
+        other => other.into(),
     })
 }
 
@@ -111,15 +124,15 @@ fn begin(
     put("check", check);
     let (log, counts) = (Tree::default(), [0; COUNTED.len()]);
     let at = Some(At { log, feed: 0, counts });
-    let nothing = postcard::to_allocvec(&Leaves { leaves: vec![], at }).map_err(io)?;
+    let nothing = postcard::to_allocvec(&Leaves { leaves: vec![], at })?;
     batch.insert(key_bytes::<Log>(&0), nothing);
-    tree.apply_batch(batch).map_err(read_error)?;
-    tree.flush().map_err(read_error)?;
+    tree.apply_batch(batch)?;
+    tree.flush()?;
     Ok(())
 }
 
 fn meta(tree: &sled::Db, name: &str) -> Result<Vec<u8>, StoreError> {
-    let bytes = tree.get(meta_key(name)).map_err(read_error)?;
+    let bytes = tree.get(meta_key(name))?;
     bytes
         .and_then(|bytes| postcard::from_bytes(&bytes).ok())
         .ok_or_else(|| StoreError::Corrupt(format!("its {name} is missing")))
@@ -161,7 +174,7 @@ fn check_tail(tree: &sled::Db) -> Result<(), StoreError> {
 
 /// The last record of a table.
 fn last<T: Table>(tree: &sled::Db) -> Result<Option<(T::Key, T::Value)>, StoreError> {
-    let last = tree.scan_prefix([T::PREFIX]).next_back().transpose().map_err(read_error)?;
+    let last = tree.scan_prefix([T::PREFIX]).next_back().transpose()?;
     last.map(|(key, value)| decode_record::<T>(&key, &value)).transpose()
 }
 
@@ -189,7 +202,7 @@ fn finish_erasures(
 
 fn each<T: Table>(tree: &sled::Db, mut f: impl FnMut(T::Value)) -> Result<(), StoreError> {
     for record in tree.scan_prefix([T::PREFIX]) {
-        let (key, value) = record.map_err(read_error)?;
+        let (key, value) = record?;
         f(decode_record::<T>(&key, &value)?.1);
     }
     Ok(())
@@ -218,8 +231,4 @@ where
             return Ok(());
         }
     }
-}
-
-fn io(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Io(error.to_string())
 }

@@ -72,21 +72,20 @@ impl SlotFile {
     /// Opens or makes the file; none of its places is given away before [`Self::release_all_but`].
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).mode(0o600).open(path).map_err(io)?;
-        let next = file.metadata().map_err(io)?.len().div_ceil(SLOT_BYTES as u64);
+        let file = options.read(true).write(true).create(true).mode(0o600).open(path)?;
+        let next = file.metadata()?.len().div_ceil(SLOT_BYTES as u64);
         Ok(Self { file, free: Arc::new(Mutex::new(Free { ids: vec![], next })) })
     }
 
     /// The slots that hold a key.
     pub(super) fn kept(&self) -> Result<HashSet<SlotId>, StoreError> {
-        let length = self.file.metadata().map_err(io)?.len();
+        let length = self.file.metadata()?.len();
         let mut kept = HashSet::new();
         let mut piece = vec![0; PIECE_BYTES];
         for at in (0..length).step_by(PIECE_BYTES) {
             let rest = usize::try_from(length - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
             let piece = piece.get_mut(..rest).unwrap_or_default();
-            self.file.read_exact_at(piece, at).map_err(io)?;
+            self.file.read_exact_at(piece, at)?;
             let slots = (at / SLOT_BYTES as u64..).zip(piece.chunks(SLOT_BYTES));
             kept.extend(slots.filter(|(_, slot)| slot.first() == Some(&KEPT)).map(|(id, _)| id));
         }
@@ -104,7 +103,7 @@ impl SlotFile {
 
     pub(super) fn read(&self, id: SlotId, keys: &Keys) -> Result<Slot, StoreError> {
         let mut bytes = [0; SLOT_BYTES];
-        self.file.read_exact_at(&mut bytes, offset(id)).map_err(io)?;
+        self.file.read_exact_at(&mut bytes, offset(id))?;
         match bytes.split_first() {
             Some((&KEPT, rest)) => {
                 let wrapped = rest.get(..WRAPPED_BYTES).unwrap_or_default();
@@ -133,32 +132,32 @@ impl SlotFile {
             let mut bytes = vec![KEPT];
             bytes.extend(keys.wrap(slot.id, &slot.key, entropy));
             bytes.resize(SLOT_BYTES, 0);
-            self.file.write_all_at(&bytes, offset(slot.id)).map_err(io)?;
+            self.file.write_all_at(&bytes, offset(slot.id))?;
         }
-        self.file.sync_data().map_err(io)
+        Ok(self.file.sync_data()?)
     }
 
     /// Lengthens the file by a whole piece: overwriting in place syncs ten times faster than appending.
     fn grow(&self, kept: &[Slot]) -> Result<(), StoreError> {
         let needed = kept.iter().map(|slot| offset(slot.id + 1)).max().unwrap_or_default();
-        let length = self.file.metadata().map_err(io)?.len();
+        let length = self.file.metadata()?.len();
         if needed <= length {
             return Ok(());
         }
         let pieces = (needed - length).div_ceil(PIECE_BYTES as u64);
         for piece in 0..pieces {
             let at = length + piece * PIECE_BYTES as u64;
-            self.file.write_all_at(&[0; PIECE_BYTES], at).map_err(io)?;
+            self.file.write_all_at(&[0; PIECE_BYTES], at)?;
         }
-        self.file.sync_all().map_err(io)
+        Ok(self.file.sync_all()?)
     }
 
     /// Overwrites slots; durable when this returns.
     pub(super) fn erase(&self, erased: &[SlotId]) -> Result<(), StoreError> {
         for id in erased {
-            self.file.write_all_at(&[0; SLOT_BYTES], offset(*id)).map_err(io)?;
+            self.file.write_all_at(&[0; SLOT_BYTES], offset(*id))?;
         }
-        if erased.is_empty() { Ok(()) } else { self.file.sync_data().map_err(io) }
+        if erased.is_empty() { Ok(()) } else { Ok(self.file.sync_data()?) }
     }
 
     /// Gives every place away again but those that records name, the lowest first: cells lie as slots do.
@@ -175,8 +174,4 @@ impl SlotFile {
 
 fn offset(id: SlotId) -> u64 {
     id * SLOT_BYTES as u64
-}
-
-fn io(error: std::io::Error) -> StoreError {
-    StoreError::Io(error.to_string())
 }

@@ -1,25 +1,26 @@
-//! The writer: takes what waits, runs it as one group, makes it durable, then answers.
+//! The writer: takes what waits, runs it as one group, applies that to the database, and hands it to the flusher.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::flusher::{Applied, Effects, Flusher};
 use super::group::{Answer, Group, Job};
 use super::schema::{At, COUNTED, Leaf, Leaves, Log};
 use super::{Shared, StoreError, key_bytes, open};
 use crate::audit::Tree;
 use crate::id::FeedSeq;
 
-/// Transactions in one flush: bounds the memory of a group and how long its first caller waits.
+/// Transactions in one group: bounds its memory and how long its first caller waits.
 const GROUP_MAX: usize = 256;
 
-/// Bytes of records in one flush, for the same reasons.
-const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of records in one group, for the same reasons. Three groups are in memory at most: one that runs, one that waits
+/// for the flusher, one that it flushes.
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of leaves in one record.
 const LEAVES_BYTES_MAX: usize = 64 * 1024;
@@ -27,28 +28,31 @@ const LEAVES_BYTES_MAX: usize = 64 * 1024;
 /// While several callers commit at once, so long is waited for more of them: a flush costs as much for one as for many.
 const GATHERING: Duration = Duration::from_micros(50);
 
-/// Starts the writer thread; it ends when nobody can send any more.
+/// Starts the writer and the flusher; they end when nobody can send any more.
 pub(super) fn spawn(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     waiting: mpsc::Receiver<Job>,
-) -> Result<std::thread::JoinHandle<()>, StoreError> {
-    let database = File::open(open::database_file(&shared.folder)).map_err(failed)?;
-    let At { log, feed, .. } = open::position(&shared.tree)?;
-    let runtime = Handle::try_current().ok();
-    let writer = Writer { shared, database, log, feed, failed: None, runtime };
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || writer.run(waiting))
-        .map_err(failed)
+) -> Result<[JoinHandle<()>; 2], StoreError> {
+    let At { log, feed, counts } = open::position(&shared.tree)?;
+    let (to_flush, applied) = sync_channel(1);
+    let flusher = Flusher::new(Arc::clone(shared))?;
+    let writer = Writer { shared: Arc::clone(shared), log, feed, counts, to_flush };
+    Ok([
+        thread("store-writer", move || writer.run(waiting))?,
+        thread("store-flusher", move || flusher.run(&applied))?,
+    ])
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    Ok(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
 }
 
 struct Writer {
     shared: Arc<Shared>,
-    database: File,
     log: Tree,
     feed: FeedSeq,
-    failed: Option<StoreError>,
-    runtime: Option<Handle>,
+    counts: [u64; COUNTED.len()],
+    to_flush: SyncSender<Applied>,
 }
 
 impl Writer {
@@ -70,41 +74,28 @@ impl Writer {
     }
 
     fn finish(&mut self, group: Group, answers: Vec<Answer>) {
-        let flushed = match &self.failed {
-            Some(error) => Err(error.clone()),
-            None => self.flush(group),
-        };
-        if let Err(error) = &flushed
-            && self.failed.is_none()
-        {
-            tracing::error!("the store stops writing: {error}");
-            self.failed = Some(StoreError::Failed(error.to_string()));
-        }
-        let answering = move || answers.into_iter().for_each(|answer| answer(&flushed));
-        match &self.runtime {
-            // Callers wake where they run: one hand-over instead of one for each.
-            Some(runtime) => drop(runtime.spawn(async move { answering() })),
-            None => answering(),
-        }
+        let shared = Arc::clone(&self.shared);
+        let effects = shared.attempt(|| self.apply(group)).flatten();
+        // A flusher that panicked answers nobody: each caller is told that the store is closed.
+        let _ = self.to_flush.send(Applied { effects, answers });
     }
 
-    /// New keys and what is sealed under them, then the records in one batch, then keys that are to be forgotten. The flush
-    /// that is safe is sled's own and `sync_data` on its file. After a crash in between the next start overwrites the
-    /// keys that no record names.
-    fn flush(&mut self, group: Group) -> Result<(), StoreError> {
+    /// New keys and what is sealed under them first, durable, then the records in one batch. After a crash in between the
+    /// next start overwrites the keys that no record names.
+    fn apply(&mut self, group: Group) -> Result<Option<Effects>, StoreError> {
         if group.leaves.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let shared = &self.shared;
         shared.slots.keep(&group.kept, &shared.keys, &shared.entropy)?;
         shared.cells.keep(&group.cells)?;
-        let counts = self.counts_with(&group.counted);
-        let (log, feed) = (group.log.clone(), group.feed);
-        let mut logged = log_records(self.log.size(), group.leaves, At { log, feed, counts });
-        let last = logged.pop().ok_or_else(|| failed("nothing to log"))?;
+        let counts = counts_with(self.counts, &group.counted);
+        let at = At { log: group.log.clone(), feed: group.feed, counts };
+        let mut logged = log_records(self.log.size(), group.leaves, at);
+        let last = logged.pop().ok_or_else(|| StoreError::Io("nothing to log".to_owned()))?;
         let (last_key, last_value) = encoded(&last)?;
         if group.writes.is_empty() && logged.is_empty() {
-            shared.tree.insert(last_key, last_value).map_err(failed)?;
+            shared.tree.insert(last_key, last_value)?;
         } else {
             let mut batch = sled::Batch::default();
             for (key, value) in group.writes {
@@ -118,25 +109,11 @@ impl Writer {
                 batch.insert(key, value);
             }
             batch.insert(last_key, last_value);
-            shared.tree.apply_batch(batch).map_err(failed)?;
+            shared.tree.apply_batch(batch)?;
         }
-        shared.tree.flush().map_err(failed)?;
-        self.database.sync_data().map_err(failed)?;
-        shared.slots.erase(&group.erased)?;
-        self.log = group.log;
-        self.feed = group.feed;
-        shared.slots.release(group.erased);
-        for (prefix, count) in COUNTED.iter().zip(counts) {
-            if let Some(held) = shared.counts.get(prefix) {
-                held.store(count, Ordering::Relaxed);
-            }
-        }
-        *shared.log.lock().unwrap_or_else(PoisonError::into_inner) = self.log.clone();
-        for change in group.announced {
-            // Nobody may be listening.
-            let _ = shared.changes.send(change);
-        }
-        Ok(())
+        (self.log, self.feed, self.counts) = (group.log.clone(), group.feed, counts);
+        let Group { log, erased, announced, .. } = group;
+        Ok(Some(Effects { erased, log, counts, announced }))
     }
 }
 
@@ -162,18 +139,14 @@ fn log_records(mut first: u64, leaves: Vec<Leaf>, at: At) -> Vec<(u64, Leaves)> 
 }
 
 fn encoded((first, leaves): &(u64, Leaves)) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
-    Ok((key_bytes::<Log>(first), postcard::to_allocvec(leaves).map_err(failed)?))
+    Ok((key_bytes::<Log>(first), postcard::to_allocvec(leaves)?))
 }
 
-impl Writer {
-    fn counts_with(&self, changes: &BTreeMap<u8, i64>) -> [u64; COUNTED.len()] {
-        COUNTED.map(|prefix| {
-            let held = self.shared.counts.get(&prefix).map_or(0, |n| n.load(Ordering::Relaxed));
-            held.saturating_add_signed(changes.get(&prefix).copied().unwrap_or_default())
-        })
+fn counts_with(held: [u64; COUNTED.len()], changes: &BTreeMap<u8, i64>) -> [u64; COUNTED.len()] {
+    let change = |prefix| changes.get(&prefix).copied().unwrap_or_default();
+    let mut counts = held;
+    for (count, prefix) in counts.iter_mut().zip(COUNTED) {
+        *count = count.saturating_add_signed(change(prefix));
     }
-}
-
-fn failed(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Io(error.to_string())
+    counts
 }

@@ -102,6 +102,8 @@ fn ready(node: &SharedNode, shutdown: &Shutdown) -> Response<Full<Bytes>> {
 fn unready(node: &SharedNode, shutdown: &Shutdown) -> Option<&'static str> {
     if shutdown.has_begun() {
         Some("the node is ending")
+    } else if node.store.writable().is_err() {
+        Some("the store stopped writing")
     } else if crate::exchange::lost_state(node).is_err() {
         Some("the store cannot be read")
     } else {

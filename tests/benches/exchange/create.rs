@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use entente_node::desk::{self, DeskError};
 use entente_node::id::{Clock, Entropy};
 use entente_node::jose::SigningKey;
+use entente_node::node::SharedNode;
 use entente_node::pki::Authority;
 use entente_node::sample::Samples;
 use entente_node::store::{Feed, Log, Own, StreamOut, StreamsOut, Table};
@@ -32,28 +34,28 @@ const RUNNING_NUMBERS: [u8; 2] = [Feed::PREFIX, Log::PREFIX];
 /// Creates samples with so many in flight; returns alerts per second.
 pub async fn fill(node: &TestNode, alerts: usize, at_once: usize) -> anyhow::Result<f64> {
     let drafts = Samples::new(alerts as u64).take(alerts).map(|sample| sample.to_string());
-    let drafts: Vec<String> = drafts.collect();
-    let mut open = JoinSet::new();
+    let drafts = Arc::new(Mutex::new(drafts.collect::<Vec<_>>()));
+    let mut officers = JoinSet::new();
     let began = Instant::now();
-    for draft in drafts {
-        if open.len() >= at_once
-            && let Some(ended) = open.join_next().await
-        {
-            ended??;
-        }
-        let node = node.node().clone();
-        open.spawn(async move {
-            match desk::create(&node, &draft, "", &person("officer")).await {
-                // Two samples may have one name and birth date.
-                Ok(_) | Err(DeskError::Incompatible(_) | DeskError::Raced(_)) => Ok(()),
-                Err(error) => Err(error),
-            }
-        });
+    for _ in 0..at_once {
+        officers.spawn(create_all(node.node().clone(), Arc::clone(&drafts)));
     }
-    while let Some(ended) = open.join_next().await {
+    while let Some(ended) = officers.join_next().await {
         ended??;
     }
     Ok(alerts as f64 / began.elapsed().as_secs_f64())
+}
+
+async fn create_all(node: SharedNode, drafts: Arc<Mutex<Vec<String>>>) -> anyhow::Result<()> {
+    let next = || drafts.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    while let Some(draft) = next() {
+        match desk::create(&node, &draft, "", &person("officer")).await {
+            // Two samples may have one name and birth date.
+            Ok(_) | Err(DeskError::Incompatible(_) | DeskError::Raced(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 pub async fn rows(size: Size) -> anyhow::Result<Vec<Row>> {

@@ -112,7 +112,7 @@ const SMOKE: Size =
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let size = if cli.smoke { SMOKE } else { FULL };
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime = entente_node::run::runtime().expect("a runtime");
     let rows = match runtime.block_on(measure(size, cli.only)) {
         Ok(rows) => rows,
         Err(error) => {
