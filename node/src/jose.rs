@@ -139,14 +139,6 @@ pub fn verify<T: DeserializeOwned>(
     json::parse_as(&parts.payload()?)
 }
 
-/// Parses JSON in which no name stands twice, within a bounded depth.
-///
-/// # Errors
-/// [`JoseError::DuplicateClaim`] or [`JoseError::Json`].
-pub fn parse_json(bytes: &[u8]) -> Result<serde_json::Value, JoseError> {
-    json::parse(bytes)
-}
-
 /// Reads the payload *before* the signature was checked: for a statement that carries its own key, whose
 /// caller goes on with [`verify`].
 ///

@@ -4,7 +4,7 @@ use super::content::{Content, Location, Subject};
 use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
 use super::{AlertError, form, rules};
 use crate::id::{Digest, Timestamp};
-use crate::jose::{self, JoseError};
+use crate::jose::JoseError;
 
 /// Largest draft, in bytes: its token must stay within 64 KiB.
 pub const DRAFT_BYTES_MAX: usize = 24 * 1024;
@@ -24,12 +24,7 @@ impl Draft {
         if json.len() > DRAFT_BYTES_MAX {
             return Err(AlertError::Json("a draft has at most 24 KiB".to_owned()));
         }
-        let value = jose::parse_json(json.as_bytes()).map_err(|error| match error {
-            JoseError::Json => AlertError::Json("check quotes, commas and brackets".to_owned()),
-            other => other.into(),
-        })?;
-        let content: Content =
-            serde_json::from_value(value).map_err(|error| AlertError::Json(masked(&error)))?;
+        let content: Content = serde_json::from_str(json).map_err(|error| refusal(&error))?;
         let content = completed(content)?;
         check_mandatory(&content)?;
         rules::check(&content)?;
@@ -60,19 +55,27 @@ impl Draft {
     }
 }
 
-/// serde's message without the value that it quotes.
-fn masked(error: &serde_json::Error) -> String {
+/// serde's message without the value that it quotes, and where it is. The types refuse a name that stands twice.
+fn refusal(error: &serde_json::Error) -> AlertError {
     let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = text.strip_suffix(&place).unwrap_or(&text);
+    if text.starts_with("duplicate field") {
+        return JoseError::DuplicateClaim.into();
+    }
     let known = ["unknown field", "missing field"];
     let word = |name: &str| name.chars().all(|c| c.is_ascii_alphabetic());
     let vocabulary = text.split_once(": one of ").is_some_and(|(name, _)| word(name));
-    if vocabulary || known.iter().any(|start| text.starts_with(start)) {
-        return text;
-    }
-    match text.split_once(", expected ") {
-        Some((_, expected)) => format!("expected {expected}"),
-        None => "a value is not of the kind its field holds".to_owned(),
-    }
+    let what = if !error.is_data() {
+        "check quotes, commas and brackets"
+    } else if vocabulary || known.iter().any(|start| text.starts_with(start)) {
+        text
+    } else if let Some((_, expected)) = text.split_once(", expected ") {
+        return AlertError::Json(format!("expected {expected}{place}"));
+    } else {
+        "a value is not of the kind its field holds"
+    };
+    AlertError::Json(format!("{what}{place}"))
 }
 
 /// Defaults, and the coarser regions that follow from the smallest one given; then everything in its one form.

@@ -404,6 +404,24 @@ fn issuing_adds_what_follows_from_the_day() {
 }
 
 #[test]
+fn a_draft_that_cannot_be_read_is_refused_with_the_place_and_without_its_values() {
+    for (draft, said) in [
+        (r#"{"category": "discreet_check",}"#, "check quotes, commas and brackets at line 1"),
+        ("{\n\"act\": [\"Jensen\"]}", "at line 2"),
+        (r#"{"subjects": [{"names": "Jensen"}]}"#, "expected a sequence at line 1 column 32"),
+        (r#"{"Jensen": 1}"#, "unknown field"),
+    ] {
+        let refused = Draft::parse(draft).err().unwrap().to_string();
+        assert!(refused.contains(said), "{draft}: {refused}");
+        assert_eq!(refused.contains("Jensen"), said == "unknown field", "{refused}");
+    }
+    for twice in [r#"{"act": [], "act": []}"#, r#"{"subjects": [{"sex": "male", "sex": "male"}]}"#]
+    {
+        assert_eq!(Draft::parse(twice).err().unwrap().reason(), "duplicate_claim");
+    }
+}
+
+#[test]
 fn withdrawals_verify_strictly() {
     let jws = withdraw(&id(), 3, now(), &key(1));
     assert_eq!(verify_withdrawal(&jws, of_dk, now()).unwrap().ver, 3);
