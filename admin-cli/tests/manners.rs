@@ -54,22 +54,24 @@ fn a_failed_init_leaves_nothing_behind() {
 
 #[test]
 fn a_demo_that_is_told_to_end_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    let made = || std::fs::read_dir(folder.path()).unwrap().count();
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_entente"))
-        .arg("demo")
-        .env("TMPDIR", folder.path())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    while made() == 0 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    for signal in ["-TERM", "-INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let made = || std::fs::read_dir(folder.path()).unwrap().count();
+        let mut demo = Command::new(env!("CARGO_BIN_EXE_entente"))
+            .arg("demo")
+            .env("TMPDIR", folder.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while made() == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        Command::new("kill").args([signal, &demo.id().to_string()]).status().unwrap();
+        assert_eq!(demo.wait().unwrap().code(), Some(1), "{signal}");
+        assert_eq!(made(), 0, "{signal}");
     }
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    Command::new("kill").arg(demo.id().to_string()).status().unwrap();
-    assert_eq!(demo.wait().unwrap().code(), Some(1));
-    assert_eq!(made(), 0);
 }
 
 #[test]

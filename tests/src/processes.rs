@@ -1,5 +1,6 @@
 //! Nodes as processes of their own, to be killed.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
 use entente_node::trust::SignedDescriptor;
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{ApprovePeerRequest, ImportPeerRequest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
@@ -23,7 +26,9 @@ pub struct Process {
     /// Its home folder.
     pub home: PathBuf,
     program: Command,
-    desk: std::net::SocketAddr,
+    desk: SocketAddr,
+    /// Where it tells its health.
+    pub telemetry: SocketAddr,
     child: Option<Child>,
 }
 
@@ -33,19 +38,19 @@ impl Process {
         let authority: AuthorityId = name.parse()?;
         let home = folder.join(name);
         let exchange = free_port()?;
-        let desk = free_port()?;
+        let (desk, telemetry) = (free_port()?, free_port()?);
         let choices = Choices {
             authority: authority.clone(),
             contact: "test desk".parse().map_err(anyhow::Error::msg)?,
             exchange_listen: Some(exchange),
             exchange_advertise: Some(exchange.to_string().parse().map_err(anyhow::Error::msg)?),
             desk_listen: Some(desk),
-            telemetry_listen: Some("127.0.0.1:0".parse().map_err(anyhow::Error::msg)?),
+            telemetry_listen: Some(telemetry.to_string().parse().map_err(anyhow::Error::msg)?),
         };
         init(&home, &choices, None, &Clock::system(), &Entropy::os())?;
         sign(&Layout::new(&home))?;
         let program = Command::new(program);
-        Ok(Self { authority, home, program, desk, child: None })
+        Ok(Self { authority, home, program, desk, telemetry, child: None })
     }
 
     /// It gets what the others leave of the machine's time: as little as if it ran on another.
@@ -145,4 +150,15 @@ impl Process {
         };
         connect(&self.desk.to_string(), &target).await.map_err(anyhow::Error::msg)
     }
+}
+
+/// First line and body of what is answered over HTTP.
+pub async fn http_get(address: SocketAddr, path: &'static str) -> anyhow::Result<(String, String)> {
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(asked.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }

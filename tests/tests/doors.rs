@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entente_node::admin;
-use entente_node::home::Layout;
+use entente_node::home::{Layout, check};
 use entente_node::id::Clock;
 use entente_node::pki::{self, Authority};
 use entente_node::roles::{Action, Role, allow};
@@ -311,6 +311,24 @@ impl tonic::codec::Decoder for Bytes {
         use bytes::Buf;
         Ok(Some(from.copy_to_bytes(from.remaining()).to_vec()))
     }
+}
+
+/// What would stop a node is named before it is started.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_address_is_found_by_a_check() -> anyhow::Result<()> {
+    let mut federation = Federation::start(&["dk.politi"]).await?;
+    let dk = &mut federation.nodes[0];
+    let desk = dk.running().desk;
+    dk.stop().await?;
+    let addresses = || {
+        let findings = check(&dk.home, &Clock::system());
+        findings.into_iter().find(|finding| finding.part == "addresses").expect("looked at")
+    };
+    assert!(addresses().ok, "{:?}", addresses());
+    let _taken = std::net::TcpListener::bind(desk)?;
+    let found = addresses();
+    assert!(!found.ok && found.found.contains(&format!("desk.listen {desk}")), "{found:?}");
+    Ok(())
 }
 
 fn person_in(category: &str, role: &str, passport: &str) -> String {

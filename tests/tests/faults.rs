@@ -21,7 +21,7 @@ use entente_proto::desk::{CreateAlertRequest, GetAlertRequest, UpdateAlertReques
 use entente_proto::exchange as proto;
 use entente_proto::exchange::exchange_server;
 use entente_tests::federation::{ALL, Federation, person, search_by_passport, until};
-use entente_tests::processes::Process;
+use entente_tests::processes::{Process, http_get};
 use entente_tests::proxy::Fault;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -251,6 +251,8 @@ async fn a_write_that_fails_is_refused_and_loses_nothing() -> anyhow::Result<()>
             let reason = status.get_details_error_info().map(|info| info.reason);
             assert_eq!(reason.as_deref(), Some("store_unavailable"), "{status:?}");
         }
+        let (status, why) = http_get(node.telemetry, "/health/ready").await?;
+        assert!(status.contains("503") && why.contains("stopped writing"), "{status} {why}");
         node.kill().await?;
         let mut node = node.with_program(program);
         node.start().await?;

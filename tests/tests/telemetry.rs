@@ -1,25 +1,14 @@
 //! Health and metrics on the loopback port, `grpc.health.v1` at the doors, and a reload without a restart.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-
 use entente_node::admin;
 use entente_node::home::Layout;
 use entente_node::sample::Samples;
 use entente_proto::desk::WhoamiRequest;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_tests::federation::{ALL, Federation};
+use entente_tests::processes::http_get;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-
-fn get(address: SocketAddr, path: &str) -> anyhow::Result<(String, String)> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_metrics_are_served_without_personal_data() -> anyhow::Result<()> {
@@ -32,12 +21,11 @@ async fn health_and_metrics_are_served_without_personal_data() -> anyhow::Result
     let mut desk = DeskClient::new(dk.desk("officer").await?);
     desk.whoami(WhoamiRequest {}).await?;
     let address = dk.running().telemetry;
-    let asked = move |path: &'static str| tokio::task::spawn_blocking(move || get(address, path));
     for path in ["/health/live", "/health/ready"] {
-        assert!(asked(path).await??.0.contains("200"), "{path}");
+        assert!(http_get(address, path).await?.0.contains("200"), "{path}");
     }
-    assert!(asked("/nothing").await??.0.contains("404"));
-    let metrics = asked("/metrics").await??.1;
+    assert!(http_get(address, "/nothing").await?.0.contains("404"));
+    let metrics = http_get(address, "/metrics").await?.1;
     for name in [
         "entente_store_records{authority=\"dk.politi\",table=\"own\"} 1",
         "entente_stream_acknowledged{authority=\"dk.politi\",peer=\"fr.police-judiciaire\"} 1",

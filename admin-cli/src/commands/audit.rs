@@ -249,3 +249,34 @@ struct Trusted {
     authority: AuthorityId,
     keys: Vec<PublicKey>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use entente_node::audit::sign_checkpoint;
+    use entente_node::id::{Digest, Entropy};
+    use entente_node::jose::SigningKey;
+
+    #[test]
+    fn a_wrong_file_is_told_from_a_forged_checkpoint() {
+        let key = |seed| SigningKey::generate(&Entropy::seeded(seed));
+        let trusted =
+            Trusted { authority: "dk.politi".parse().unwrap(), keys: vec![key(1).public()] };
+        let signed = |authority: &str, by: SigningKey| {
+            let (iss, root) = (authority.parse().unwrap(), Digest::of(b"root"));
+            sign_checkpoint(&Checkpoint { iss, size: 3, root, iat: 0 }, &by)
+        };
+        let said = |jws: &str| {
+            let failure = checked(jws, &trusted, "kept.jws").map(|checkpoint| checkpoint.size);
+            failure.map_err(|failure| format!("{failure:?}"))
+        };
+        assert_eq!(said(&signed("dk.politi", key(1))), Ok(3));
+        for (jws, why) in [
+            ("no checkpoint".to_owned(), "is not a checkpoint"),
+            (signed("fr.police-judiciaire", key(1)), "a checkpoint of fr.police-judiciaire"),
+            (signed("dk.politi", key(2)), "not signed by a log key"),
+        ] {
+            assert!(said(&jws).unwrap_err().contains(why), "{why}");
+        }
+    }
+}

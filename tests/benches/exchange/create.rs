@@ -22,7 +22,7 @@ use super::{Bar, Row, Size, create_times, median, quantile};
 /// Alerts of one group of the bare writer: as many as are in flight.
 const GROUP: usize = 64;
 
-/// Comparisons with the bare writer, of which the middle one counts: the disk's speed varies.
+/// Rounds of a comparison, of which the middle one counts: the speed of disk and machine varies.
 const ROUNDS: usize = 5;
 
 /// Bytes of a cell of the node's file of tokens.
@@ -167,7 +167,7 @@ async fn unreachable(node: &TestNode, count: usize) -> anyhow::Result<()> {
 /// In turn, so that both see the same machine.
 async fn with_unreachable_peers(size: Size) -> anyhow::Result<Row> {
     let (mut one, mut many) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
+    for _ in 0..ROUNDS {
         for (peers, rates) in [(1, &mut one), (26, &mut many)] {
             let federation = Federation::start(&["dk.politi"]).await?;
             unreachable(&federation.nodes[0], peers).await?;

@@ -103,7 +103,7 @@ const FULL: Size = Size {
     small: 1_000,
     batch: 10_000,
     counting: Duration::from_secs(5),
-    timed: 400,
+    timed: 1000,
 };
 
 const SMOKE: Size =
