@@ -150,6 +150,15 @@ impl Policy {
         compare::widens(&self.rules, &old.rules)
     }
 
+    /// What a rule names and none of the `known` peers is: after a slip of the pen nothing would be shared, unseen.
+    pub fn unmatched(&self, known: &[AuthorityId]) -> Vec<String> {
+        let named = self.rules.iter().zip(1..).flat_map(|(rule, number)| {
+            let name = move |peer| format!("rule {number} ({}) names {peer}", rule.name);
+            rule.unmatched(known).into_iter().map(name)
+        });
+        named.collect()
+    }
+
     /// What differs from `old`, rule by rule, for people.
     pub fn changes(&self, old: &Self) -> Vec<String> {
         compare::changes(&self.rules, &old.rules)

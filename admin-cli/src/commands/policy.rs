@@ -12,7 +12,7 @@ use entente_proto::admin::{
 use serde_json::json;
 
 use super::node::time;
-use crate::output::{Answer, Failure, Outcome, fields};
+use crate::output::{Answer, Failure, Outcome, fields, remark};
 use crate::{files, profile};
 
 #[derive(Subcommand)]
@@ -185,8 +185,12 @@ fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
         ("changes", done.changes.join("\n         ")),
         ("widens", done.widens.join("\n         ")),
     ]);
+    for named in &done.unmatched {
+        remark("warning", &format!("{named}, which is no peer of this node: is it written right?"));
+    }
     let json = json!({
         "version": done.version, "proposal": done.proposal, "changes": done.changes, "widens": done.widens,
+        "unmatched": done.unmatched,
     });
     Ok(Answer::new(json, text))
 }

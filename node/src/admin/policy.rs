@@ -27,6 +27,8 @@ pub struct Applied {
     pub widens: Vec<String>,
     /// What differs from the policy in force, rule by rule.
     pub changes: Vec<String>,
+    /// What a rule names and no peer of this node is.
+    pub unmatched: Vec<String>,
 }
 
 /// A policy that waits for a second person.
@@ -70,10 +72,11 @@ pub async fn apply(
     actor: &Actor,
 ) -> Result<Applied, AdminError> {
     let new = Policy::parse(source)?;
-    if dry_run {
-        let (version, old) = &**node.policy.load();
+    let unmatched = new.unmatched(&known_peers(node));
+    let (version, old) = &**node.policy.load();
+    if dry_run || new.source() == old.source() {
         let (widens, changes) = (new.widens(old), new.changes(old));
-        return Ok(Applied { version: *version, proposal: None, widens, changes });
+        return Ok(Applied { version: *version, proposal: None, widens, changes, unmatched });
     }
     let by = actor.name.clone();
     let committed = node.store.commit(move |tx| {
@@ -83,18 +86,22 @@ pub async fn apply(
             let version = put_in_force(tx, version, new.source(), &by, None)?;
             let event =
                 Event::new(Operation::Policy, "policy.applied", &by).with("version", version);
-            let applied = Applied { version, proposal: None, widens, changes };
+            let applied = Applied { version, proposal: None, widens, changes, unmatched };
             return Ok::<_, AdminError>(Committed::new(applied, event));
         }
         let what = Proposed::Policy { source: new.source().to_owned(), base: version };
         let number = propose(tx, what, &by)?;
         let event = Event::new(Operation::Policy, "policy.proposed", &by).with("proposal", number);
-        let applied = Applied { version, proposal: Some(number), widens, changes };
+        let applied = Applied { version, proposal: Some(number), widens, changes, unmatched };
         Ok(Committed::new(applied, event))
     });
     let applied = committed.await?;
     node.refresh()?;
     Ok(applied)
+}
+
+fn known_peers(node: &Node) -> Vec<AuthorityId> {
+    node.directory.load().all().map(|known| known.peer.authority.clone()).collect()
 }
 
 /// Puts a proposed policy in force, by a second person.
@@ -103,6 +110,7 @@ pub async fn apply(
 /// When it does not wait, was proposed by the same person, or the policy in force is another one now.
 pub async fn approve(node: &SharedNode, number: u64, actor: &Actor) -> Result<Applied, AdminError> {
     let by = actor.name.clone();
+    let known = known_peers(node);
     let committed = node.store.commit(move |tx| {
         let proposal = tx.get::<Proposals>(&number)?.ok_or(AdminError::UnknownProposal(number))?;
         let Proposed::Policy { source, base } = proposal.what else {
@@ -123,7 +131,9 @@ pub async fn approve(node: &SharedNode, number: u64, actor: &Actor) -> Result<Ap
             .with("version", version)
             .with("proposal", number)
             .with("applied_by", proposal.by);
-        Ok(Committed::new(Applied { version, proposal: None, widens, changes }, event))
+        let unmatched = new.unmatched(&known);
+        let applied = Applied { version, proposal: None, widens, changes, unmatched };
+        Ok(Committed::new(applied, event))
     });
     let applied = committed.await?;
     node.refresh()?;

@@ -101,9 +101,14 @@ fn regions(location: &mut Location) -> Result<(), AlertError> {
     {
         return refused("nuts2 and nuts3 contradict each other");
     }
-    // Greece has EL in NUTS and GR in ISO 3166-1.
+    // Greece and the United Kingdom have other letters in NUTS than in ISO 3166-1.
     let country = location.nuts2.as_deref().and_then(|nuts2| nuts2.get(..2));
-    if let Some(code) = country.map(|code| if code == "EL" { "GR" } else { code })
+    let iso = |code| match code {
+        "EL" => "GR",
+        "UK" => "GB",
+        code => code,
+    };
+    if let Some(code) = country.map(iso)
         && location.country.get_or_insert_with(|| code.to_owned()) != code
     {
         return refused("country and nuts2 contradict each other");
@@ -161,6 +166,12 @@ fn check_person(content: &Content, subject: &Subject) -> Result<(), AlertError> 
 pub(super) fn check_ages(content: &Content, now: Timestamp) -> Result<(), AlertError> {
     for subject in &content.subjects {
         let Some(date) = &subject.birth_date else { continue };
+        if earliest(date)? > now.date() {
+            return Err(AlertError::Value {
+                field: "subjects.birth_date",
+                why: "a birth date does not lie in the future",
+            });
+        }
         let under_18 = age(date, now)? < 18;
         if under_18 && subject.necessity_note.is_none() {
             return Err(AlertError::Missing("subjects.necessity_note"));
@@ -180,16 +191,20 @@ const BIRTH_DATE: AlertError = AlertError::Value {
     why: "a birth date is written YYYY-MM-DD, YYYY-MM or YYYY",
 };
 
-/// The year of a full or partial birth date.
-pub(super) fn birth_year(date: &str) -> Result<u16, AlertError> {
+/// The first day that a full or partial birth date may mean.
+fn earliest(date: &str) -> Result<jiff::civil::Date, AlertError> {
     let padded = match date.len() {
         4 => format!("{date}-01-01"),
         7 => format!("{date}-01"),
         10 => date.to_owned(),
         _ => return Err(BIRTH_DATE),
     };
-    let parsed: jiff::civil::Date = padded.parse().map_err(|_| BIRTH_DATE)?;
-    let year = u16::try_from(parsed.year()).map_err(|_| BIRTH_DATE)?;
+    padded.parse().map_err(|_| BIRTH_DATE)
+}
+
+/// The year of a full or partial birth date.
+pub(super) fn birth_year(date: &str) -> Result<u16, AlertError> {
+    let year = u16::try_from(earliest(date)?.year()).map_err(|_| BIRTH_DATE)?;
     if (1900..=2100).contains(&year) { Ok(year) } else { Err(BIRTH_DATE) }
 }
 

@@ -4,7 +4,7 @@
 use super::AlertError;
 use super::content::{Content, Location, Name, Object, Subject};
 use super::draft::birth_year;
-use super::text::{NAME_BYTES_MAX, TEXT_BYTES_MAX, checked, country};
+use super::text::{NAME_BYTES_MAX, TEXT_BYTES_MAX, checked, country, is_country};
 
 /// Elements of one list: keeps a token within its bound.
 const LIST_MAX: usize = 16;
@@ -147,10 +147,10 @@ fn location(location: &mut Location) -> Result<(), AlertError> {
     let refused = |why| Err(AlertError::Value { field: "locations", why });
     text(&mut location.text, "locations.text", TEXT_BYTES_MAX)?;
     if location.nuts3.as_deref().is_some_and(|code| !is_nuts(code, 5)) {
-        return refused("nuts3 has five letters and digits, e.g. DK011");
+        return refused("nuts3 has a country and three letters or digits, e.g. DK011");
     }
     if location.nuts2.as_deref().is_some_and(|code| !is_nuts(code, 4)) {
-        return refused("nuts2 has four letters and digits, e.g. DK01");
+        return refused("nuts2 has a country and two letters or digits, e.g. DK01");
     }
     if let Some(held) = &mut location.country {
         *held = country(held)?;
@@ -158,8 +158,11 @@ fn location(location: &mut Location) -> Result<(), AlertError> {
     Ok(())
 }
 
+/// A country as NUTS has it, then letters and digits.
 fn is_nuts(code: &str, length: usize) -> bool {
-    let letters = code.bytes().take(2).all(|b| b.is_ascii_uppercase());
-    let rest = code.bytes().skip(2).all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    code.len() == length && letters && rest
+    let Some((country, rest)) = code.split_at_checked(2) else { return false };
+    let known =
+        matches!(country, "EL" | "UK") || !matches!(country, "GR" | "GB") && is_country(country);
+    let sound = rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    code.len() == length && known && sound
 }

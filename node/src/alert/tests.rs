@@ -375,6 +375,9 @@ fn drafts_out_of_bounds_are_refused() {
         change(|d| d["handling_text"] = json!("text without H3")),
         change(|d| d["urgency"] = json!("urgent")),
         change(|d| d["locations"][0]["nuts2"] = json!("FR10")),
+        change(|d| d["locations"] = json!([{ "kind": "sighting", "nuts3": "QQ011" }])),
+        change(|d| d["locations"] = json!([{ "kind": "sighting", "country": "EL" }])),
+        change(|d| d["subjects"][0]["nationalities"] = json!(["ZZ"])),
         change(|d| d["evaluation"] = json!("Z9")),
     ] {
         assert!(Draft::parse(&draft).is_err(), "{draft:.200}");
@@ -418,6 +421,24 @@ fn a_draft_that_cannot_be_read_is_refused_with_the_place_and_without_its_values(
     for twice in [r#"{"act": [], "act": []}"#, r#"{"subjects": [{"sex": "male", "sex": "male"}]}"#]
     {
         assert_eq!(Draft::parse(twice).err().unwrap().reason(), "duplicate_claim");
+    }
+}
+
+#[test]
+fn nobody_is_born_in_the_future() {
+    let mut draft = missing_person();
+    for (date, permitted) in [
+        ("2026-11-24", true),
+        ("2026", true),
+        ("2026-11", true),
+        ("2026-11-25", false),
+        ("2027", false),
+    ] {
+        draft["subjects"][0]["birth_date"] = json!(date);
+        draft["subjects"][0]["necessity_note"] = json!("a newborn");
+        let draft = Draft::parse(&draft.to_string()).unwrap();
+        let issued = issue(&draft, id(), 1, None, now(), &key(1), &Entropy::seeded(3));
+        assert_eq!(issued.is_ok(), permitted, "{date}");
     }
 }
 

@@ -85,6 +85,12 @@ impl Rule {
         self.until.map(|until| until.0)
     }
 
+    /// The patterns that match none of the `known` peers.
+    pub(super) fn unmatched(&self, known: &[AuthorityId]) -> Vec<&PeerPattern> {
+        let narrow = self.peers.iter().filter(|pattern| **pattern != PeerPattern::Everybody);
+        narrow.filter(|pattern| !known.iter().any(|peer| pattern.matches(peer))).collect()
+    }
+
     /// Why it does not match; `None` when it does.
     pub(super) fn misses(
         &self,

@@ -48,6 +48,21 @@ until = 2027-01-01T00:00:00Z
 "#;
 
 #[test]
+fn what_a_rule_names_and_nobody_is_is_told() {
+    let known: Vec<AuthorityId> = vec!["fr.police-judicaire".parse().unwrap()];
+    let policy = Policy::parse(ORDERED).unwrap();
+    let said = policy.unmatched(&known);
+    assert_eq!(
+        said,
+        [
+            "rule 1 (no victims to Germany) names de.*",
+            "rule 2 (suspects with year of birth) names de.*",
+            "rule 2 (suspects with year of birth) names fr.police-judiciaire",
+        ]
+    );
+}
+
+#[test]
 fn the_first_rule_that_matches_decides() {
     let suspect = facts("discreet_check", &["suspect"]);
     let missing = facts("missing_protect", &["missing"]);

@@ -113,6 +113,7 @@ pub fn applied(applied: Applied) -> proto::ApplyPolicyResponse {
         proposal: applied.proposal.unwrap_or_default(),
         widens: applied.widens,
         changes: applied.changes,
+        unmatched: applied.unmatched,
     }
 }
 
