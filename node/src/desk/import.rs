@@ -29,6 +29,7 @@ pub async fn import(node: &SharedNode, draft: &str, actor: &Actor) -> Result<Imp
     let draft = Draft::parse(draft)?;
     let key = node.store.index_key(&[b"import\0", draft.digest().0.as_slice()].concat());
     if let Some(id) = node.store.get::<Imports>(&key)? {
+        node.store.settled().await?;
         return Ok(Imported::Existing(id));
     }
     let mut created = create_draft(node, &draft, "", actor, Some(key)).await;

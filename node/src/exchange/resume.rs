@@ -104,6 +104,8 @@ pub async fn resume(
     peer: &AuthorityId,
     theirs: &Resume,
 ) -> Result<Resumed, ResumeError> {
+    // No offer is sent again that is applied and not durable yet.
+    node.store.settled().await.map_err(DispatchError::from)?;
     let ours = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
     wake_for_schema(node, peer, theirs.schema_max).await?;
     match standing(node, peer, &ours, theirs)? {

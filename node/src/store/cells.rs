@@ -22,7 +22,9 @@ const PIECE_BYTES: usize = 128 * CELL_BYTES;
 pub(super) struct CellFile {
     file: File,
     length: AtomicU64,
-    growing: Mutex<()>,
+    /// Opened for itself: the system tells each opening once that what it wrote did not reach the disk, and the one that
+    /// grows must not take the news from the one that keeps.
+    growing: Mutex<File>,
     /// End of the last cell that was written since the start.
     used: AtomicU64,
 }
@@ -31,9 +33,10 @@ impl CellFile {
     /// Opens or makes the file.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).mode(0o600).open(path)?;
+        options.read(true).write(true).create(true).mode(0o600);
+        let (file, growing) = (options.open(path)?, Mutex::new(options.open(path)?));
         let length = AtomicU64::new(file.metadata()?.len());
-        Ok(Self { file, length, growing: Mutex::new(()), used: AtomicU64::new(0) })
+        Ok(Self { file, length, growing, used: AtomicU64::new(0) })
     }
 
     /// Writes cells; durable when this returns.
@@ -59,14 +62,14 @@ impl CellFile {
         if needed <= self.length.load(Ordering::Acquire) {
             return Ok(());
         }
-        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut length = self.length.load(Ordering::Acquire);
         let nothing = vec![0; PIECE_BYTES];
         while length < needed {
-            self.file.write_all_at(&nothing, length)?;
+            growing.write_all_at(&nothing, length)?;
             length += PIECE_BYTES as u64;
         }
-        self.file.sync_all()?;
+        growing.sync_all()?;
         self.length.store(length, Ordering::Release);
         Ok(())
     }

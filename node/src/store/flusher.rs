@@ -53,8 +53,10 @@ impl Flusher {
                 }
                 self.answer(answers);
             }
-            // Should it fail, then the writer finds out once it needs the room.
-            let _ = self.shared.cells.grow_ahead();
+            if self.shared.disk.has_room(self.shared.clock.now()) {
+                // Should it fail, then the writer finds out once it needs the room.
+                let _ = self.shared.cells.grow_ahead();
+            }
         }
     }
 

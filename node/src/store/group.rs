@@ -37,9 +37,9 @@ where
         Box::new(move |flushed| {
             // A caller that went away does not want to know.
             let _ = sender.send(match (result, flushed) {
-                (Ok(value), Ok(())) => Ok(value),
-                (Ok(_), Err(error)) => Err(CommitError::Store(error.clone())),
-                (Err(error), _) => Err(error),
+                (result, Ok(())) => result,
+                // A refusal, too, may rest on what did not become durable.
+                (_, Err(error)) => Err(CommitError::Store(error.clone())),
             });
         })
     });

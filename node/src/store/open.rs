@@ -56,6 +56,9 @@ pub(super) fn open(
     for made in [folder, database.as_path()] {
         File::open(made).and_then(|folder| folder.sync_all())?;
     }
+    // What an earlier process wrote may be no further than in the system's memory: erasing must not overtake it.
+    tree.flush()?;
+    File::open(database_file(folder))?.sync_data()?;
     let at = position(&tree)?;
     finish_erasures(&tree, &slots, &kept)?;
     let counts = COUNTED.into_iter().zip(at.counts.map(AtomicU64::new)).collect();

@@ -60,6 +60,8 @@ impl Slot {
 
 pub(super) struct SlotFile {
     file: File,
+    /// Opened for itself: the system tells each opening once that what it wrote did not reach the disk.
+    erasing: File,
     free: Arc<Mutex<Free>>,
 }
 
@@ -72,9 +74,10 @@ impl SlotFile {
     /// Opens or makes the file; none of its places is given away before [`Self::release_all_but`].
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).mode(0o600).open(path)?;
+        options.read(true).write(true).create(true).mode(0o600);
+        let (file, erasing) = (options.open(path)?, options.open(path)?);
         let next = file.metadata()?.len().div_ceil(SLOT_BYTES as u64);
-        Ok(Self { file, free: Arc::new(Mutex::new(Free { ids: vec![], next })) })
+        Ok(Self { file, erasing, free: Arc::new(Mutex::new(Free { ids: vec![], next })) })
     }
 
     /// The slots that hold a key.
@@ -155,9 +158,9 @@ impl SlotFile {
     /// Overwrites slots; durable when this returns.
     pub(super) fn erase(&self, erased: &[SlotId]) -> Result<(), StoreError> {
         for id in erased {
-            self.file.write_all_at(&[0; SLOT_BYTES], offset(*id))?;
+            self.erasing.write_all_at(&[0; SLOT_BYTES], offset(*id))?;
         }
-        if erased.is_empty() { Ok(()) } else { Ok(self.file.sync_data()?) }
+        if erased.is_empty() { Ok(()) } else { Ok(self.erasing.sync_data()?) }
     }
 
     /// Gives every place away again but those that records name, the lowest first: cells lie as slots do.

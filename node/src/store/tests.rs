@@ -55,6 +55,34 @@ fn the_place_of_a_refused_transaction_is_given_back() {
     assert_ne!(place(true), first);
 }
 
+#[test]
+fn a_store_that_stopped_writing_answers_nothing_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let event = || Event::new(Operation::Key, "test", "test");
+    assert!(
+        store.commit_blocking(move |_| Ok::<_, StoreError>(Committed::new((), event()))).is_ok()
+    );
+    store.0.shared.attempt(|| Err::<(), _>(StoreError::Io("no space".to_owned())));
+    let done = store.commit_blocking(move |_| Ok::<_, StoreError>(Committed::new((), event())));
+    let refused = store.commit_blocking(|_| Err::<Committed<()>, _>(StoreError::Full));
+    for answer in [done, refused] {
+        assert!(matches!(answer, Err(CommitError::Store(StoreError::Failed(_)))));
+    }
+    assert!(store.writable().is_err());
+}
+
+#[test]
+fn a_transaction_that_panics_stops_the_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let answer =
+        store.commit_blocking(|_| -> Result<Committed<()>, StoreError> { panic!("on purpose") });
+    assert!(matches!(answer, Err(CommitError::Store(StoreError::Closed))));
+    store.close();
+    assert!(matches!(store.writable(), Err(StoreError::Failed(_))));
+}
+
 /// A database that was lost is not begun anew over the keys of what it held.
 #[test]
 fn keys_without_a_database_are_not_overwritten() {

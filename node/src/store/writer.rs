@@ -1,6 +1,7 @@
 //! The writer: takes what waits, runs it as one group, applies that to the database, and hands it to the flusher.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -18,8 +19,8 @@ use crate::id::FeedSeq;
 /// Transactions in one group: bounds its memory and how long its first caller waits.
 const GROUP_MAX: usize = 256;
 
-/// Bytes of records in one group, for the same reasons. Three groups are in memory at most: one that runs, one that waits
-/// for the flusher, one that it flushes.
+/// Bytes of records in one group, for the same reasons. Four groups are in memory at most: one that runs, one that waits
+/// for the flusher, two that it flushes.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of leaves in one record.
@@ -38,13 +39,29 @@ pub(super) fn spawn(
     let flusher = Flusher::new(Arc::clone(shared))?;
     let writer = Writer { shared: Arc::clone(shared), log, feed, counts, to_flush };
     Ok([
-        thread("store-writer", move || writer.run(waiting))?,
-        thread("store-flusher", move || flusher.run(&applied))?,
+        thread(shared, "store-writer", move || writer.run(waiting))?,
+        thread(shared, "store-flusher", move || flusher.run(&applied))?,
     ])
 }
 
-fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+/// Where it panics the store stops writing.
+fn thread(
+    shared: &Arc<Shared>,
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    let shared = Arc::clone(shared);
+    let run = move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+            shared.attempt(|| Err::<(), _>(ended(name)));
+            resume_unwind(panic);
+        }
+    };
     Ok(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
+}
+
+fn ended(thread: &str) -> StoreError {
+    StoreError::Io(format!("the thread {thread} ended"))
 }
 
 struct Writer {
@@ -76,8 +93,10 @@ impl Writer {
     fn finish(&mut self, group: Group, answers: Vec<Answer>) {
         let shared = Arc::clone(&self.shared);
         let effects = shared.attempt(|| self.apply(group)).flatten();
-        // A flusher that panicked answers nobody: each caller is told that the store is closed.
-        let _ = self.to_flush.send(Applied { effects, answers });
+        if self.to_flush.send(Applied { effects, answers }).is_err() {
+            // It answers nobody any more: each caller is told that the store is closed.
+            shared.attempt(|| Err::<(), _>(ended("store-flusher")));
+        }
     }
 
     /// New keys and what is sealed under them first, durable, then the records in one batch. After a crash in between the
