@@ -10,7 +10,7 @@ use tonic::{Code, Request, Status};
 
 use crate::admin::actor;
 use crate::node::Node;
-use crate::roles::{Action, Actor};
+use crate::roles::{Action, Actor, Role, allow};
 use crate::wire::exchange::refusal;
 
 /// The caller, if an active record with a role that may do `action` stands behind the certificate: looked up at each
@@ -28,7 +28,13 @@ fn authorise<T>(node: &Node, request: &Request<T>, action: Action) -> Result<Act
         return Ok(actor);
     }
     tracing::info!(user = name, action = action.as_str(), "a call was refused: wrong role");
-    let roles: Vec<&str> = actor.roles.iter().map(|role| role.as_str()).collect();
-    let message = format!("{} is not for the role {}", action.as_str(), roles.join(", "));
+    let words =
+        |roles: &[Role]| roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
+    let wanted: Vec<Role> = Role::ALL.into_iter().filter(|role| allow(*role, action)).collect();
+    let message = format!(
+        "this takes the role {}, and {name} has {}: use the profile of somebody who has it",
+        words(&wanted),
+        words(&actor.roles)
+    );
     Err(refusal(Code::PermissionDenied, "wrong_role", &message))
 }

@@ -15,7 +15,7 @@ use entente_proto::desk::{
 use serde_json::{Value, json};
 
 use super::node::time;
-use crate::output::{Answer, Failure, Format, Outcome, fields, say, table};
+use crate::output::{Answer, Failure, Format, Outcome, fields, remark, say, table};
 use crate::{files, profile};
 
 /// Alerts asked for at a time while all are listed.
@@ -129,6 +129,13 @@ impl Command {
             Self::Template { .. } | Self::Verify { .. } => Err(Failure::usage("done already")),
             Self::Create { file, confirm } => {
                 let draft = files::read(&file)?;
+                if draft.lines().filter(|line| line.starts_with('{')).count() > 1 {
+                    return Err(Failure::new(format!(
+                        "{} holds more than one draft",
+                        file.display()
+                    ))
+                    .hint("drafts line by line go to `entente alert import`"));
+                }
                 let asked = CreateAlertRequest { draft, confirmation: confirm };
                 issued(desk.create_alert(asked).await?.into_inner())
             }
@@ -166,6 +173,9 @@ impl Command {
                 while let Some(change) = changes.message().await? {
                     let (kind, id, version) = (change.kind, change.id, change.version);
                     match format {
+                        Format::Text if kind == "ready" => {
+                            remark("watching", "changes are shown as they come; Ctrl-C ends it");
+                        }
                         Format::Json => say(
                             &json!({ "kind": kind, "id": id, "version": version, "at": change.at })
                                 .to_string(),

@@ -106,6 +106,10 @@ fn a_token_is_refused_with_its_reason() {
         by_hand(&claims, |_| {})
     };
     let late = now().plus(crate::id::CLOCK_TOLERANCE_S);
+    let beyond = now().plus(Category::IntelligenceNotice.retention_s() + 1);
+    let mut longer = core();
+    longer[3] = json!(["s4", "expires_at", beyond.to_string()]);
+    let too_long = by_hand(&longer, set("exp", json!(beyond.end_of_month().seconds())));
     let again = by_hand(&core(), |payload| {
         let first = payload["_sd"][0].clone();
         payload["_sd"].as_array_mut().unwrap().push(first);
@@ -128,6 +132,7 @@ fn a_token_is_refused_with_its_reason() {
             "plain_claim_malformed",
         ),
         (by_hand(&core(), set("more", json!(1))), "plain_claim_malformed"),
+        (too_long, "value_not_permitted"),
         (by_hand(&core(), set("_sd_alg", json!("md5"))), "unknown_sd_alg"),
         (again, "duplicate_digest"),
         (by_hand(&with(json!(["s5", "category", "discreet_check"])), |_| {}), "duplicate_claim"),

@@ -235,6 +235,13 @@ pub fn verify(
     }
     form::check(&view.content)?;
     rules::check(&view.content)?;
+    let category = view.content.category.ok_or(AlertError::Missing("category"))?;
+    if end > view.head.issued_at.plus(category.retention_s()) {
+        return Err(AlertError::Value {
+            field: "expires_at",
+            why: "the end lies beyond the retention of the category",
+        });
+    }
     Ok(view)
 }
 
