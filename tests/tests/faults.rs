@@ -355,6 +355,14 @@ async fn a_store_opens_with_its_own_keys_and_owner_only() -> anyhow::Result<()> 
     let mut other = Home::read(dk, &clock)?;
     other.layout = Layout::new(fr);
     assert!(matches!(open(&other), Some(StoreError::OtherOwner(_))));
+    for (file, missing) in [("tokens", "file of tokens"), ("slots", "keys of its alerts")] {
+        let (there, aside) = (dk.join("store").join(file), dk.join(file));
+        std::fs::rename(&there, &aside)?;
+        let refused = open(&Home::read(dk, &clock)?).context("opened")?.to_string();
+        assert!(refused.contains(missing), "{refused}");
+        std::fs::rename(&aside, &there)?;
+    }
+    assert_eq!(open(&Home::read(dk, &clock)?), None);
     // One leaf of the log changed on disk, in the database's own file: the check says so, or it does not open.
     let file = dk.join("store/db/db");
     let mut bytes = std::fs::read(&file)?;

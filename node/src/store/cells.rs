@@ -74,6 +74,11 @@ impl CellFile {
         Ok(())
     }
 
+    /// Whether the file reaches to the end of this cell.
+    pub(super) fn has(&self, id: SlotId) -> bool {
+        offset(id + 1) <= self.length.load(Ordering::Acquire)
+    }
+
     /// The first `length` bytes of a cell.
     pub(super) fn read(&self, id: SlotId, length: u32) -> Result<Vec<u8>, StoreError> {
         let mut sealed = vec![0; (length as usize).min(CELL_BYTES)];

@@ -11,7 +11,9 @@ use std::sync::{Mutex, OnceLock};
 use tokio::sync::broadcast;
 
 use super::cells::CellFile;
-use super::schema::{At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION, SlotId};
+use super::schema::{
+    At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION, SealedToken, SlotId,
+};
 use super::seal::{Keys, seal, unseal};
 use super::slots::SlotFile;
 use super::{
@@ -60,7 +62,8 @@ pub(super) fn open(
     tree.flush()?;
     File::open(database_file(folder))?.sync_data()?;
     let at = position(&tree)?;
-    finish_erasures(&tree, &slots, &kept)?;
+    let named = named_slots(&tree, &cells)?;
+    finish_erasures(&slots, &kept, &named)?;
     let counts = COUNTED.into_iter().zip(at.counts.map(AtomicU64::new)).collect();
     let log = Mutex::new(at.log);
     let (changes, _) = broadcast::channel(CHANGES_HELD);
@@ -187,19 +190,38 @@ pub(super) fn position(tree: &sled::Db) -> Result<At, StoreError> {
     last.ok_or_else(|| StoreError::Corrupt("its last commit is not whole".to_owned()))
 }
 
+/// The slots that records name; their cells are there.
+fn named_slots(tree: &sled::Db, cells: &CellFile) -> Result<HashSet<SlotId>, StoreError> {
+    let mut named = HashSet::new();
+    let mut last_cell = None;
+    let mut name = |slot, token: &SealedToken| {
+        named.insert(slot);
+        if matches!(token, SealedToken::Cell(_)) {
+            last_cell = last_cell.max(Some(slot));
+        }
+    };
+    each::<Own>(tree, |own| name(own.slot, &own.token))?;
+    each::<Copies>(tree, |copy| name(copy.slot, &copy.token))?;
+    if last_cell.is_some_and(|last| !cells.has(last)) {
+        return Err(StoreError::Corrupt("its file of tokens is missing or cut off".to_owned()));
+    }
+    Ok(named)
+}
+
 /// Overwrites the keys that no record names: those that the last commit was to forget, and those that were written for a
-/// commit which never came, in case of a crash in between.
+/// commit which never came, in case of a crash in between. A record whose key is not there is no such case.
 fn finish_erasures(
-    tree: &sled::Db,
     slots: &SlotFile,
     kept: &HashSet<SlotId>,
+    named: &HashSet<SlotId>,
 ) -> Result<(), StoreError> {
-    let mut named = HashSet::with_capacity(kept.len());
-    each::<Own>(tree, |own| _ = named.insert(own.slot))?;
-    each::<Copies>(tree, |copy| _ = named.insert(copy.slot))?;
-    let unnamed: Vec<_> = kept.difference(&named).copied().collect();
+    let missing = named.difference(kept).count();
+    if missing > 0 {
+        return Err(StoreError::Corrupt(format!("{missing} keys of its alerts are missing")));
+    }
+    let unnamed: Vec<_> = kept.difference(named).copied().collect();
     slots.erase(&unnamed)?;
-    slots.release_all_but(&named);
+    slots.release_all_but(named);
     Ok(())
 }
 
