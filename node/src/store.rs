@@ -77,16 +77,13 @@ impl Shared {
         self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// What `write` did, unless the store stopped writing before or does so now.
-    fn attempt<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Option<T> {
-        self.writable().ok()?;
-        let written = write();
-        if let Err(error) = &written
-            && self.failed.set(StoreError::Failed(error.to_string())).is_ok()
-        {
+    /// Stops it for good after a write failed; what every later caller is told.
+    fn stop(&self, error: &StoreError) -> StoreError {
+        let told = self.failed.get_or_init(|| {
             tracing::error!("the store stops writing: {error}");
-        }
-        written.ok()
+            StoreError::Failed(error.to_string())
+        });
+        told.clone()
     }
 }
 

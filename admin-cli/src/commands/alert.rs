@@ -129,7 +129,8 @@ impl Command {
             Self::Template { .. } | Self::Verify { .. } => Err(Failure::usage("done already")),
             Self::Create { file, confirm } => {
                 let draft = files::read(&file)?;
-                if draft.lines().filter(|line| line.starts_with('{')).count() > 1 {
+                let drafts = draft.lines().filter(|line| line.starts_with('{')).count();
+                if drafts > 1 && serde_json::from_str::<Value>(&draft).is_err() {
                     return Err(Failure::new(format!(
                         "{} holds more than one draft",
                         file.display()

@@ -74,7 +74,9 @@ pub async fn apply(
     let new = Policy::parse(source)?;
     let unmatched = new.unmatched(&known_peers(node));
     let (version, old) = &**node.policy.load();
-    if dry_run || new.source() == old.source() {
+    // The same text again is nothing new, unless it takes back what waits.
+    let same = new.source() == old.source() && pending(node)?.is_empty();
+    if dry_run || same {
         let (widens, changes) = (new.widens(old), new.changes(old));
         return Ok(Applied { version: *version, proposal: None, widens, changes, unmatched });
     }

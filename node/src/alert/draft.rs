@@ -70,7 +70,7 @@ fn refusal(error: &serde_json::Error) -> AlertError {
         "check quotes, commas and brackets"
     } else if vocabulary || known.iter().any(|start| text.starts_with(start)) {
         text
-    } else if let Some((_, expected)) = text.split_once(", expected ") {
+    } else if let Some((_, expected)) = text.rsplit_once(", expected ") {
         return AlertError::Json(format!("expected {expected}{place}"));
     } else {
         "a value is not of the kind its field holds"
@@ -166,7 +166,7 @@ fn check_person(content: &Content, subject: &Subject) -> Result<(), AlertError> 
 pub(super) fn check_ages(content: &Content, now: Timestamp) -> Result<(), AlertError> {
     for subject in &content.subjects {
         let Some(date) = &subject.birth_date else { continue };
-        if earliest(date)? > now.date() {
+        if earliest(date)? > now.plus(DAY_AHEAD_S).date() {
             return Err(AlertError::Value {
                 field: "subjects.birth_date",
                 why: "a birth date does not lie in the future",
@@ -185,6 +185,9 @@ pub(super) fn check_ages(content: &Content, now: Timestamp) -> Result<(), AlertE
     }
     Ok(())
 }
+
+/// How far the date of the easternmost places is ahead of UTC, in seconds.
+const DAY_AHEAD_S: i64 = 14 * 3600;
 
 const BIRTH_DATE: AlertError = AlertError::Value {
     field: "subjects.birth_date",
@@ -212,10 +215,11 @@ pub(super) fn birth_year(date: &str) -> Result<u16, AlertError> {
 pub(super) fn age(date: &str, now: Timestamp) -> Result<i32, AlertError> {
     let latest = match date.len() {
         4 => format!("{date}-12-31"),
-        7 => format!("{date}-28"),
+        7 => format!("{date}-01"),
         _ => date.to_owned(),
     };
     let born: jiff::civil::Date = latest.parse().map_err(|_| BIRTH_DATE)?;
+    let born = if date.len() == 7 { born.last_of_month() } else { born };
     let today = now.date();
     let before_birthday = (today.month(), today.day()) < (born.month(), born.day());
     Ok(i32::from(today.year()) - i32::from(born.year()) - i32::from(before_birthday))

@@ -417,6 +417,7 @@ fn a_draft_that_cannot_be_read_is_refused_with_the_place_and_without_its_values(
         (r#"{"category": "discreet_check",}"#, "check quotes, commas and brackets at line 1"),
         ("{\n\"act\": [\"Jensen\"]}", "at line 2"),
         (r#"{"subjects": [{"names": "Jensen"}]}"#, "expected a sequence at line 1 column 32"),
+        (r#"{"act": "tall, expected to travel with Jensen"}"#, "expected a sequence at line 1"),
         (r#"{"Jensen": 1}"#, "unknown field"),
     ] {
         let refused = Draft::parse(draft).err().unwrap().to_string();
@@ -436,7 +437,8 @@ fn nobody_is_born_in_the_future() {
         ("2026-11-24", true),
         ("2026", true),
         ("2026-11", true),
-        ("2026-11-25", false),
+        ("2026-11-25", true),
+        ("2026-11-26", false),
         ("2027", false),
     ] {
         draft["subjects"][0]["birth_date"] = json!(date);

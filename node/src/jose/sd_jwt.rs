@@ -243,8 +243,10 @@ impl Issuer<'_> {
                         HiddenElement { digest: self.disclose(&(self.salt(), value)) }
                     })
                     .collect();
+                // Anywhere among the others: behind them they would tell which closed ones are real.
                 while !array.len().is_multiple_of(ELEMENTS_MULTIPLE) {
-                    array.push(HiddenElement { digest: self.decoy() });
+                    let place = self.entropy.below(array.len() as u64 + 1) as usize;
+                    array.insert(place, HiddenElement { digest: self.decoy() });
                 }
                 Signed::Array(array)
             }
@@ -454,4 +456,29 @@ fn choose<'a>(
         _ => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+
+    /// Where in its array the one real element stands.
+    fn place(seed: u64) -> usize {
+        let (entropy, key) = (Entropy::seeded(seed), SigningKey::generate(&Entropy::seeded(1)));
+        let claims = vec![("list".to_owned(), Claim::Array(vec![Claim::Value(json!("real"))]))];
+        let token = SdJwt::issue("test+sd-jwt", Map::new(), claims, &key, &entropy);
+        let digest = json!(Digest::of(token.disclosures[0].as_bytes()));
+        let list: Value = serde_json::from_slice(&decode(&token.disclosures[1]).unwrap()).unwrap();
+        let elements = list[2].as_array().unwrap();
+        assert_eq!(elements.len(), ELEMENTS_MULTIPLE);
+        elements.iter().position(|element| element["..."] == digest).unwrap()
+    }
+
+    #[test]
+    fn a_decoy_may_stand_anywhere_in_a_list() {
+        let places: HashSet<usize> = (0..64).map(place).collect();
+        assert_eq!(places.len(), ELEMENTS_MULTIPLE, "{places:?}");
+    }
 }

@@ -41,17 +41,23 @@ impl Flusher {
 
     /// Ends with the writer.
     pub(super) fn run(self, applied: &Receiver<Applied>) {
+        let mut done = Ok(());
         while let Ok(first) = applied.recv() {
             // The writer is at most one group ahead: that one shares the flush.
             let groups: Vec<_> = std::iter::once(first).chain(applied.try_recv().ok()).collect();
             if groups.iter().any(|group| group.effects.is_some()) {
-                self.shared.attempt(|| self.flush());
+                done = done.and_then(|()| self.flush().map_err(|error| self.shared.stop(&error)));
             }
             for Applied { effects, answers } in groups {
-                if let Some(effects) = effects {
-                    self.shared.attempt(|| self.follow(effects));
-                }
-                self.answer(answers);
+                let answer = match effects {
+                    Some(effects) => {
+                        let follow = |()| self.follow(effects);
+                        done = done.and_then(follow).map_err(|error| self.shared.stop(&error));
+                        done.clone()
+                    }
+                    None => done.clone().and_then(|()| self.shared.writable()),
+                };
+                self.answer(answers, answer);
             }
             if self.shared.disk.has_room(self.shared.clock.now()) {
                 // Should it fail, then the writer finds out once it needs the room.
@@ -84,8 +90,7 @@ impl Flusher {
         Ok(())
     }
 
-    fn answer(&self, answers: Vec<Answer>) {
-        let done = self.shared.writable();
+    fn answer(&self, answers: Vec<Answer>, done: Result<(), StoreError>) {
         let answering = move || answers.into_iter().for_each(|answer| answer(&done));
         match &self.runtime {
             // Callers wake where they run: one hand-over instead of one for each.

@@ -209,15 +209,21 @@ fn named_slots(tree: &sled::Db, cells: &CellFile) -> Result<HashSet<SlotId>, Sto
 }
 
 /// Overwrites the keys that no record names: those that the last commit was to forget, and those that were written for a
-/// commit which never came, in case of a crash in between. A record whose key is not there is no such case.
+/// commit which never came, in case of a crash in between. A record whose key is not there is no such case; one that was damaged stops nobody from
+/// withdrawing the others.
 fn finish_erasures(
     slots: &SlotFile,
     kept: &HashSet<SlotId>,
     named: &HashSet<SlotId>,
 ) -> Result<(), StoreError> {
+    if named.iter().max().is_some_and(|last| !slots.has(*last)) {
+        return Err(StoreError::Corrupt("its file of keys is missing or cut off".to_owned()));
+    }
     let missing = named.difference(kept).count();
     if missing > 0 {
-        return Err(StoreError::Corrupt(format!("{missing} keys of its alerts are missing")));
+        tracing::error!(
+            "the keys of {missing} alerts are gone, so they can't be read: end the node and run `entente-node check`"
+        );
     }
     let unnamed: Vec<_> = kept.difference(named).copied().collect();
     slots.erase(&unnamed)?;

@@ -80,6 +80,11 @@ impl SlotFile {
         Ok(Self { file, erasing, free: Arc::new(Mutex::new(Free { ids: vec![], next })) })
     }
 
+    /// Whether the file reaches to the end of this slot.
+    pub(super) fn has(&self, id: SlotId) -> bool {
+        self.file.metadata().is_ok_and(|file| offset(id + 1) <= file.len())
+    }
+
     /// The slots that hold a key.
     pub(super) fn kept(&self) -> Result<HashSet<SlotId>, StoreError> {
         let length = self.file.metadata()?.len();

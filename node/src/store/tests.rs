@@ -63,7 +63,7 @@ fn a_store_that_stopped_writing_answers_nothing_any_more() {
     assert!(
         store.commit_blocking(move |_| Ok::<_, StoreError>(Committed::new((), event()))).is_ok()
     );
-    store.0.shared.attempt(|| Err::<(), _>(StoreError::Io("no space".to_owned())));
+    store.0.shared.stop(&StoreError::Io("no space".to_owned()));
     let done = store.commit_blocking(move |_| Ok::<_, StoreError>(Committed::new((), event())));
     let refused = store.commit_blocking(|_| Err::<Committed<()>, _>(StoreError::Full));
     for answer in [done, refused] {

@@ -53,7 +53,7 @@ fn thread(
     let shared = Arc::clone(shared);
     let run = move || {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-            shared.attempt(|| Err::<(), _>(ended(name)));
+            shared.stop(&ended(name));
             resume_unwind(panic);
         }
     };
@@ -92,10 +92,14 @@ impl Writer {
 
     fn finish(&mut self, group: Group, answers: Vec<Answer>) {
         let shared = Arc::clone(&self.shared);
-        let effects = shared.attempt(|| self.apply(group)).flatten();
+        let applied = shared.writable().and_then(|()| self.apply(group));
+        let effects = applied.unwrap_or_else(|error| {
+            shared.stop(&error);
+            None
+        });
         if self.to_flush.send(Applied { effects, answers }).is_err() {
             // It answers nobody any more: each caller is told that the store is closed.
-            shared.attempt(|| Err::<(), _>(ended("store-flusher")));
+            shared.stop(&ended("store-flusher"));
         }
     }
 
