@@ -165,6 +165,10 @@ impl From<Status> for Failure {
         };
         let failure = match status.code() {
             Code::Unavailable | Code::DeadlineExceeded => Self::unreachable(message),
+            // A node that died in the middle of an answer says no more.
+            Code::Unknown | Code::Internal if message.starts_with("h2 protocol error") => {
+                Self::unreachable("the connection to the node broke off".to_owned())
+            }
             Code::Unimplemented => {
                 Self::new("the node does not know this call: it has another version")
             }

@@ -75,7 +75,7 @@ pub(super) fn country(text: &str) -> Result<String, AlertError> {
     }
     Err(AlertError::Value {
         field: "country",
-        why: "a country is two letters, as ISO 3166-1 has them, e.g. GR for Greece",
+        why: "not one of the countries of ISO 3166-1, which has two letters for each: GR for Greece, GB for the United Kingdom",
     })
 }
 

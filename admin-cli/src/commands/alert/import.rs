@@ -103,8 +103,8 @@ fn send_lines(file: &Path, lines: &mpsc::Sender<ImportLine>) -> Result<(), Failu
             skip_line(&mut source).map_err(failed)?;
         }
         let draft = String::from_utf8_lossy(&bytes).trim().to_owned();
-        if matches!(draft.as_str(), "{" | "[") {
-            return Err(Failure::new(format!("line {line} is only a part of a draft"))
+        if line == 1 && matches!(draft.as_str(), "{" | "[") {
+            return Err(Failure::new("the first line is only a part of a draft")
                 .hint("an import has each draft on a line of its own: `jq -c . FILE` makes them, for a list `jq -c .[] FILE`; a single draft goes to `entente alert create`"));
         }
         if !draft.is_empty() && lines.blocking_send(ImportLine { line, draft }).is_err() {
