@@ -220,8 +220,9 @@ pub enum Change {
 
 impl Store {
     /// Opens or makes the store of `owner` in `folder`: the database below `folder/db`, the key slots in
-    /// `folder/slots`, sealed tokens in `folder/tokens`. Checks schema, owner, node key and the tail of the log, and finishes half-done
-    /// erasures. `node_key` wraps the slots; the other keys are derived from it.
+    /// `folder/slots`, sealed tokens in `folder/tokens`. Checks schema, owner, node key, the tail of the log, and that
+    /// slots and tokens are there; makes durable what an earlier process wrote, and finishes half-done erasures.
+    /// `node_key` wraps the slots; the other keys are derived from it.
     ///
     /// # Errors
     /// When the folder cannot be used, with what to do about it.

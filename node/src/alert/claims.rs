@@ -115,7 +115,7 @@ impl ClaimSet {
 
     /// The claim of this name; empty when there is none.
     pub(super) fn one(name: &str) -> Self {
-        CATALOGUE.iter().position(|known| *known == name).map_or(Self::EMPTY, |bit| Self(1 << bit))
+        Self::at(&[name])
     }
 
     /// The claim whose name is these parts with dots between; empty when there is none.

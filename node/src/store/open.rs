@@ -132,9 +132,7 @@ fn begin(
     let at = Some(At { log, feed: 0, counts });
     let nothing = postcard::to_allocvec(&Leaves { leaves: vec![], at })?;
     batch.insert(key_bytes::<Log>(&0), nothing);
-    tree.apply_batch(batch)?;
-    tree.flush()?;
-    Ok(())
+    Ok(tree.apply_batch(batch)?)
 }
 
 fn meta(tree: &sled::Db, name: &str) -> Result<Vec<u8>, StoreError> {
