@@ -75,27 +75,6 @@ fn a_demo_that_is_told_to_end_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_demo_that_is_to_stay_leaves_nodes_that_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let demo = Command::new(env!("CARGO_BIN_EXE_entente"))
-        .args(["demo", "--keep"])
-        .env("TMPDIR", folder.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&demo.stdout).into_owned();
-    let after = |start: &str| said.lines().find_map(|line| line.trim().strip_prefix(start));
-    let pids = after("end them: kill ").expect(&said);
-    let tried = after(concat!(env!("CARGO_BIN_EXE_entente"), " status ")).map(|rest| {
-        let words: Vec<&str> = std::iter::once("status").chain(rest.split(' ')).collect();
-        entente(&words)
-    });
-    Command::new("kill").args(pids.split(' ')).status().unwrap();
-    assert_eq!(pids.split(' ').count(), 3);
-    assert!(demo.status.success(), "{said}");
-    assert!(tried.as_ref().is_some_and(|tried| tried.status.success()), "{tried:?}");
-}
-
-#[test]
 fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
     for (arguments, code, stdout, stderr) in [
         (vec!["--version"], 0, "entente 0.1.0", ""),

@@ -1,0 +1,88 @@
+//! The commands that README's way does not take, at the nodes that `entente demo --keep` leaves running.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Three nodes, which end with it.
+struct Kept {
+    nodes: Vec<String>,
+    folder: PathBuf,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        Command::new("kill").args(&self.nodes).status().expect("kill");
+    }
+}
+
+fn keep(within: &Path) -> Kept {
+    let demo = Command::new(env!("CARGO_BIN_EXE_entente"))
+        .args(["demo", "--keep"])
+        .env("TMPDIR", within)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&demo.stdout).into_owned();
+    let after = |start: &str| said.lines().find_map(|line| line.trim().strip_prefix(start));
+    let nodes = after("end them: kill ").expect(&said).split(' ').map(str::to_owned).collect();
+    let kept = Kept { nodes, folder: PathBuf::from(after("then remove ").expect(&said)) };
+    assert!(demo.status.success() && kept.nodes.len() == 3, "{said}");
+    kept
+}
+
+impl Kept {
+    /// Runs a command as a user of a node, and returns what it says.
+    fn run(&self, node: &str, user: &str, code: i32, words: &[&str]) -> String {
+        let profile = self.folder.join(node).join(format!("profiles/{user}.toml"));
+        let output: Output = Command::new(env!("CARGO_BIN_EXE_entente"))
+            .args(words)
+            .arg("--profile")
+            .arg(profile)
+            .current_dir(&self.folder)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{user}: {words:?}\n{said}");
+        said
+    }
+}
+
+#[test]
+fn what_people_do_at_a_node_has_a_command_that_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = keep(folder.path());
+    let officer = |words: &[&str]| kept.run("dk.politi", "officer", 0, words);
+    let administrator = |words: &[&str]| kept.run("dk.politi", "administrator", 0, words);
+    let coordinator = |words: &[&str]| kept.run("dk.politi", "coordinator", 0, words);
+
+    let draft = officer(&["alert", "template", "missing_protect"]);
+    std::fs::write(kept.folder.join("draft.json"), draft).unwrap();
+    let created = officer(&["alert", "create", "draft.json"]);
+    let start = created.find("dk.politi:2").expect(&created);
+    let id = &created[start..start + "dk.politi:2026-481920375".len()];
+    let shown = officer(&["alert", "show", id, "--token", "alert.jwt"]);
+    assert!(shown.contains("missing_protect") && shown.contains("Familyname"), "{shown}");
+    let (dk, fr) = ("dk.politi/descriptor.jws", "fr.police-judiciaire/descriptor.jws");
+    assert!(officer(&["alert", "verify", "alert.jwt", "--descriptor", dk]).contains(id));
+    kept.run("dk.politi", "officer", 1, &["alert", "verify", "alert.jwt", "--descriptor", fr]);
+    officer(&["alert", "update", id, "draft.json", "--version", "1"]);
+    let moved = ["alert", "update", id, "draft.json", "--version", "1"];
+    assert!(kept.run("dk.politi", "officer", 1, &moved).contains("version"));
+    let why = administrator(&["policy", "explain", id, "fr.police-judiciaire"]);
+    assert!(why.contains("claims") && !why.contains("Familyname"), "{why}");
+    officer(&["alert", "withdraw", id, "--reason", "found safe"]);
+    kept.run("dk.politi", "officer", 1, &moved);
+
+    let peer = "fr.police-judiciaire";
+    assert!(coordinator(&["peer", "list"]).contains(peer));
+    administrator(&["peer", "suspend", peer, "--reason", "incident 12"]);
+    assert!(coordinator(&["peer", "show", peer]).contains("suspended"));
+    coordinator(&["peer", "resume", peer, "--reason", "incident 12 closed"]);
+    assert!(coordinator(&["peer", "show", peer]).contains("active"));
+    administrator(&["peer", "export", "--out", "dk.descriptor"]);
+    let fingerprint = |file| coordinator(&["identity", "fingerprint", file]);
+    assert_eq!(fingerprint("dk.descriptor"), fingerprint(dk));
+    administrator(&["peer", "remove", "de.bka", "--reason", "agreement ended"]);
+    assert!(coordinator(&["peer", "show", "de.bka"]).contains("removed"));
+}
