@@ -5,7 +5,7 @@ pub use values::{
     CONTACT_BYTES_MAX, Contact, ENDPOINT_BYTES_MAX, Endpoint, LogFilter, LoopbackAddr, Whole,
 };
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -206,6 +206,17 @@ impl Config {
             ConfigError::Line { line, message }
         })?;
         config.consistent()
+    }
+
+    /// Hosts under which clients reach the node's doors: where they listen and what peers are told, without wildcards.
+    pub fn hosts(&self) -> Vec<String> {
+        let listens = [self.exchange.listen.ip(), self.desk.listen.ip()];
+        let listens = listens.iter().filter(|ip| !ip.is_unspecified()).map(IpAddr::to_string);
+        let mut hosts: Vec<String> = listens.collect();
+        hosts.push(self.exchange.advertise.host().to_owned());
+        hosts.sort();
+        hosts.dedup();
+        hosts
     }
 
     fn consistent(self) -> Result<Self, ConfigError> {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -87,13 +88,26 @@ impl Authority {
         Secret::new(self.issuer.key().serialize_pem())
     }
 
-    /// A certificate for the node of `authority`.
+    /// A certificate for the node of `authority`. Entente itself looks at its URI alone; `hosts`, DNS names and IP
+    /// addresses, are for other gRPC clients, which connect only where the host that they called stands there.
     ///
     /// # Errors
-    /// When rcgen refuses.
-    pub fn node(&self, authority: &AuthorityId, now: Timestamp) -> Result<Issued, PkiError> {
+    /// When a host is neither, or rcgen refuses.
+    pub fn node(
+        &self,
+        authority: &AuthorityId,
+        hosts: &[String],
+        now: Timestamp,
+    ) -> Result<Issued, PkiError> {
         let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.leaf(&format!("{authority} node"), &authority.uri(), usages, now)
+        let mut names = vec![uri(&authority.uri())?];
+        for host in hosts {
+            names.push(match host.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(host.as_str().try_into()?),
+            });
+        }
+        self.leaf(&format!("{authority} node"), names, usages, now)
     }
 
     /// A certificate for a person or system of `authority`.
@@ -106,27 +120,31 @@ impl Authority {
         name: &str,
         now: Timestamp,
     ) -> Result<Issued, PkiError> {
-        let uri = format!("{}/user/{name}", authority.uri());
+        let names = vec![uri(&format!("{}/user/{name}", authority.uri()))?];
         let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.leaf(&format!("{name} of {authority}"), &uri, usages, now)
+        self.leaf(&format!("{name} of {authority}"), names, usages, now)
     }
 
     fn leaf(
         &self,
         name: &str,
-        uri: &str,
+        names: Vec<SanType>,
         usages: Vec<ExtendedKeyUsagePurpose>,
         now: Timestamp,
     ) -> Result<Issued, PkiError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = params(name, now, LEAF_DAYS);
-        params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
+        params.subject_alt_names = names;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
         let certificate_pem = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Issued { certificate_pem, key_pem: Secret::new(key.serialize_pem()) })
     }
+}
+
+fn uri(uri: &str) -> Result<SanType, PkiError> {
+    Ok(SanType::URI(uri.try_into()?))
 }
 
 /// Valid from a day ago: clocks differ.
@@ -142,6 +160,9 @@ fn params(name: &str, now: Timestamp, days: i64) -> CertificateParams {
     params
 }
 
+/// Hosts in the certificates of the example PKI: its nodes run on this machine.
+const EXAMPLE_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 /// Makes a complete example PKI below `folder`: for each authority its roots, its node's certificate, its user CA and
 /// the first users.
 ///
@@ -155,7 +176,7 @@ pub fn write_example(
     for authority in authorities {
         let folder = folder.join(authority.as_str());
         let root = Authority::new(&format!("{authority} example node CA"), now)?;
-        let node = root.node(authority, now)?;
+        let node = root.node(authority, &EXAMPLE_HOSTS.map(str::to_owned), now)?;
         let users = Authority::new(&format!("{authority} example user CA"), now)?;
         make_folder(&folder.join("users"))?;
         write_file(&folder.join("roots.pem"), root.certificate_pem(), 0o644)?;

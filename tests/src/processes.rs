@@ -122,6 +122,11 @@ impl Process {
         self.home.join("run/node.log")
     }
 
+    /// Where its desk door listens.
+    pub fn desk_address(&self) -> SocketAddr {
+        self.desk
+    }
+
     /// SIGKILL.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.child.take() {

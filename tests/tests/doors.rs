@@ -145,7 +145,7 @@ async fn only_known_certificates_come_in_and_only_through_their_door() -> anyhow
     let [pem, key] = minted(dk, &stranger, "officer", "forged")?;
     assert!(whoami(dk.connect(&pem, &key, desk).await).await.is_err());
     for authority in [&fr.authority, &"se.polisen".parse()?] {
-        let issued = stranger.node(authority, Clock::system().now())?;
+        let issued = stranger.node(authority, &[], Clock::system().now())?;
         let file = format!("forged-{authority}");
         pki::write_issued(&dk.home, &file, &issued)?;
         let (pem, key) = (dk.home.join(format!("{file}.pem")), dk.home.join(format!("{file}.key")));

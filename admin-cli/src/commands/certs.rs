@@ -43,7 +43,7 @@ pub enum Command {
     },
     /// Makes a new certificate for a node, from its node CA
     #[command(
-        after_help = "Example:\n  entente certs node --root-pem dk/tls/roots.pem --root-key dk/tls/ca.key --authority dk.politi --out dk/tls/next\nThen put node.pem and node.key in place of those in dk/tls, and run `entente reload`."
+        after_help = "Example:\n  entente certs node --root-pem dk/tls/roots.pem --root-key dk/tls/ca.key --authority dk.politi --host node.politi.example --out dk/tls/next\nThen put node.pem and node.key in place of those in dk/tls, and run `entente reload`."
     )]
     Node {
         /// Certificate of the node CA
@@ -55,6 +55,9 @@ pub enum Command {
         /// Whose node
         #[arg(long)]
         authority: AuthorityId,
+        /// DNS name or IP address under which clients other than Entente's reach it; may be given again
+        #[arg(long = "host", value_name = "HOST")]
+        hosts: Vec<String>,
         /// Folder of the new node.pem and node.key
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
@@ -80,8 +83,9 @@ impl Command {
                 let issued = ca.user(&authority, &name, now).map_err(failed)?;
                 write(&out, &name, &issued)
             }
-            Self::Node { root_pem, root_key, authority, out } => {
-                let issued = open(&root_pem, &root_key)?.node(&authority, now).map_err(failed)?;
+            Self::Node { root_pem, root_key, authority, hosts, out } => {
+                let ca = open(&root_pem, &root_key)?;
+                let issued = ca.node(&authority, &hosts, now).map_err(failed)?;
                 write(&out, "node", &issued)
             }
         }

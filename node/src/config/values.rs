@@ -126,6 +126,14 @@ impl std::str::FromStr for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The DNS name or IP address, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        let host = self.0.rsplit_once(':').map_or(self.0.as_str(), |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
 fn is_host(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inner.parse::<std::net::Ipv6Addr>().is_ok();
@@ -206,6 +214,13 @@ impl std::str::FromStr for LogFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_stand_without_brackets_and_port() {
+        for (endpoint, host) in [("a.example:1", "a.example"), ("[::1]:2", "::1")] {
+            assert_eq!(endpoint.parse::<Endpoint>().unwrap().host(), host);
+        }
+    }
 
     #[test]
     fn endpoints_are_host_and_port() {

@@ -60,7 +60,7 @@ pub fn init(
     write_keys(&layout, entropy)?;
     match certificates {
         Some(folder) => copy_certificates(folder, home, &config.authority)?,
-        None => make_certificates(&layout, home, &config.authority, clock)?,
+        None => make_certificates(&layout, home, &config, clock)?,
     }
     write_profiles(&layout, &config)?;
     make_store(&layout, &config, clock, entropy)?;
@@ -98,14 +98,14 @@ fn write_keys(layout: &Layout, entropy: &Entropy) -> Result<(), HomeError> {
 fn make_certificates(
     layout: &Layout,
     home: &Path,
-    authority: &AuthorityId,
+    config: &Config,
     clock: &Clock,
 ) -> Result<(), HomeError> {
-    let now = clock.now();
+    let (authority, now) = (&config.authority, clock.now());
     let root = Authority::new(&format!("{authority} node CA"), now)?;
     write_file(&layout.roots(), root.certificate_pem(), 0o644)?;
     write_file(&home.join("tls/ca.key"), root.key_pem().expose(), 0o600)?;
-    pki::write_issued(&home.join("tls"), "node", &root.node(authority, now)?)?;
+    pki::write_issued(&home.join("tls"), "node", &root.node(authority, &config.hosts(), now)?)?;
     let users = Authority::new(&format!("{authority} user CA"), now)?;
     write_file(&layout.user_ca(), users.certificate_pem(), 0o644)?;
     write_file(&home.join("users/ca.key"), users.key_pem().expose(), 0o600)?;

@@ -137,7 +137,7 @@ async fn one_caller_cannot_keep_the_others_out() -> anyhow::Result<()> {
     let roots = vec![ca.certificate_pem().to_owned()];
     let endpoint = free_port()?.to_string();
     let greedy = dk.invent("se.polisen", roots, &endpoint, Clock::system().now()).await?;
-    let issued = ca.node(&greedy, Clock::system().now())?;
+    let issued = ca.node(&greedy, &[], Clock::system().now())?;
     let greedy = Card {
         certificate: CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes())?,
         key: PrivateKeyDer::from_pem_slice(issued.key_pem.expose().as_bytes())?,

@@ -75,7 +75,7 @@ async fn a_new_certificate_comes_into_force_without_a_restart() -> anyhow::Resul
     let open = dk.desk("officer").await?;
 
     let now = Clock::system().now();
-    put(&layout, &home_ca(dk)?.node(&dk.authority, now)?)?;
+    put(&layout, &home_ca(dk)?.node(&dk.authority, &[], now)?)?;
     let second = CertificateDer::from_pem_file(layout.certificate())?;
     assert_ne!(first, second);
     assert_eq!(presented(dk, fr).await?, [first.clone(), first], "not before it is reloaded");
@@ -87,7 +87,7 @@ async fn a_new_certificate_comes_into_force_without_a_restart() -> anyhow::Resul
 
     // Of a CA that no peer knows: it would lock the node out everywhere.
     let foreign = Authority::new("foreign", now)?;
-    put(&layout, &foreign.node(&dk.authority, now)?)?;
+    put(&layout, &foreign.node(&dk.authority, &[], now)?)?;
     let refused = admin::reload(dk.node(), "administrator").await.expect_err("refused").to_string();
     for said in ["the old stays in force", "has no root that vouches for", "node.pem"] {
         assert!(refused.contains(said), "{said:?} is not in {refused}");
@@ -116,12 +116,12 @@ async fn a_home_whose_certificates_do_not_fit_is_not_started() -> anyhow::Result
         vec![(layout.certificate(), issued.certificate_pem), key]
     };
     let users = |pem: String| vec![(layout.user_ca(), pem)];
-    let foreign = Authority::new("foreign", now)?.node(&dk.authority, now)?;
-    let ended = own.node(&dk.authority, now.plus(-397 * DAY_S))?;
-    let [one, two] = [own.node(&dk.authority, now)?, own.node(&dk.authority, now)?];
+    let foreign = Authority::new("foreign", now)?.node(&dk.authority, &[], now)?;
+    let ended = own.node(&dk.authority, &[], now.plus(-397 * DAY_S))?;
+    let [one, two] = [own.node(&dk.authority, &[], now)?, own.node(&dk.authority, &[], now)?];
     let leaf_as_ca = two.certificate_pem.clone();
     let other_key = Issued { key_pem: two.key_pem, ..one };
-    let swedish = own.node(&"se.polisen".parse()?, now)?;
+    let swedish = own.node(&"se.polisen".parse()?, &[], now)?;
     let user_ca = |valid| anyhow::Ok(root("user CA", &KeyPair::generate()?, valid)?.1);
     let (user_ca, ended_user_ca) = (user_ca(IN_FORCE)?, user_ca(ENDED)?);
     let cases = [
