@@ -271,13 +271,15 @@ fn serve_desk(
         let audit = AuditServer::new(AuditService::new(node.clone()))
             .max_decoding_message_size(DESK_MESSAGE_BYTES_MAX);
         let calls = config.calls_per_connection_max.count();
+        let reflects = node.config.reflection;
         let router = server(calls, config.connection_age_s.seconds())
             .layer(CallsLayer::new(node.authority.clone(), "desk"))
             .add_service(desk)
             .add_service(admin)
             .add_service(audit)
             .add_service(health().await)
-            .add_optional_service(node.config.reflection.then(reflection).flatten());
+            .add_optional_service(reflection(reflects).and_then(|with| with.build_v1().ok()))
+            .add_optional_service(reflection(reflects).and_then(|with| with.build_v1alpha().ok()));
         let incoming = door.open(shutdown.clone());
         ended("desk", router.serve_with_incoming_shutdown(incoming, begun(shutdown)).await);
     }
@@ -293,15 +295,11 @@ async fn health()
     service
 }
 
-fn reflection() -> Option<
-    tonic_reflection::server::v1::ServerReflectionServer<
-        impl tonic_reflection::server::v1::ServerReflection,
-    >,
-> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(entente_proto::DESCRIPTORS)
-        .build_v1()
-        .ok()
+/// gRPC server reflection, for the version of today and for the one that older tools ask for.
+fn reflection(on: bool) -> Option<tonic_reflection::server::Builder<'static>> {
+    let set = entente_proto::DESCRIPTORS;
+    let builder = || tonic_reflection::server::Builder::configure();
+    on.then(|| builder().register_encoded_file_descriptor_set(set))
 }
 
 async fn begun(mut shutdown: Shutdown) {

@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use anyhow::{Context, ensure};
+use entente_node::alert::{ALERT_TYP, WITHDRAWAL_TYP};
+use entente_node::audit::CHECKPOINT_TYP;
+use entente_node::exchange::{HEAD_TYP, RECEIPT_TYP, RETRACTION_TYP};
 use entente_node::home::Layout;
+use entente_node::trust::DESCRIPTOR_TYP;
+use entente_proto::admin::CheckpointRequest;
+use entente_proto::admin::audit_client::AuditClient;
 use entente_tests::processes::Process;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -68,24 +74,25 @@ async fn creates_and_finds(client: Command, script: &str, passport: &str) -> any
     node.start().await?;
     let file = folder.path().join("draft.json");
     std::fs::write(&file, draft(passport).to_string())?;
-    let (layout, root) = (Layout::new(&node.home), root());
     let mut client = client;
-    let output = client
-        .arg(root.join("tests/foreign").join(script))
-        .arg(root.join("proto"))
-        .arg(node.desk_address().to_string())
-        .arg(layout.roots())
-        .arg(layout.users().join("officer.pem"))
-        .arg(layout.users().join("officer.key"))
-        .arg(file)
-        .arg(passport)
-        .output()
-        .await?;
+    client.arg(root().join("tests/foreign").join(script));
+    let output = called(&mut client, &node, "officer").arg(file).arg(passport).output().await?;
     let answer: Value = serde_json::from_slice(&succeeded(output)?)?;
     ensure!(answer["created"].as_str().is_some_and(|id| id.starts_with("dk.politi:")), "{answer}");
     ensure!(answer["hits"] == json!([answer["created"]]), "{answer}");
     ensure!(node.terminate().await?, "the node did not end well");
     Ok(())
+}
+
+/// The client, told how to reach the desk of `node` as one of its first users.
+fn called<'a>(client: &'a mut Command, node: &Process, user: &str) -> &'a mut Command {
+    let layout = Layout::new(&node.home);
+    client
+        .arg(root().join("proto"))
+        .arg(node.desk_address().to_string())
+        .arg(layout.roots())
+        .arg(layout.users().join(format!("{user}.pem")))
+        .arg(layout.users().join(format!("{user}.key")))
 }
 
 fn succeeded(output: Output) -> anyhow::Result<Vec<u8>> {
@@ -113,3 +120,114 @@ async fn a_node_js_client_creates_and_searches() -> anyhow::Result<()> {
     }
     creates_and_finds(node(), "desk.mjs", "JS1234567").await
 }
+
+fn page() -> anyhow::Result<String> {
+    Ok(std::fs::read_to_string(root().join("docs/integrating.md"))?)
+}
+
+#[test]
+fn the_page_names_every_kind_of_statement() -> anyhow::Result<()> {
+    let page = page()?;
+    let typs = [
+        DESCRIPTOR_TYP,
+        ALERT_TYP,
+        WITHDRAWAL_TYP,
+        RETRACTION_TYP,
+        HEAD_TYP,
+        RECEIPT_TYP,
+        CHECKPOINT_TYP,
+    ];
+    for typ in typs {
+        ensure!(page.contains(&format!("| `{typ}` |")), "docs/integrating.md does not name {typ}");
+    }
+    Ok(())
+}
+
+/// The verifier that the page shows says yes to the log as it is, and no to a checkpoint of another log.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_verifier_recomputes_the_log() -> anyhow::Result<()> {
+    let mut probe = python();
+    probe.args(["-c", "import grpc, grpc_tools, cryptography"]);
+    if !has(probe, "gRPC and cryptography for Python").await {
+        return Ok(());
+    }
+    let folder = TempDir::with_prefix("entente-test-")?;
+    let script = folder.path().join("verify_log.py");
+    let page = page()?;
+    let (_, code) = page.split_once("```python verify_log.py\n").context("no verifier")?;
+    let (code, _) = code.split_once("```").context("the verifier has no end")?;
+    std::fs::write(&script, code)?;
+    let mut nodes = Vec::new();
+    for name in ["dk.politi", "fr.police-judiciaire"] {
+        let mut node = Process::prepare(folder.path(), name, PROGRAM)?;
+        node.start().await?;
+        let mut auditor = AuditClient::new(node.desk("auditor").await?);
+        let signed = auditor.checkpoint(CheckpointRequest {}).await?.into_inner().checkpoint;
+        let file = folder.path().join(format!("{name}.jws"));
+        std::fs::write(&file, signed)?;
+        nodes.push((node, file));
+    }
+    let [(dk, of_dk), (fr, of_fr)] = &nodes[..] else { anyhow::bail!("two nodes") };
+    let verified = verify(dk, dk, of_dk, &script).await?;
+    let told = String::from_utf8(succeeded(verified)?)?;
+    ensure!(told.contains("entries of dk.politi are those of the checkpoint"), "{told}");
+    let foreign = verify(dk, fr, of_fr, &script).await?;
+    ensure!(!foreign.status.success(), "another log passed for this one");
+    let unknown = verify(dk, dk, of_fr, &script).await?;
+    let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    ensure!(told.contains("does not name the key"), "{told}");
+    Ok(())
+}
+
+/// Recomputes the log of `node` against a checkpoint of the one whose descriptor is `trusted`.
+async fn verify(
+    node: &Process,
+    trusted: &Process,
+    checkpoint: &Path,
+    script: &Path,
+) -> anyhow::Result<Output> {
+    let mut python = python();
+    python.arg(script);
+    let descriptor = Layout::new(&trusted.home).descriptor();
+    Ok(called(&mut python, node, "auditor").arg(descriptor).arg(checkpoint).output().await?)
+}
+
+/// Reflection is off until it is switched on; then tools of today and older ones read the services.
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_answers_both_versions_once_it_is_switched_on() -> anyhow::Result<()> {
+    let folder = TempDir::with_prefix("entente-test-")?;
+    let mut node = Process::prepare(folder.path(), "dk.politi", PROGRAM)?;
+    node.start().await?;
+    ensure!(services_v1(&node).await.is_err(), "reflection answers unasked");
+    ensure!(node.terminate().await?, "the node did not end well");
+    let file = Layout::new(&node.home).config();
+    let config = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, config.replace("reflection = false", "reflection = true"))?;
+    node.start().await?;
+    for services in [services_v1(&node).await?, services_v1alpha(&node).await?] {
+        ensure!(services.contains(&"entente.desk.v1.Desk".to_owned()), "{services:?}");
+    }
+    Ok(())
+}
+
+/// Lists the services by one version of reflection.
+macro_rules! services {
+    ($name:ident, $version:ident) => {
+        async fn $name(node: &Process) -> anyhow::Result<Vec<String>> {
+            use tonic_reflection::pb::$version as pb;
+            let request = pb::server_reflection_request::MessageRequest::ListServices("*".into());
+            let request =
+                pb::ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+            let channel = node.desk("officer").await?;
+            let mut client = pb::server_reflection_client::ServerReflectionClient::new(channel);
+            let mut answers =
+                client.server_reflection_info(tokio_stream::iter([request])).await?.into_inner();
+            let answer = answers.message().await?.and_then(|answer| answer.message_response);
+            use pb::server_reflection_response::MessageResponse::ListServicesResponse;
+            let Some(ListServicesResponse(listed)) = answer else { anyhow::bail!("no list") };
+            Ok(listed.service.into_iter().map(|service| service.name).collect())
+        }
+    };
+}
+services!(services_v1, v1);
+services!(services_v1alpha, v1alpha);
