@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use entente_node::id::visible;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -43,7 +44,7 @@ impl Answer {
 /// A line on stdout, without what would steer a terminal. A closed stdout ends nothing but the writing.
 pub fn say(line: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stdout().lock(), "{}", printable(line));
+    let _ = writeln!(std::io::stdout().lock(), "{}", shown(line));
 }
 
 /// Bytes on stdout as they are. A closed stdout ends nothing but the writing.
@@ -56,16 +57,17 @@ pub fn write(bytes: &[u8]) {
 /// A message on stderr.
 pub fn remark(kind: &str, text: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "entente: {kind}: {}", printable(text));
+    let _ = writeln!(std::io::stderr().lock(), "entente: {kind}: {}", shown(text));
 }
 
-/// Text from outside, as far as it may go to a terminal: control and direction-changing characters are shown as `�`.
-pub fn printable(text: &str) -> String {
-    let hostile = |c: char| {
-        c.is_control() && c != '\n' && c != '\t'
-            || matches!(u32::from(c), 0x200B..=0x200F | 0x202A..=0x202E | 0x2066..=0x2069)
-    };
-    text.chars().map(|c| if hostile(c) { '\u{FFFD}' } else { c }).collect()
+/// What a command says, of several lines where it has them, with `�` for each character that steers, hides or turns.
+pub fn shown(text: &str) -> String {
+    visible(text, &['\n', '\t'])
+}
+
+/// A cell of a table: a text from outside makes no row of its own.
+fn cell(text: &str) -> String {
+    visible(text, &[])
 }
 
 /// A table for people.
@@ -80,7 +82,7 @@ pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
     table.add_rows(
-        rows.into_iter().map(|row| row.iter().map(|cell| printable(cell)).collect::<Vec<_>>()),
+        rows.into_iter().map(|row| row.iter().map(|text| cell(text)).collect::<Vec<_>>()),
     );
     format!("{table}\n")
 }
@@ -89,7 +91,7 @@ pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
 pub fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     pairs.iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, pair| {
-        let _ = writeln!(text, "{:width$}  {}", pair.0, printable(&pair.1));
+        let _ = writeln!(text, "{:width$}  {}", pair.0, shown(&pair.1));
         text
     })
 }

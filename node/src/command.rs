@@ -112,7 +112,7 @@ fn say(text: &str) {
 
 #[expect(clippy::print_stderr, reason = "messages of a command go to stderr")]
 fn say_error(text: &str) {
-    eprintln!("entente: error: {text}");
+    eprintln!("entente: error: {}", crate::id::visible(text, &['\n']));
 }
 
 fn init(asked: &Init) -> anyhow::Result<()> {

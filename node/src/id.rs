@@ -2,6 +2,10 @@
 //!
 //! Nothing here knows of anything else in the project.
 
+mod printable;
+
+pub use printable::{PRINTABLE_CHARS_MAX, is_hidden, printable, visible};
+
 use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;

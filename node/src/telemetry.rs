@@ -7,6 +7,7 @@ mod serve;
 pub use calls::{CallsLayer, CountCalls, CountedBody};
 pub use serve::serve;
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -15,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat};
-use crate::id::AuthorityId;
+use crate::id::{AuthorityId, visible};
 
 /// Writes log lines to stderr from now on, for the whole process; the first call wins.
 ///
@@ -24,10 +25,26 @@ use crate::id::AuthorityId;
 pub fn init_log(log: &Log) -> Result<(), TryInitError> {
     // EnvFilter reads what `LogFilter` accepted; `new` passes over what it does not understand.
     let filter = tracing_subscriber::registry().with(EnvFilter::new(log.filter.as_str()));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(|| Lines(io::stderr())).with_ansi(false);
     match log.format {
         LogFormat::Text => filter.with(lines).try_init(),
         LogFormat::Json => filter.with(lines.json().flatten_event(true)).try_init(),
+    }
+}
+
+/// Writes each event as one line, whatever texts stand in it: none forges another, none steers a terminal.
+struct Lines<W>(W);
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        self.0.write_all(format!("{}\n", visible(text.trim_end_matches('\n'), &[])).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -91,4 +108,18 @@ pub fn reloaded(authority: &AuthorityId, outcome: &'static str) {
         "outcome" => outcome,
     )
     .increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_stands_in_it() {
+        let mut lines = Lines(Vec::new());
+        lines.write_all("INFO ended: no\r\nERROR \u{1b}[31mforged\u{202e}\n".as_bytes()).unwrap();
+        lines.write_all(b"INFO next\n").unwrap();
+        let written = String::from_utf8(lines.0).unwrap();
+        assert_eq!(written, "INFO ended: no��ERROR �[31mforged�\nINFO next\n");
+    }
 }

@@ -12,12 +12,16 @@ use entente_node::pki::read_signing_key;
 use entente_node::sample::Samples;
 use entente_node::store::{Copies, ParkedIn};
 use entente_node::wire::exchange::{FromReceiver, FromSender};
+use entente_proto::desk::StatusRequest;
+use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::exchange as proto;
 use entente_proto::exchange::exchange_client::ExchangeClient;
-use entente_tests::federation::{Federation, TestNode};
+use entente_proto::exchange::exchange_server;
+use entente_tests::federation::{Federation, PATIENCE, TestNode};
+use entente_tests::processes::Process;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_types::StatusExt;
 
 /// A stream that is spoken by hand.
@@ -303,5 +307,79 @@ async fn an_old_nonce_confirms_nothing() -> anyhow::Result<()> {
     stream.send(vec![], head).await.map_err(anyhow::Error::msg)?;
     assert!(confirmed() > before, "and the right one does");
     drop(stream);
+    federation.stop().await
+}
+
+/// Refuses every call with the same words.
+struct Refuses(&'static str);
+
+type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+#[tonic::async_trait]
+impl exchange_server::Exchange for Refuses {
+    type DeliverStream = Answers<proto::FromReceiver>;
+    type RecoverStream = Answers<proto::RecoverResponse>;
+
+    async fn deliver(
+        &self,
+        _: Request<Streaming<proto::FromSender>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        Err(Status::unavailable(self.0))
+    }
+
+    async fn describe(
+        &self,
+        _: Request<proto::DescribeRequest>,
+    ) -> Result<Response<proto::DescribeResponse>, Status> {
+        Err(Status::unavailable(self.0))
+    }
+
+    async fn recover(
+        &self,
+        _: Request<proto::RecoverRequest>,
+    ) -> Result<Response<Self::RecoverStream>, Status> {
+        Err(Status::unavailable(self.0))
+    }
+}
+
+/// Ends our line and begins one of its own, in red, and from right to left; then goes on for 4 kB.
+const FORGERY: &str =
+    "\r\n1970-01-01T00:00:00Z ERROR forged \u{1b}[31mred \u{202e}dekcart \u{200b}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_says_is_one_bounded_line_in_log_and_status() -> anyhow::Result<()> {
+    let mut federation = Federation::start(&["fr.police-judiciaire"]).await?;
+    let mut dk =
+        Process::prepare(federation.folder(), "dk.politi", env!("CARGO_BIN_EXE_simulate"))?;
+    let fr = &mut federation.nodes[0];
+    fr.admit(&dk.descriptor()?).await?;
+    let long = format!("{FORGERY}{}", "x".repeat(4000));
+    let trigger = fr.stand_in(Refuses(long.leak())).await?;
+    dk.start().await?;
+    dk.admit(&fr.descriptor()?).await?;
+    let mut desk = DeskClient::new(dk.desk("officer").await?);
+    let asking = async {
+        loop {
+            let status = desk.status(StatusRequest {}).await?.into_inner();
+            match status.peers.into_iter().find(|peer| peer.problem.contains("forged")) {
+                Some(peer) => return anyhow::Ok(peer.problem),
+                None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let problem = tokio::time::timeout(PATIENCE, asking).await??;
+    let hidden = |c: char| c.is_control() || matches!(c, '\u{202e}' | '\u{200b}');
+    assert!(!problem.contains(hidden), "{problem:?}");
+    assert!(problem.chars().count() < 300, "{} characters", problem.chars().count());
+    assert!(dk.terminate().await?);
+    let log = std::fs::read_to_string(dk.log())?;
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("forged")).collect();
+    assert!(!told.is_empty(), "{log}");
+    for line in told {
+        assert!(line.contains("the stream to the peer ended"), "a forged line: {line:?}");
+        assert!(!line.contains(hidden), "{line:?}");
+        assert!(line.chars().count() < 500, "{} characters", line.chars().count());
+    }
+    drop(trigger);
     federation.stop().await
 }

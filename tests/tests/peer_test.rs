@@ -295,10 +295,10 @@ async fn a_peer_that_answers_otherwise_than_this_version_is_named_as_such() -> a
     for (behaviour, expected) in [
         (Says::OldSchema, ("version", "schemas 0 to 0", "`entente peer parked`")),
         (Says::OtherProtocol, ("version", "protocols [99", "speaks protocol 1")),
-        (Says::Escapes, ("version", "[2J[2J", "update the older")),
+        (Says::Escapes, ("version", "�[2J�[2J", "update the older")),
         (Says::Nothing, ("their trust", "no answer within 5 s", "contact desk")),
-        (Says::Refusal, ("their trust", "not[31m here", "approved there")),
-        (Says::NoStream, ("stream", "no[31m room", "contact desk")),
+        (Says::Refusal, ("their trust", "not�[31m here", "approved there")),
+        (Says::NoStream, ("stream", "no�[31m room", "contact desk")),
     ] {
         *says.lock().expect("no panic while it was held") = behaviour;
         dk.wake();

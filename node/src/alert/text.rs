@@ -3,6 +3,7 @@
 use icu_normalizer::ComposingNormalizerBorrowed;
 
 use super::AlertError;
+use crate::id::is_hidden;
 
 /// Longest free text, in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 2000;
@@ -28,7 +29,7 @@ pub(super) fn checked(
     if text.is_empty() {
         return refused("the text is empty");
     }
-    if text.chars().any(is_hostile) {
+    if text.chars().any(is_hidden) {
         return refused("the text holds invisible, control or direction-changing characters");
     }
     if longest_mark_run(&text) > MARKS_MAX {
@@ -44,15 +45,6 @@ fn longest_mark_run(text: &str) -> usize {
     let is_mark = |c: char| matches!(u32::from(c), 0x0300..=0x036F | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF);
     let runs = text.split(|c| !is_mark(c));
     runs.map(|run| run.chars().count()).max().unwrap_or_default()
-}
-
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(u32::from(c),
-            0x00AD | 0x061C | 0x115F..=0x1160 | 0x180E | 0x200B..=0x200F | 0x2028..=0x202E
-            | 0x2060..=0x206F | 0x3164 | 0xE000..=0xF8FF | 0xFDD0..=0xFDEF | 0xFE00..=0xFE0F
-            | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB | 0xE0000..=0xE0FFF | 0xF0000..=0x0010_FFFF)
-        || u32::from(c) & 0xFFFE == 0xFFFE
 }
 
 /// The codes of ISO 3166-1 alpha-2; with EU and UN, which it reserves, for their own travel documents, and XK for Kosovo.

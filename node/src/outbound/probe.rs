@@ -10,7 +10,7 @@ use tonic::Status;
 use super::connection::STEP_TIMEOUT;
 use crate::alert::SCHEMA;
 use crate::exchange::{self, PROTOCOL};
-use crate::id::{AuthorityId, CLOCK_TOLERANCE_S};
+use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, printable};
 use crate::node::SharedNode;
 use crate::store::StreamsOut;
 use crate::tls::chain;
@@ -200,11 +200,3 @@ const LOST_STATE_HINT: &str =
 
 const NOT_OPEN_HINT: &str = "it is tried again within a minute; when that fails too, ask its contact desk what its \
                              node's log says of this authority";
-
-/// Longest text of a peer that is shown, in characters.
-const SHOWN_CHARS_MAX: usize = 200;
-
-/// A peer's text, as far as it may go to a terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect()
-}

@@ -4,7 +4,7 @@ use entente_proto::exchange::RecoverRequest;
 use entente_proto::exchange::exchange_client::ExchangeClient;
 
 use crate::exchange;
-use crate::id::AuthorityId;
+use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
 
 /// What recovery brought.
@@ -37,9 +37,9 @@ async fn recover_from(
 ) -> Result<(), String> {
     let channel = super::connect(node, peer).await?;
     let answer = ExchangeClient::new(channel).recover(RecoverRequest {}).await;
-    let mut statements = answer.map_err(|status| status.message().to_owned())?.into_inner();
+    let mut statements = answer.map_err(|status| printable(status.message()))?.into_inner();
     while let Some(message) =
-        statements.message().await.map_err(|status| status.message().to_owned())?
+        statements.message().await.map_err(|status| printable(status.message()))?
     {
         match exchange::keep_recovered(node, &message.statement).await {
             Ok(new) => *recovered += u64::from(new),

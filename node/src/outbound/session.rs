@@ -16,7 +16,7 @@ use crate::exchange::{
     self, AcknowledgeError, Batch, DispatchError, Dispatcher, HEAD_TYP, Head, Item, Nonce,
     PROTOCOL, Place, ResumeError, Resumed,
 };
-use crate::id::AuthorityId;
+use crate::id::{AuthorityId, printable};
 use crate::jose;
 use crate::node::SharedNode;
 use crate::store::{Change, StreamsOut};
@@ -40,7 +40,7 @@ pub(super) enum SessionError {
     OpenTimeout,
     #[error("the peer sent no receipt in time")]
     NoReceipt,
-    #[error("the peer ended the stream: {}", .0.message())]
+    #[error("the peer ended the stream: {}", printable(.0.message()))]
     Refused(Status),
     #[error("the peer sent what it may not: {0}")]
     Malformed(#[from] Malformed),

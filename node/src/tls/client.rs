@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{TlsError, TlsIdentity, provider, root_store, timestamp};
-use crate::id::AuthorityId;
+use crate::id::{AuthorityId, printable};
 use crate::trust::{Identity, check_leaf};
 
 /// How long a TCP connection and its handshake may take together.
@@ -101,7 +101,7 @@ pub(crate) async fn channel(tls: TlsStream<TcpStream>) -> Result<Channel, tonic:
         .await
 }
 
-/// An error with its causes.
+/// An error with its causes, as it may be shown: certificates and other services put their texts into it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -112,7 +112,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    printable(&text)
 }
 
 /// Verifies one node: its chain by its own roots, its name by the URI in the certificate.

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use super::desk::store_code;
 use super::exchange::refusal;
 use crate::admin::{AdminError, Applied, Explained, Waiting};
-use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp};
+use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp, printable};
 use crate::outbound::TestStep;
 use crate::policy::Sharing;
 use crate::store::{LedgerEntry, Parked, PolicyRecord, User, UserState};
@@ -27,8 +27,8 @@ pub fn peer(peer: &Peer, now: Timestamp) -> Result<proto::Peer, Status> {
         state: peer.state.as_str().to_owned(),
         fingerprint: descriptor.fingerprint().to_string(),
         descriptor: peer.descriptor.clone(),
-        endpoints: said.endpoints.clone(),
-        contact: said.contact.clone(),
+        endpoints: said.endpoints.iter().map(|endpoint| printable(endpoint)).collect(),
+        contact: printable(&said.contact),
         serial: said.serial,
         imported_by: peer.imported_by.clone(),
         approved_by: peer.approved_by.clone().unwrap_or_default(),
@@ -80,7 +80,7 @@ pub fn parked(
         direction: if theirs { "in" } else { "out" }.to_owned(),
         alert: id.to_string(),
         version: parked.version,
-        reason: parked.reason.clone(),
+        reason: printable(&parked.reason),
         at: parked.at.seconds(),
     }
 }
