@@ -18,7 +18,7 @@ use output::{Answer, Format, Outcome};
 #[derive(Parser)]
 #[command(
     name = "entente",
-    version,
+    version = entente_node::VERSION,
     about,
     arg_required_else_help = true,
     after_help = "Examples:\n  entente demo\n  entente status --profile coordinator"
@@ -116,7 +116,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match command::parse::<Cli>() {
+    match command::confine().and_then(|()| command::parse::<Cli>()) {
         Ok(Cli { command: Command::Node(cli), .. }) => command::run_cli(&cli),
         Ok(cli) => speak(cli),
         Err(code) => code,

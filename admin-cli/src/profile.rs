@@ -4,14 +4,11 @@ use std::path::{Path, PathBuf};
 
 use entente_node::id::{AuthorityId, Clock};
 use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
-use serde::Deserialize;
 use tonic::transport::Channel;
 
 use crate::output::Failure;
 
 /// How a person or system reaches its node.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Profile {
     /// Whose node it must be.
     authority: AuthorityId,
@@ -23,6 +20,37 @@ struct Profile {
     key: PathBuf,
     /// PEM of the roots that vouch for the node.
     roots: PathBuf,
+}
+
+impl Profile {
+    /// Says what is wrong without a word of the text: it may be a key that was named by mistake.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.as_bytes().get(..start).unwrap_or_default();
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            format!("line {line} is not TOML")
+        })?;
+        let mut setting = |name: &str| match table.remove(name) {
+            Some(toml::Value::String(value)) => Ok(value),
+            Some(_) => Err(format!("{name} must be a text in quotation marks")),
+            None => Err(format!("it lacks {name}")),
+        };
+        let authority = setting("authority")?;
+        let profile = Self {
+            authority: authority
+                .parse()
+                .map_err(|_| "authority must be a name such as dk.politi")?,
+            endpoint: setting("endpoint")?,
+            certificate: setting("certificate")?.into(),
+            key: setting("key")?.into(),
+            roots: setting("roots")?.into(),
+        };
+        if table.is_empty() {
+            return Ok(profile);
+        }
+        Err("it has more than authority, endpoint, certificate, key and roots".to_owned())
+    }
 }
 
 /// Connects as the profile says: a name below `~/.config/entente/profiles`, or the path of a file.
@@ -79,7 +107,7 @@ fn read(path: &Path) -> Result<(Profile, PathBuf), Failure> {
         Failure::new(format!("the profile {shown} can't be read: {error}"))
             .hint("copy one that `entente-node init` made, or give the path of a file")
     })?;
-    let profile = toml::from_str(&text)
-        .map_err(|error| Failure::new(format!("the profile {shown} is malformed: {error}")))?;
+    let profile = Profile::parse(&text)
+        .map_err(|what| Failure::new(format!("{shown} is not a profile: {what}")))?;
     Ok((profile, path.parent().unwrap_or(Path::new(".")).to_owned()))
 }

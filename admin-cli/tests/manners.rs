@@ -38,6 +38,97 @@ fn completions_end_quietly_when_nobody_reads_on() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
+/// A file that was named by mistake may be the key of a whole store.
+#[test]
+fn a_profile_that_is_none_is_refused_without_a_word_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.key").display().to_string();
+    let sound = ["authority", "endpoint", "certificate", "key", "roots"];
+    let sound: Vec<String> =
+        sound.iter().map(|name| format!("{name} = \"c4naryc4nary\"")).collect();
+    for (text, says) in [
+        ("c4naryc4nary".to_owned(), "line 1 is not TOML"),
+        ("\n[c4nary".to_owned(), "line 2 is not TOML"),
+        ("c4nary = 1".to_owned(), "it lacks authority"),
+        ("authority = { c4nary = 1 }".to_owned(), "authority must be a text"),
+        (sound.join("\n"), "authority must be a name"),
+        (sound.join("\n").replacen("c4naryc4nary", "dk.politi", 1) + "\nc4nary = 1", "more than"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        for format in ["text", "json"] {
+            let output = entente(&["status", "--profile", &path, "--format", format]);
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8(said).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains(says) && !said.contains("c4nary"), "{says:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn certificates_are_made_below_their_folder_and_with_the_key_of_their_ca_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (certs, out) = (at("certs"), at("out"));
+    check(&["certs", "example", "--out", &certs, "dk.politi", "fr.police-judiciaire"], 0, "", "");
+    let (ca, authority) = (at("certs/dk.politi/user-ca"), "dk.politi");
+    let user = |name: &str, code, says: &str| {
+        let words = ["certs", "user", "--ca", &ca, "--authority", authority, "--out", &out, name];
+        check(&words, code, "", says);
+    };
+    for name in ["../x", "a/b", "", "Jensen"] {
+        user(name, 64, "1 to 64 of");
+    }
+    assert!(!folder.path().join("x.pem").exists());
+    user("jensen", 0, "");
+    let node = |pem: &str, key: &str, code, says: &str| {
+        let (pem, key, out) = (at(pem), at(key), at("next"));
+        let pair = ["certs", "node", "--root-pem", &pem, "--root-key", &key];
+        check(&[&pair[..], &["--authority", authority, "--out", &out]].concat(), code, "", says);
+    };
+    let (here, there) = ("certs/dk.politi/user-ca", "certs/fr.police-judiciaire/user-ca");
+    node(&format!("{here}.pem"), &format!("{there}.key"), 1, "is not its key");
+    let leaf = "certs/dk.politi/node";
+    node(&format!("{leaf}.pem"), &format!("{leaf}.key"), 1, "must be a CA");
+    assert!(!folder.path().join("next").exists(), "nothing is made");
+    node(&format!("{here}.pem"), &format!("{here}.key"), 0, "");
+}
+
+/// What is said of a running process below /proc.
+fn told(pid: u32, file: &str, line: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    text.lines().find(|found| found.starts_with(line)).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_process_writes_for_its_owner_only_and_leaves_no_dump() {
+    use std::os::unix::fs::MetadataExt;
+    let mut child = Command::new("sh")
+        .args(["-c", "umask 022; ulimit -c 4096; exec \"$0\" policy check -"])
+        .arg(env!("CARGO_BIN_EXE_entente"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    for _ in 0..1000 {
+        if told(pid, "status", "Umask:") == "Umask:\t0077" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let (umask, core) = (told(pid, "status", "Umask:"), told(pid, "limits", "Max core file"));
+    // What can't be dumped belongs to root below /proc, whoever runs it.
+    let owner = std::fs::metadata(format!("/proc/{pid}/maps")).unwrap().uid();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(umask, "Umask:\t0077");
+    let limits: Vec<&str> = core.split_whitespace().collect();
+    assert_eq!(limits.get(4..6), Some(&["0", "0"][..]), "{core}");
+    assert_eq!(owner, 0);
+}
+
 #[test]
 fn a_failed_init_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -77,7 +168,7 @@ fn a_demo_that_is_told_to_end_leaves_nothing_behind() {
 #[test]
 fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
     for (arguments, code, stdout, stderr) in [
-        (vec!["--version"], 0, "entente 0.1.0", ""),
+        (vec!["--version"], 0, "entente 0.1.0 (", ""),
         (vec!["--help"], 0, "demo", ""),
         (vec!["nonsense"], 64, "", "unrecognized subcommand"),
         (vec!["alert"], 64, "", "Usage"),

@@ -14,7 +14,7 @@ pub use users::{actor, add_user, approve_user, first_user, remove_user, users};
 use crate::audit::{Event, Operation};
 use crate::holding::HoldingError;
 use crate::id::{AlertId, AuthorityId};
-use crate::node::{NodeError, SharedNode};
+use crate::node::{NodeError, Reloaded, SharedNode};
 use crate::policy::PolicyError;
 use crate::store::{CommitError, Committed, StoreError};
 use crate::telemetry;
@@ -128,7 +128,7 @@ impl AdminError {
 ///
 /// # Errors
 /// [`AdminError::Reload`] with what did not validate.
-pub async fn reload(node: &SharedNode, by: &str) -> Result<Vec<String>, AdminError> {
+pub async fn reload(node: &SharedNode, by: &str) -> Result<Reloaded, AdminError> {
     let reloading = node.clone();
     let outcome = tokio::task::spawn_blocking(move || reloading.reload.now()).await;
     let outcome = outcome.unwrap_or_else(|_| Err("the reload was interrupted".to_owned()));

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::fs::Mode;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Choices, Contact, Endpoint, LoopbackAddr};
@@ -15,7 +19,7 @@ use crate::{admin, telemetry};
 
 /// The node of an authority
 #[derive(Parser)]
-#[command(name = "entente-node", version, about, arg_required_else_help = true)]
+#[command(name = "entente-node", version = crate::VERSION, about, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -74,6 +78,22 @@ struct Init {
     /// Certificates as `entente certs example` makes them; else a node CA and a user CA are made here
     #[arg(long, value_name = "DIR")]
     certs: Option<PathBuf>,
+}
+
+/// From here on nobody but the owner reads what the process writes, and no key in its memory ends in a core dump or under
+/// another process's debugger.
+///
+/// # Errors
+/// The exit code, after it was said what the system refused.
+pub fn confine() -> Result<(), ExitCode> {
+    umask(Mode::RWXG | Mode::RWXO);
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let confined = setrlimit(Resource::Core, none)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    confined.map_err(|error| {
+        say_error(&format!("core dumps can't be switched off: {error}"));
+        ExitCode::FAILURE
+    })
 }
 
 /// Reads the arguments; help and version end with 0, wrong usage with 64 (EX_USAGE).
@@ -172,7 +192,12 @@ fn run(home: &Path) -> anyhow::Result<()> {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => match admin::reload(&running.node, "signal").await {
-                    Ok(reloaded) => tracing::info!("reloaded {}", reloaded.join(", ")),
+                    Ok(reloaded) => {
+                        tracing::info!("reloaded {}", reloaded.in_force.join(", "));
+                        for what in reloaded.not_in_force {
+                            tracing::warn!("changed, but not in force: {what}");
+                        }
+                    }
                     Err(error) => tracing::error!("{error}"),
                 },
             }

@@ -5,6 +5,7 @@ pub use values::{
     CONTACT_BYTES_MAX, Contact, ENDPOINT_BYTES_MAX, Endpoint, LogFilter, LoopbackAddr, Whole,
 };
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,13 @@ use crate::id::AuthorityId;
 
 /// Most bytes of a configuration file: ours has some thousand, and a wrong file should be refused early.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest heartbeat that a node may be set to, in seconds: what its peers can count on.
+const HEARTBEAT_S_MAX: u64 = 3600;
+
+/// Shortest lease of a copy, in seconds. How often a peer's heartbeat comes is the peer's own setting; with two of the longest
+/// allowed, a copy stays confirmed although one of them is lost.
+const COPY_LEASE_S_MIN: u64 = 2 * HEARTBEAT_S_MAX;
 
 /// Every setting with its default and what it means; `init` writes it with the choices made.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
@@ -65,14 +73,14 @@ pub struct Exchange {
     #[serde(default = "whole::<3600, 10, 86_400>")]
     pub connection_age_s: Whole<10, 86_400>,
     /// A copy counts as confirmed for this long, in seconds (decision 11).
-    #[serde(default = "whole::<172_800, 60, 2_592_000>")]
-    pub copy_lease_s: Whole<60, 2_592_000>,
+    #[serde(default = "whole::<172_800, COPY_LEASE_S_MIN, 2_592_000>")]
+    pub copy_lease_s: Whole<COPY_LEASE_S_MIN, 2_592_000>,
     /// A peer not heard for this long is silent, in seconds.
     #[serde(default = "whole::<14_400, 10, 2_592_000>")]
     pub peer_silence_s: Whole<10, 2_592_000>,
     /// An idle stream carries a head this often, in seconds.
-    #[serde(default = "whole::<60, 1, 3600>")]
-    pub heartbeat_s: Whole<1, 3600>,
+    #[serde(default = "whole::<60, 1, HEARTBEAT_S_MAX>")]
+    pub heartbeat_s: Whole<1, HEARTBEAT_S_MAX>,
     /// A batch that has no receipt after this long is sent again, over a new connection, in seconds.
     #[serde(default = "whole::<30, 1, 600>")]
     pub receipt_timeout_s: Whole<1, 600>,
@@ -219,13 +227,34 @@ impl Config {
         hosts
     }
 
+    /// The settings that `now` has otherwise, each with what brings it into force. The contact and the advertised address
+    /// are not among them: they come into force with the descriptor that names them.
+    pub fn wait_for_restart(&self, now: &Self) -> Vec<String> {
+        let (then, now) = (self.settings(), now.settings());
+        let differs = |(name, value): (String, toml::Value)| {
+            let with_descriptor = ["contact", "exchange.advertise"].contains(&name.as_str());
+            (!with_descriptor && then.get(&name) != Some(&value))
+                .then(|| format!("{name}: restart the node"))
+        };
+        now.into_iter().filter_map(differs).collect()
+    }
+
+    /// Every setting by its name with the section before it, as `exchange.listen`.
+    fn settings(&self) -> BTreeMap<String, toml::Value> {
+        let mut settings = BTreeMap::new();
+        for (name, value) in toml::Table::try_from(self).unwrap_or_default() {
+            match value {
+                toml::Value::Table(section) => settings.extend(
+                    section.into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)),
+                ),
+                value => drop(settings.insert(name, value)),
+            }
+        }
+        settings
+    }
+
     fn consistent(self) -> Result<Self, ConfigError> {
         let exchange = &self.exchange;
-        if exchange.heartbeat_s.value() >= exchange.copy_lease_s.value() {
-            return Err(ConfigError::Contradiction(
-                "exchange.heartbeat_s must be shorter than exchange.copy_lease_s, or no copy stays confirmed",
-            ));
-        }
         if exchange.listen == self.desk.listen && exchange.listen.port() != 0 {
             return Err(ConfigError::Contradiction(
                 "exchange.listen and desk.listen must differ: no method is reachable through the other door",
@@ -345,6 +374,19 @@ mod tests {
         assert_eq!(text.lines().count(), SAMPLE.lines().count());
     }
 
+    #[test]
+    fn a_reload_names_what_only_a_restart_brings_into_force() {
+        let then = Config::parse(SAMPLE).unwrap();
+        let now = SAMPLE
+            .replace("reflection = false", "reflection = true")
+            .replace("cache_bytes = 100663296", "cache_bytes = 1048576")
+            .replace("localhost:8440", "node.example:8440")
+            .replace("contact = \"\"", "contact = \"+45 00 00 00 00\"");
+        let waits = then.wait_for_restart(&Config::parse(&now).unwrap());
+        assert_eq!(waits, ["reflection: restart the node", "store.cache_bytes: restart the node"]);
+        assert_eq!(then.wait_for_restart(&then), Vec::<String>::new());
+    }
+
     fn check(from: &str, to: &str, line: usize, says: &str) {
         assert!(SAMPLE.contains(from), "{from}");
         let text = SAMPLE.replacen(from, to, 1);
@@ -360,6 +402,7 @@ mod tests {
         check("heartbeat_s = 60", "hartbeat_s = 60", 0, "unknown field `hartbeat_s`");
         check("reflection = false", "reflexion = false", 0, "unknown field `reflexion`");
         check("heartbeat_s = 60", "heartbeat_s = 0", 0, "from 1 to 3600");
+        check("copy_lease_s = 172800", "copy_lease_s = 7199", 0, "from 7200");
         check("heartbeat_s = 60", "heartbeat_s = -5", 0, "from 1 to 3600");
         check("heartbeat_s = 60", "heartbeat_s = \"60\"", 0, "invalid type");
         check("cache_bytes = 100663296", "cache_bytes = 4096", 0, "from 1048576");
@@ -376,10 +419,7 @@ mod tests {
 
     #[test]
     fn contradictions_and_oversize_are_refused() {
-        for (from, to, reason) in [
-            ("copy_lease_s = 172800", "copy_lease_s = 60", "config_contradiction"),
-            ("127.0.0.1:8441", "127.0.0.1:8440", "config_contradiction"),
-        ] {
+        for (from, to, reason) in [("127.0.0.1:8441", "127.0.0.1:8440", "config_contradiction")] {
             let error = Config::parse(&SAMPLE.replacen(from, to, 1)).unwrap_err();
             assert_eq!(error.reason(), reason, "{to}");
         }

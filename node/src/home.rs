@@ -222,7 +222,11 @@ fn store_options(config: &Config) -> StoreOptions {
     }
 }
 
-fn read_config(layout: &Layout) -> Result<Config, HomeError> {
+/// Reads the configuration of a home.
+///
+/// # Errors
+/// When it can't be read, or is refused.
+pub fn read_config(layout: &Layout) -> Result<Config, HomeError> {
     let path = layout.config();
     let text = read_text(&path)?;
     Config::parse(&text).map_err(|error| HomeError::Config(shown(&path), error))

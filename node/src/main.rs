@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use entente_node::command;
 
 fn main() -> ExitCode {
-    command::parse().map_or_else(|code| code, |cli| command::run_cli(&cli))
+    let cli = command::confine().and_then(|()| command::parse());
+    cli.map_or_else(|code| code, |cli| command::run_cli(&cli))
 }

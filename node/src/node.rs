@@ -203,21 +203,30 @@ where
 #[derive(Default)]
 pub struct Reload(Mutex<Option<Reloader>>);
 
-type Reloader = Arc<dyn Fn() -> Result<Vec<String>, String> + Send + Sync>;
+type Reloader = Arc<dyn Fn() -> Result<Reloaded, String> + Send + Sync>;
+
+/// What a reload brought into force, and what it did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What was read anew.
+    pub in_force: Vec<String>,
+    /// Settings of the configuration that changed since the start, each with what brings it into force.
+    pub not_in_force: Vec<String>,
+}
 
 impl Reload {
     /// Sets what is done.
-    pub fn set(&self, reloader: impl Fn() -> Result<Vec<String>, String> + Send + Sync + 'static) {
+    pub fn set(&self, reloader: impl Fn() -> Result<Reloaded, String> + Send + Sync + 'static) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(reloader));
     }
 
-    /// Validates all of it, then publishes; returns what is new in force.
+    /// Validates all of it, then publishes.
     ///
     /// # Errors
     /// What did not validate, in a sentence; everything old stays in force.
-    pub fn now(&self) -> Result<Vec<String>, String> {
+    pub fn now(&self) -> Result<Reloaded, String> {
         let reloader = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        reloader.map_or_else(|| Ok(Vec::new()), |reload| reload())
+        reloader.map_or_else(|| Ok(Reloaded::default()), |reload| reload())
     }
 }
 

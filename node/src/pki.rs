@@ -11,7 +11,7 @@ use pkcs8::pkcs5::pbes2;
 use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
 };
 
 use crate::id::{AuthorityId, Entropy, Secret, Timestamp};
@@ -32,6 +32,9 @@ pub enum PkiError {
     /// rcgen refused.
     #[error("the certificate cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A CA's key and certificate are not a pair: what they made, nobody could verify.
+    #[error("the key does not belong to the certificate")]
+    ForeignKey,
     /// A file cannot be written.
     #[error("{0}: {1}")]
     File(String, std::io::Error),
@@ -71,9 +74,17 @@ impl Authority {
     /// From its files.
     ///
     /// # Errors
-    /// When they are no CA and its key.
+    /// When they are no CA, or the key is not its own.
     pub fn open(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key_pem)?;
+        let own =
+            x509_parser::pem::parse_x509_pem(certificate_pem.as_bytes()).is_ok_and(|(_, pem)| {
+                let certificate = pem.parse_x509();
+                certificate.is_ok_and(|c| c.public_key().raw == key.subject_public_key_info())
+            });
+        if !own {
+            return Err(PkiError::ForeignKey);
+        }
         let issuer = Issuer::from_ca_cert_pem(certificate_pem, key)?;
         Ok(Self { issuer, certificate_pem: certificate_pem.to_owned() })
     }

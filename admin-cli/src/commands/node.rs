@@ -82,8 +82,12 @@ pub async fn whoami(as_whom: Option<&str>) -> Outcome {
 pub async fn reload(as_whom: Option<&str>) -> Outcome {
     let mut admin = AdminClient::new(profile::open(as_whom).await?);
     let done = admin.reload(ReloadRequest {}).await?.into_inner();
-    let text = format!("in force: {}", done.reloaded.join(", "));
-    Ok(Answer::new(json!({ "reloaded": done.reloaded }), text))
+    let mut text = format!("in force: {}\n", done.reloaded.join(", "));
+    for what in &done.not_in_force {
+        text += &format!("changed, but not in force: {what}\n");
+    }
+    let json = json!({ "reloaded": done.reloaded, "not_in_force": done.not_in_force });
+    Ok(Answer::new(json, text))
 }
 
 /// A time for people; 0 is never.

@@ -92,6 +92,13 @@ macro_rules! checked_text {
 pub struct Contact(String);
 checked_text!(Contact);
 
+impl Contact {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl std::str::FromStr for Contact {
     type Err = String;
 

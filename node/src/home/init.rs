@@ -199,7 +199,7 @@ pub fn draft_descriptor(home: &Path, clock: &Clock) -> Result<Draft, HomeError> 
     };
     let signed = read_text(&layout.descriptor()).ok();
     let signed = signed.and_then(|jws| SignedDescriptor::parse(&jws).ok());
-    let contact = Some(config.contact.to_string()).filter(|contact| !contact.is_empty());
+    let contact = Some(&config.contact).filter(|contact| !contact.is_empty());
     let draft = Draft {
         authority: config.authority.clone(),
         serial: signed.map_or(0, |signed| signed.descriptor().serial) + 1,
@@ -208,7 +208,8 @@ pub fn draft_descriptor(home: &Path, clock: &Clock) -> Result<Draft, HomeError> 
         tls_roots: split_pem(&read_text(&layout.roots())?),
         endpoints: vec![config.exchange.advertise.to_string()],
         schemas: (SCHEMA, SCHEMA),
-        contact: contact.unwrap_or_else(|| format!("the 24 h desk of {}", config.authority)),
+        contact: contact
+            .map_or_else(|| format!("the 24 h desk of {}", config.authority), ToString::to_string),
     };
     let json = serde_json::to_string_pretty(&draft).unwrap_or_default();
     let path = layout.draft();

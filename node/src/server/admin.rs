@@ -8,7 +8,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::authorise;
 use crate::admin::{self, AdminError};
-use crate::node::SharedNode;
+use crate::node::{Reloaded, SharedNode};
 use crate::outbound;
 use crate::roles::{Action, Role};
 use crate::trust::{Fingerprint, Peer, PeerState};
@@ -293,6 +293,7 @@ impl Admin for AdminService {
         let actor = authorise(&self.node, &request, Action::Reload)?;
         let reloaded = admin::reload(&self.node, &actor.name).await;
         let reloaded = reloaded.map_err(|error| admin_status(&error))?;
-        Ok(Response::new(proto::ReloadResponse { reloaded }))
+        let Reloaded { in_force, not_in_force } = reloaded;
+        Ok(Response::new(proto::ReloadResponse { reloaded: in_force, not_in_force }))
     }
 }

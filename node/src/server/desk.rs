@@ -65,7 +65,7 @@ impl Desk for DeskService {
             authority: self.node.authority.to_string(),
             user: actor.name,
             roles: actor.roles.iter().map(|role| role.as_str().to_owned()).collect(),
-            software: concat!("entente ", env!("CARGO_PKG_VERSION")).to_owned(),
+            software: format!("entente {}", crate::VERSION),
         }))
     }
 

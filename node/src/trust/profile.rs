@@ -190,9 +190,13 @@ fn parse_identity(uri: &str) -> Option<Identity> {
     match rest.split_once("/user/") {
         None => Some(Identity::Node(rest.parse().ok()?)),
         Some((authority, user)) => {
-            let named = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
-            let sound = (1..=USER_BYTES_MAX).contains(&user.len()) && user.bytes().all(named);
-            sound.then_some(Identity::User(authority.parse().ok()?, user.to_owned()))
+            is_user_name(user).then_some(Identity::User(authority.parse().ok()?, user.to_owned()))
         }
     }
+}
+
+/// Whether a user may have this name: 1 to 64 of a-z, 0-9, `-`, `.` and `_`.
+pub fn is_user_name(text: &str) -> bool {
+    let named = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+    (1..=USER_BYTES_MAX).contains(&text.len()) && text.bytes().all(named)
 }
