@@ -1,28 +1,21 @@
 //! Files a command reads and writes; `-` is stdin.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use entente_node::text;
+
 use crate::output::Failure;
 
-/// Largest file read whole: policies, descriptors, drafts are far smaller.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// Reads a file, or stdin for `-`.
+/// Reads a file, or stdin for `-`; UTF-8 and nothing else.
 pub fn read(path: &Path) -> Result<String, Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
-    let mut text = String::new();
-    let taken = if path == Path::new("-") {
-        std::io::stdin().lock().take(FILE_BYTES_MAX).read_to_string(&mut text)
+    let text = if path == Path::new("-") {
+        text::read_from(std::io::stdin().lock())
     } else {
-        fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text))
+        text::read(path)
     };
-    if taken.map_err(failed)? as u64 == FILE_BYTES_MAX {
-        return Err(Failure::new(format!("{} is larger than 16 MiB", path.display())));
-    }
-    Ok(text)
+    text.map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
 /// Writes a new file that others may read or (`secret`) may not; never over one that exists.

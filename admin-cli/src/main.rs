@@ -127,15 +127,20 @@ fn speak(cli: Cli) -> ExitCode {
     let format = cli.format;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli));
+            // A thread that still waits for stdin has nothing to give any more.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(output::Failure::new(error.to_string())),
     };
     match outcome {
         Ok(answer) if answer.text.is_empty() && answer.json.is_null() => ExitCode::SUCCESS,
-        Ok(answer) => {
-            answer.say(format);
-            ExitCode::SUCCESS
-        }
+        Ok(answer) => match answer.say(format) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(format),
+        },
         Err(failure) => failure.report(format),
     }
 }
@@ -162,8 +167,8 @@ async fn run(cli: Cli) -> Outcome {
             let mut command = Cli::command();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, "entente", &mut script);
-            output::write(&script);
-            Ok(Answer::new(serde_json::Value::Null, ""))
+            command::write_out(&script).map_err(output::Failure::from)?;
+            Ok(Answer::said())
         }
         Command::Node(_) => Err(output::Failure::usage("node is the first word, or none")),
     }

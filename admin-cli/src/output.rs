@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use entente_node::id::visible;
+use entente_node::command::{Unwritten, write_out};
+use entente_node::id::{Timestamp, is_hidden, visible};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -32,26 +33,112 @@ impl Answer {
         Self { json, text: text.into() }
     }
 
+    /// Everything was said while it came.
+    pub fn said() -> Self {
+        Self::new(Value::Null, "")
+    }
+
     /// Writes it.
-    pub fn say(&self, format: Format) {
+    ///
+    /// # Errors
+    /// As [`say`].
+    pub fn say(&self, format: Format) -> Result<(), Failure> {
         match format {
-            Format::Json => say(&self.json.to_string()),
+            Format::Json => say_json(&self.json),
             Format::Text => say(self.text.trim_end_matches('\n')),
         }
     }
 }
 
-/// A line on stdout, without what would steer a terminal. A closed stdout ends nothing but the writing.
-pub fn say(line: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout().lock(), "{}", shown(line));
+/// A line on stdout, without what would steer a terminal.
+///
+/// # Errors
+/// When it did not get there: the command then ends, with a word unless its reader just went away.
+pub fn say(line: &str) -> Result<(), Failure> {
+    Ok(write_out(format!("{}\n", shown(line)).as_bytes())?)
 }
 
-/// Bytes on stdout as they are. A closed stdout ends nothing but the writing.
-pub fn write(bytes: &[u8]) {
-    use std::io::Write as _;
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+/// A value on stdout, on one line, with every character as it is: what would steer a terminal is written as `\uXXXX`.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_json(value: &Value) -> Result<(), Failure> {
+    Ok(write_out(format!("{}\n", escaped(&value.to_string())).as_bytes())?)
+}
+
+/// A time for programs: RFC 3339, or null where there is none (0 on the wire).
+pub fn at(seconds: i64) -> Value {
+    if seconds == 0 { Value::Null } else { Timestamp::from_seconds(seconds).to_string().into() }
+}
+
+/// A whole list for programs.
+pub fn list(items: impl IntoIterator<Item = Value>) -> Value {
+    json!({ "items": items.into_iter().collect::<Vec<_>>(), "next": null })
+}
+
+/// A list for programs that is written while it comes: the same envelope as [`list`], with an item on each line, and facts
+/// about the whole at its end.
+#[derive(Default)]
+pub struct Items {
+    begun: bool,
+}
+
+impl Items {
+    /// The next item.
+    ///
+    /// # Errors
+    /// As [`say`].
+    pub fn say(&mut self, item: &Value) -> Result<(), Failure> {
+        self.say_json(&item.to_string())
+    }
+
+    /// The next item, JSON as it is.
+    ///
+    /// # Errors
+    /// As [`say`].
+    pub fn say_json(&mut self, item: &str) -> Result<(), Failure> {
+        let before = if std::mem::replace(&mut self.begun, true) { ",\n" } else { "{\"items\":[\n" };
+        Ok(write_out(format!("{before}{}", escaped(item)).as_bytes())?)
+    }
+
+    /// The end of the list: `next`, where to go on, and whatever else is said of the whole.
+    ///
+    /// # Errors
+    /// As [`say`].
+    pub fn end(self, facts: &Value) -> Result<(), Failure> {
+        let facts = escaped(&facts.to_string());
+        let facts = facts.trim_start_matches('{');
+        let before = if self.begun { "\n]," } else { "{\"items\":[]," };
+        Ok(write_out(format!("{before}{facts}\n").as_bytes())?)
+    }
+
+    /// The end of a list that broke off: what was written stays JSON, and says so itself.
+    pub fn broken(self, facts: Value, failure: Failure) -> Failure {
+        let mut facts = facts;
+        if let (Some(facts), Value::Object(error)) = (facts.as_object_mut(), failure.json()) {
+            facts.extend(error);
+        }
+        match self.end(&facts) {
+            Ok(()) => Failure { told: true, ..failure },
+            Err(unwritten) => unwritten,
+        }
+    }
+}
+
+/// JSON in which no character can steer a terminal; it says the same.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_hidden(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// A message on stderr.
@@ -103,6 +190,8 @@ pub struct Failure {
     hint: Option<String>,
     reason: String,
     code: u8,
+    /// Programs were told already.
+    told: bool,
 }
 
 /// Done with nothing more to say than what was said.
@@ -111,7 +200,8 @@ pub type Outcome = Result<Answer, Failure>;
 impl Failure {
     /// Refused or failed: exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, reason: "failed".to_owned(), code: 1 }
+        let (message, reason) = (message.into(), "failed".to_owned());
+        Self { message, hint: None, reason, code: 1, told: false }
     }
 
     /// Wrong usage: exit code 64.
@@ -136,9 +226,37 @@ impl Failure {
         Self::new("")
     }
 
+    /// Exit code 0: whoever read the results has read enough.
+    fn unread() -> Self {
+        Self { code: 0, ..Self::silent() }
+    }
+
+    /// The same, told of something that it happened in, e.g. a file.
+    #[must_use]
+    pub fn within(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// What to do about it, where that is known.
+    pub fn hinted(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Whether there is nothing more to say.
+    pub fn is_quiet(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// What went wrong.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let (reason, message, hint) = (&self.reason, &self.message, &self.hint);
+        json!({ "error": { "reason": reason, "message": message, "hint": hint } })
     }
 
     /// Says it, and gives the exit code.
@@ -146,8 +264,9 @@ impl Failure {
         if self.message.is_empty() {
             return ExitCode::from(self.code);
         }
-        if format == Format::Json {
-            say(&json!({ "ok": false, "reason": self.reason, "error": self.message }).to_string());
+        if format == Format::Json && !self.told {
+            // Where stdout is what failed, stderr and the exit code still tell.
+            let _ = say_json(&self.json());
         }
         remark("error", &self.message);
         if let Some(hint) = &self.hint {
@@ -186,6 +305,21 @@ impl From<Status> for Failure {
             _ => failure,
         };
         Self { reason: reason.unwrap_or(failure.reason), ..failure }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<Unwritten> for Failure {
+    fn from(error: Unwritten) -> Self {
+        match error {
+            Unwritten::Closed => Self::unread(),
+            error => Self::new(error.to_string()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use entente_node::id::{AuthorityId, Clock};
+use entente_node::text;
 use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
 use tonic::transport::Channel;
 
@@ -103,7 +104,7 @@ fn path(profile: Option<&str>) -> Result<PathBuf, Failure> {
 
 fn read(path: &Path) -> Result<(Profile, PathBuf), Failure> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = text::read(path).map_err(|error| {
         Failure::new(format!("the profile {shown} can't be read: {error}"))
             .hint("copy one that `entente-node init` made, or give the path of a file")
     })?;

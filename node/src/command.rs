@@ -1,5 +1,6 @@
 //! The command line of a node: init, draft, check, run.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -102,10 +103,45 @@ pub fn confine() -> Result<(), ExitCode> {
 /// The exit code, after clap said what was wrong.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     C::try_parse().map_err(|error| {
-        // A closed stdout can't be told about.
-        let _ = error.print();
-        if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS }
+        let printed = error.print().and_then(|()| io::stdout().flush());
+        match printed.map_err(Unwritten::from) {
+            _ if error.use_stderr() => ExitCode::from(64),
+            Ok(()) | Err(Unwritten::Closed) => ExitCode::SUCCESS,
+            Err(unwritten) => {
+                say_error(&unwritten.to_string());
+                ExitCode::FAILURE
+            }
+        }
     })
+}
+
+/// Why a result did not reach standard output.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// Whoever read it has read enough: nothing to complain of.
+    #[error("standard output was closed")]
+    Closed,
+    /// It is lost.
+    #[error("standard output can't be written: {0}; what the command did stands")]
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Writes a result to standard output, to the last byte: the one way there is.
+///
+/// # Errors
+/// When it did not get there.
+pub fn write_out(bytes: &[u8]) -> Result<(), Unwritten> {
+    let mut stdout = io::stdout().lock();
+    Ok(stdout.write_all(bytes).and_then(|()| stdout.flush())?)
 }
 
 /// Runs one command; what goes wrong is on stderr, and in the exit code.
@@ -113,7 +149,10 @@ pub fn run_cli(cli: &Cli) -> ExitCode {
     let done = match &cli.command {
         Command::Init(asked) => init(asked),
         Command::Draft(asked) => draft(&asked.home),
-        Command::Check(asked) => return check(&asked.home),
+        Command::Check(asked) => match check(&asked.home) {
+            Ok(sound) => return if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+            Err(error) => Err(error.into()),
+        },
         Command::Run(asked) => run(&asked.home),
     };
     match done {
@@ -125,9 +164,12 @@ pub fn run_cli(cli: &Cli) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "results of a command go to stdout")]
-fn say(text: &str) {
-    println!("{text}");
+/// A line of a result; a reader that went away ends nothing.
+fn say(text: &str) -> Result<(), Unwritten> {
+    match write_out(format!("{text}\n").as_bytes()) {
+        Err(Unwritten::Closed) => Ok(()),
+        written => written,
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "messages of a command go to stderr")]
@@ -147,15 +189,15 @@ fn init(asked: &Init) -> anyhow::Result<()> {
     let (home, certs) = (&asked.home, asked.certs.as_deref());
     let made = home::init(home, &choices, certs, &Clock::system(), &Entropy::os())?;
     let layout = Layout::new(home);
-    say(&format!("made the home of {} in {}", made.authority, home.display()));
-    say(&format!("first users, one role each: {}", made.users.join(", ")));
+    say(&format!("made the home of {} in {}", made.authority, home.display()))?;
+    say(&format!("first users, one role each: {}", made.users.join(", ")))?;
     say(&format!(
         "next: sign the descriptor with the authority's identity key, then start the node\n  \
          entente identity sign --key FILE --out {} {}\n  entente-node run --home {}",
         layout.descriptor().display(),
         layout.draft().display(),
         home.display()
-    ));
+    ))?;
     Ok(())
 }
 
@@ -166,17 +208,18 @@ fn draft(home: &Path) -> anyhow::Result<()> {
         "wrote {} with serial {}; sign it with `entente identity sign`",
         path.display(),
         draft.serial
-    ));
+    ))?;
     Ok(())
 }
 
-fn check(home: &Path) -> ExitCode {
+/// Whether everything is as it must be.
+fn check(home: &Path) -> Result<bool, Unwritten> {
     let findings = home::check(home, &Clock::system());
     for finding in &findings {
         let mark = if finding.ok { "ok    " } else { "failed" };
-        say(&format!("{mark} {:13} {}", finding.part, finding.found));
+        say(&format!("{mark} {:13} {}", finding.part, finding.found))?;
     }
-    if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(findings.iter().all(|finding| finding.ok))
 }
 
 fn run(home: &Path) -> anyhow::Result<()> {

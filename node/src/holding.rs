@@ -11,6 +11,7 @@ use crate::store::{
     Change, Copies, Erased, Expiries, HeldCopy, IndexKey, MatchEntry, Matches, Own, OwnAlert,
     SealedToken, Slot, SlotId, StoreError, Tombstone, Tombstones, Tx, about,
 };
+use crate::text::from_utf8;
 
 /// A view sealed under a fresh key, ready for a transaction.
 pub(crate) struct Sealed {
@@ -168,8 +169,9 @@ fn open(
     id: &AlertId,
     token: &SealedToken,
 ) -> Result<View, HoldingError> {
-    let text = node.store.unseal(slot, &about(own, id), token)?;
-    read(&String::from_utf8_lossy(&text)).map_err(|error| HoldingError::Alert(id.clone(), error))
+    let text = from_utf8(node.store.unseal(slot, &about(own, id), token)?)
+        .map_err(|_| StoreError::Corrupt("a token is no text".to_owned()))?;
+    read(&text).map_err(|error| HoldingError::Alert(id.clone(), error))
 }
 
 /// Why what is held can't be read; each is a fault of this node.

@@ -6,7 +6,6 @@ mod init;
 pub use check::{Finding, check};
 pub use init::{Initialised, draft_descriptor, init};
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
@@ -17,6 +16,7 @@ use crate::id::{Clock, Entropy, Secret};
 use crate::jose::SigningKey;
 use crate::pki::{PkiError, read_signing_key};
 use crate::store::{Store, StoreError, StoreOptions};
+use crate::text;
 use crate::tls::{TlsError, TlsIdentity, read_pem_certificates};
 use crate::trust::{DatedKey, Identity, SignedDescriptor, TrustError, check_root_der};
 
@@ -254,7 +254,7 @@ fn read_node_key(path: &Path) -> Result<Secret<[u8; 32]>, HomeError> {
 }
 
 fn read_text(path: &Path) -> Result<String, HomeError> {
-    fs::read_to_string(path).map_err(|error| HomeError::File(shown(path), error))
+    text::read(path).map_err(|error| HomeError::File(shown(path), error))
 }
 
 fn shown(path: &Path) -> String {

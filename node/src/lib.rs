@@ -5,6 +5,7 @@
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ENTENTE_BUILD"), ")");
 
 pub mod id;
+pub mod text;
 mod toml_line;
 pub mod jose;
 pub mod alert;

@@ -1,6 +1,6 @@
 //! Makes certificates in the profile: roots, node certificates, user certificates, and a whole example PKI.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -16,6 +16,7 @@ use rcgen::{
 
 use crate::id::{AuthorityId, Entropy, Secret, Timestamp};
 use crate::jose::SigningKey;
+use crate::text;
 
 /// Validity of what is made here, in days: within the profile's 398.
 const LEAF_DAYS: i64 = 397;
@@ -249,7 +250,7 @@ pub fn signing_key_pem(key: &SigningKey) -> Result<Secret<String>, PkiError> {
 /// When it is no Ed25519 key.
 pub fn read_signing_key(path: &Path) -> Result<SigningKey, PkiError> {
     let file = |error| PkiError::File(path.display().to_string(), error);
-    let pem = Secret::new(fs::read_to_string(path).map_err(file)?);
+    let pem = Secret::new(text::read(path).map_err(file)?);
     let dalek = ed25519_dalek::SigningKey::from_pkcs8_pem(pem.expose())
         .map_err(|_| file(std::io::Error::other("no Ed25519 key in PKCS#8 PEM")))?;
     Ok(SigningKey::from_seed(Secret::new(dalek.to_bytes())))

@@ -1,5 +1,6 @@
 //! `entente alert`: own alerts, and those that peers share.
 
+mod drafts;
 mod import;
 mod verify;
 
@@ -15,7 +16,7 @@ use entente_proto::desk::{
 use serde_json::{Value, json};
 
 use super::node::time;
-use crate::output::{Answer, Failure, Format, Outcome, fields, remark, say, table};
+use crate::output::{Answer, Failure, Format, Outcome, fields, at, remark, say, say_json, table};
 use crate::{files, profile};
 
 /// Alerts asked for at a time while all are listed.
@@ -38,10 +39,12 @@ pub enum Command {
         #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
         confirm: String,
     },
-    /// Imports drafts, JSON Lines; can be repeated without creating anything twice
-    #[command(after_help = "Example:\n  entente alert import drafts.jsonl --profile officer")]
+    /// Imports drafts, JSON Lines or a JSON array; can be repeated without creating anything twice
+    #[command(
+        after_help = "The file is UTF-8, with or without a byte-order mark; LF, CR LF and CR end a line.\n\nExamples:\n  entente alert import drafts.jsonl --profile officer\n  iconv -f WINDOWS-1254 -t UTF-8 drafts.jsonl | entente alert import - --profile officer"
+    )]
     Import {
-        /// The drafts, one a line, or - for stdin
+        /// The drafts, one a line or all in one array, or - for stdin
         file: PathBuf,
     },
     /// Replaces the content of an own alert
@@ -177,16 +180,15 @@ impl Command {
                         Format::Text if kind == "ready" => {
                             remark("watching", "changes are shown as they come; Ctrl-C ends it");
                         }
-                        Format::Json => say(
-                            &json!({ "kind": kind, "id": id, "version": version, "at": change.at })
-                                .to_string(),
-                        ),
+                        Format::Json => say_json(&json!({
+                            "kind": kind, "id": id, "version": version, "changed_at": at(change.at),
+                        }))?,
                         Format::Text => {
-                            say(&format!("{}  {kind:9}  {id}  {version}", time(change.at)))
+                            say(&format!("{}  {kind:9}  {id}  {version}", time(change.at)))?;
                         }
                     }
                 }
-                Ok(Answer::new(Value::Null, ""))
+                Ok(Answer::said())
             }
         }
     }
@@ -219,8 +221,8 @@ fn shown(alert: &Alert) -> Outcome {
     let json = json!({
         "id": alert.id, "version": alert.version, "state": alert.state, "own": alert.own,
         "category": alert.category, "content": content, "claims": alert.claims,
-        "confirmed": alert.confirmed, "confirmed_at": alert.confirmed_at, "contact": alert.contact,
-        "warnings": alert.warnings, "gap": alert.gap, "expires_at": alert.expires_at,
+        "confirmed": alert.confirmed, "confirmed_at": at(alert.confirmed_at), "contact": alert.contact,
+        "warnings": alert.warnings, "gap": alert.gap, "expires_at": at(alert.expires_at),
     });
     let confirmed = match (alert.own, alert.confirmed) {
         (true, _) => "own alert".to_owned(),

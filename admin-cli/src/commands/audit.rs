@@ -7,13 +7,14 @@ use clap::Subcommand;
 use entente_node::audit::{Checkpoint, Entry, Verifier, claimed_checkpoint, verify_checkpoint};
 use entente_node::id::AuthorityId;
 use entente_node::jose::PublicKey;
+use entente_node::text;
 use entente_node::trust::SignedDescriptor;
 use entente_proto::admin::audit_client::AuditClient;
 use entente_proto::admin::{CheckpointRequest, CheckpointResponse, ListEntriesRequest};
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
-use crate::output::{Answer, Failure, Format, Outcome, fields, remark, say, table};
+use crate::output::{Answer, Failure, Format, Outcome, fields, Items, remark, table};
 use crate::{files, profile};
 
 #[derive(Subcommand)]
@@ -103,29 +104,36 @@ async fn list(
     format: Format,
 ) -> Outcome {
     let mut entries = audit.list_entries(asked).await?.into_inner();
-    let mut rows = Vec::new();
-    let (mut shown, mut more) = (0, None);
-    while let Some(entry) = entries.message().await? {
-        if limit > 0 && shown == limit {
-            more = Some(format!(
-                "there are more: go on with --from {}, or raise --limit",
-                entry.index
-            ));
-            break;
+    let (mut rows, mut items, mut shown, mut next) = (Vec::new(), Items::default(), 0, None);
+    let read = loop {
+        match entries.message().await {
+            Err(status) => break Err(Failure::from(status)),
+            Ok(None) => break Ok(()),
+            Ok(Some(entry)) if limit > 0 && shown == limit => {
+                next = Some(entry.index);
+                break Ok(());
+            }
+            Ok(Some(entry)) => match Entry::parse(&entry.leaf) {
+                Ok(parsed) if format == Format::Text => rows.push(row(&parsed)),
+                Ok(_) => items.say_json(&text::from_utf8(entry.leaf).unwrap_or_default())?,
+                Err(_) => {
+                    break Err(Failure::new(format!("entry {} can't be read", entry.index)));
+                }
+            },
         }
         shown += 1;
-        let parsed = Entry::parse(&entry.leaf)
-            .map_err(|_| Failure::new(format!("entry {} can't be read", entry.index)))?;
-        match format {
-            Format::Json => say(&String::from_utf8_lossy(&entry.leaf)),
-            Format::Text => rows.push(row(&parsed)),
+    };
+    let facts = json!({ "next": next });
+    match (format, read) {
+        (Format::Json, Err(failure)) => return Err(items.broken(facts, failure)),
+        (Format::Json, Ok(())) => {
+            items.end(&facts)?;
+            return Ok(Answer::said());
         }
+        (Format::Text, read) => read?,
     }
-    if format == Format::Json {
-        more.iter().for_each(|more| remark("hint", more));
-        return Ok(Answer::new(Value::Null, ""));
-    }
-    let headers = ["entry", "at", "what", "who", "alert", "peer", "facts"];
+    let headers = ["entry", "logged at", "what", "who", "alert", "peer", "facts"];
+    let more = next.map(|next| format!("there are more: go on with --from {next}\n"));
     Ok(Answer::new(Value::Null, table(&headers, rows) + &more.unwrap_or_default()))
 }
 

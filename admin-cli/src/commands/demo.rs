@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::output::{Answer, Failure, Format, Outcome, remark, say};
+use crate::output::{Answer, Failure, Format, Outcome, remark, say, say_json};
 use federation::Federation;
 use scenes::SCENES;
 
@@ -63,8 +63,8 @@ impl Demo {
                         say(&format!(
                             "{number:2}. {name} ({millis} ms)\n    proves: {}\n",
                             shown.proves
-                        ));
-                        say(&indented(&shown.table));
+                        ))?;
+                        say(&indented(&shown.table))?;
                     }
                     steps.push(json!({ "name": name, "ok": true, "millis": millis, "proves": shown.proves }));
                 }
@@ -80,7 +80,7 @@ impl Demo {
         if let Some((name, error)) = failed {
             federation.keep_logs();
             if format == Format::Json {
-                say(&json.to_string());
+                say_json(&json)?;
             }
             remark("error", &format!("{name}: {}", error.message()));
             remark("hint", &format!("the nodes' logs are in {}", federation.folder().display()));

@@ -8,7 +8,7 @@ use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{PeerStatus, StatusRequest, WhoamiRequest};
 use serde_json::json;
 
-use crate::output::{Answer, Outcome, fields, table};
+use crate::output::{Answer, Outcome, at, fields, table};
 use crate::profile;
 
 #[derive(Subcommand)]
@@ -106,7 +106,7 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
                 "authority": peer.authority, "state": peer.state, "sending": peer.sending,
                 "receiving": peer.receiving, "epoch_out": peer.epoch_out, "offered": peer.offered,
                 "acknowledged": peer.acknowledged, "behind": peer.behind, "epoch_in": peer.epoch_in,
-                "received": peer.received, "confirmed_at": peer.confirmed_at, "silent": peer.silent,
+                "received": peer.received, "confirmed_at": at(peer.confirmed_at), "silent": peer.silent,
                 "parked_out": peer.parked_out, "parked_in": peer.parked_in, "waiting": peer.waiting,
                 "problem": peer.problem,
             })

@@ -11,7 +11,7 @@ use entente_proto::admin::{
 use serde_json::{Value, json};
 
 use super::node::time;
-use crate::output::{Answer, Failure, Outcome, fields, table};
+use crate::output::{Answer, Failure, Outcome, at, fields, list, table};
 use crate::{files, profile};
 
 #[derive(Subcommand)]
@@ -141,7 +141,7 @@ impl Command {
                 };
                 let rows = peers.iter().map(row).collect();
                 let text = table(&["peer", "state", "endpoint", "24 h desk", "warnings"], rows);
-                Ok(Answer::new(peers.iter().map(shown).collect(), text))
+                Ok(Answer::new(list(peers.iter().map(shown)), text))
             }
             Self::Show(one) => {
                 answered(admin.show_peer(PeerRequest::from(one)).await?.into_inner())
@@ -162,15 +162,12 @@ impl Command {
             Self::Test(one) => tested(admin.test_peer(PeerRequest::from(one)).await?.into_inner()),
             Self::Parked(one) => {
                 let parked = admin.list_parked(PeerRequest::from(one)).await?.into_inner().parked;
-                let json = parked
-                    .iter()
-                    .map(|p| {
+                let json = list(parked.iter().map(|p| {
                         json!({
                             "alert": p.alert, "version": p.version, "direction": p.direction,
-                            "reason": p.reason, "at": p.at,
+                            "reason": p.reason, "refused_at": at(p.at),
                         })
-                    })
-                    .collect();
+                    }));
                 let rows = parked.into_iter().map(|p| {
                     vec![p.alert, p.version.to_string(), p.direction, p.reason, time(p.at)]
                 });
@@ -195,7 +192,7 @@ fn shown(peer: &Peer) -> Value {
         "authority": peer.authority, "state": peer.state, "fingerprint": peer.fingerprint,
         "endpoints": peer.endpoints, "contact": peer.contact, "serial": peer.serial,
         "imported_by": peer.imported_by, "approved_by": peer.approved_by,
-        "changed_at": peer.changed_at, "warnings": peer.warnings, "pending": peer.pending,
+        "changed_at": at(peer.changed_at), "warnings": peer.warnings, "pending": peer.pending,
     })
 }
 
@@ -235,7 +232,7 @@ fn tested(tested: TestPeerResponse) -> Outcome {
     match tested.steps.into_iter().find(|step| !step.ok) {
         None => Ok(answer),
         Some(step) => {
-            crate::output::say(answer.text.trim_end());
+            crate::output::say(answer.text.trim_end())?;
             let failure = Failure::new(format!("{}: {}", step.name, step.found));
             Err(if step.hint.is_empty() { failure } else { failure.hint(step.hint) })
         }

@@ -12,7 +12,7 @@ use entente_proto::admin::{
 use serde_json::json;
 
 use super::node::time;
-use crate::output::{Answer, Failure, Outcome, fields, remark};
+use crate::output::{Answer, Failure, Outcome, at, fields, remark};
 use crate::{files, profile};
 
 #[derive(Subcommand)]
@@ -97,9 +97,9 @@ impl Command {
                 ]);
                 let json = json!({
                     "version": policy.version, "source": policy.source, "applied_by": policy.applied_by,
-                    "approved_by": policy.approved_by, "applied_at": policy.applied_at, "pending": policy.pending,
+                    "approved_by": policy.approved_by, "applied_at": at(policy.applied_at), "pending": policy.pending,
                     "proposals": policy.proposals.iter().map(|waiting| json!({
-                        "number": waiting.number, "by": waiting.by, "at": waiting.at, "source": waiting.source,
+                        "number": waiting.number, "by": waiting.by, "proposed_at": at(waiting.at), "source": waiting.source,
                     })).collect::<Vec<_>>(),
                 });
                 Ok(Answer::new(json, head + &policy.source))
@@ -161,7 +161,7 @@ fn proposed(in_force: &Shown, number: u64) -> Outcome {
         ("# approve", format!("entente policy approve {number}")),
     ]);
     let json = json!({
-        "proposal": number, "by": waiting.by, "at": waiting.at, "source": waiting.source,
+        "proposal": number, "by": waiting.by, "proposed_at": at(waiting.at), "source": waiting.source,
         "changes": changes, "widens": widens,
     });
     Ok(Answer::new(json, head + &waiting.source))

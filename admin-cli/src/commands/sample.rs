@@ -2,9 +2,8 @@
 
 use clap::Args;
 use entente_node::sample::Samples;
-use serde_json::Value;
 
-use crate::output::{Answer, Outcome, say};
+use crate::output::{Answer, Outcome, say_json};
 
 pub const EXAMPLES: &str = "Example:\n  entente sample --count 100 --seed 7 > sample.jsonl\n  entente alert import sample.jsonl --profile officer";
 
@@ -21,8 +20,8 @@ pub struct Sample {
 impl Sample {
     pub fn run(self) -> Outcome {
         for sample in Samples::new(self.seed).take(self.count) {
-            say(&sample.to_string());
+            say_json(&sample)?;
         }
-        Ok(Answer::new(Value::Null, ""))
+        Ok(Answer::said())
     }
 }

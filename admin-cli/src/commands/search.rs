@@ -7,7 +7,7 @@ use entente_proto::desk::search_response::Message;
 use entente_proto::desk::{Hit, Identifier, SearchRequest, SearchSummary};
 use serde_json::json;
 
-use crate::output::{Answer, Failure, Outcome, table};
+use crate::output::{Answer, Failure, Outcome, at, table};
 use crate::profile;
 
 pub const EXAMPLES: &str = "Examples:\n  entente search --case 2026/17 --offence labour --sought missing --identifier passport:DK:P1234567\n  entente search --case 2026/17 --offence sexual --sought suspect --family Hansen --given Anna --birth-date 1990-01-31\n  entente search --case 2026/18 --offence begging --sought object --identifier plate:DK:AB12345 --identifier phone:+4520123456";
@@ -93,12 +93,13 @@ fn identifier(text: &str) -> Result<Identifier, Failure> {
 
 fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
     let json = json!({
-        "hits": hits.iter().map(|hit| json!({
+        "items": hits.iter().map(|hit| json!({
             "id": hit.id, "version": hit.version, "issuer": hit.issuer, "own": hit.own,
             "quality": hit.quality, "matched": hit.matched, "category": hit.category,
-            "action": hit.action, "confirmed": hit.confirmed, "confirmed_at": hit.confirmed_at,
+            "action": hit.action, "confirmed": hit.confirmed, "confirmed_at": at(hit.confirmed_at),
             "contact": hit.contact, "warnings": hit.warnings,
         })).collect::<Vec<_>>(),
+        "next": null,
         "more": summary.more,
         "log_entry": summary.log_entry,
         "silent_peers": summary.silent_peers,

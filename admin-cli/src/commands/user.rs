@@ -7,7 +7,7 @@ use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{AddUserRequest, ListUsersRequest, User, UserRequest};
 use serde_json::{Value, json};
 
-use crate::output::{Answer, Outcome, fields, table};
+use crate::output::{Answer, Outcome, fields, list, table};
 use crate::{files, profile};
 
 #[derive(Subcommand)]
@@ -56,7 +56,7 @@ impl Command {
                 };
                 let headers = ["user", "roles", "state", "added by", "approved by"];
                 let text = table(&headers, users.iter().map(row).collect());
-                return Ok(Answer::new(users.iter().map(shown).collect(), text));
+                return Ok(Answer::new(list(users.iter().map(shown)), text));
             }
             Self::Add { name, roles, certificate } => {
                 let certificate = files::read(&certificate)?;

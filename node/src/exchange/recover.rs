@@ -8,6 +8,7 @@ use crate::audit::{Event, Operation};
 use crate::holding::{HoldingError, Sealed, forget_own, read_own};
 use crate::id::{AlertId, AuthorityId};
 use crate::node::{Node, SharedNode};
+use crate::text::from_utf8;
 use crate::store::{
     CommitError, Committed, Copies, Erased, HeldCopy, Meta, Own, OwnAlert, StoreError, Tombstone,
     Tombstones, Tx, about,
@@ -110,7 +111,7 @@ fn last_of_full<T>(page: &[(AlertId, T)]) -> Option<AlertId> {
 
 fn unsealed(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<String, StoreError> {
     let text = node.store.unseal(copy.slot, &about(false, id), &copy.token)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    from_utf8(text).map_err(|_| StoreError::Corrupt("a token is no text".to_owned()))
 }
 
 /// Keeps a statement of this node's own that a peer handed back; returns whether it brought something that was not held.

@@ -1,128 +1,232 @@
-//! `entente alert import`: drafts as JSON Lines, with each bad line named.
+//! `entente alert import`: drafts as JSON Lines or in an array, with each bad one named.
 
-use std::io::{BufRead, BufReader, IsTerminal, Read};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use entente_node::alert::DRAFT_BYTES_MAX;
-use entente_proto::desk::ImportLine;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::import_result::Outcome as Line;
+use entente_proto::desk::{ImportLine, ImportResult, Refusal};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use crate::output::{Answer, Failure, Format, Outcome, remark, say};
+use super::drafts::{Drafts, Found, Place};
+use crate::output::{Answer, Failure, Format, Items, Outcome, remark};
 
-/// Lines on their way to the node.
-const LINES_OPEN_MAX: usize = 128;
+/// Drafts on their way to the node.
+const DRAFTS_OPEN_MAX: usize = 128;
 
-#[derive(Default)]
-struct Counts {
+/// The lines of the drafts that are on their way, by their number in the file.
+type Lines = Arc<Mutex<BTreeMap<u64, u64>>>;
+
+pub async fn import(desk: DeskClient<Channel>, file: &Path, format: Format) -> Outcome {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut report = Report::new(file, format);
+    let imported = tokio::select! {
+        imported = send_and_hear(desk, file, &mut report) => imported,
+        _ = interrupt.recv() => Err(Failure::new("interrupted")),
+        _ = terminate.recv() => Err(Failure::new("interrupted")),
+    };
+    report.end(imported)
+}
+
+/// Reads on a thread of its own, and hears what became of each draft.
+async fn send_and_hear(
+    mut desk: DeskClient<Channel>,
+    file: &Path,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let (sender, drafts) = mpsc::channel(DRAFTS_OPEN_MAX);
+    let (unfit, mut refused) = mpsc::channel(DRAFTS_OPEN_MAX);
+    let reader = Reader {
+        file: file.to_owned(),
+        lines: report.lines.clone(),
+        progress: report.progress.clone(),
+        drafts: sender,
+        unfit,
+    };
+    let reading = tokio::task::spawn_blocking(move || reader.read());
+    let mut results = desk.import_alerts(ReceiverStream::new(drafts)).await?.into_inner();
+    loop {
+        tokio::select! {
+            Some(result) = refused.recv() => report.took(result)?,
+            result = results.message() => match result? {
+                Some(result) => report.took(result)?,
+                None => break,
+            },
+        }
+    }
+    while let Some(result) = refused.recv().await {
+        report.took(result)?;
+    }
+    reading.await.map_err(|_| Failure::new("reading was interrupted"))??;
+    if report.lines.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        return Ok(());
+    }
+    Err(Failure::unreachable("the node ended the import before every draft was answered"))
+}
+
+struct Reader {
+    file: PathBuf,
+    lines: Lines,
+    progress: ProgressBar,
+    drafts: mpsc::Sender<ImportLine>,
+    unfit: mpsc::Sender<ImportResult>,
+}
+
+impl Reader {
+    fn read(&self) -> Result<(), Failure> {
+        let named = |failure: Failure| failure.within(&self.file.display().to_string());
+        let source: Box<dyn Read> = if self.file == Path::new("-") {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(File::open(&self.file).map_err(|error| named(error.into()))?)
+        };
+        let mut drafts = Drafts::new(source).map_err(named)?;
+        while let Some((place, found)) = drafts.take().map_err(named)? {
+            if !self.pass_on(place, found) {
+                break;
+            }
+            self.progress.set_position(drafts.taken());
+        }
+        Ok(())
+    }
+
+    /// Whether anybody takes more.
+    fn pass_on(&self, place: Place, found: Found) -> bool {
+        let Place { draft: number, line } = place;
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(number, line);
+        match found {
+            Found::Draft(draft) => {
+                self.drafts.blocking_send(ImportLine { line: number, draft }).is_ok()
+            }
+            Found::Unfit(reason, message) => {
+                let refusal = Refusal { reason: reason.to_owned(), message };
+                let outcome = Some(Line::Refused(refusal));
+                self.unfit.blocking_send(ImportResult { line: number, outcome }).is_ok()
+            }
+        }
+    }
+}
+
+/// What was heard so far.
+struct Report {
+    format: Format,
+    items: Items,
+    lines: Lines,
+    progress: ProgressBar,
     created: u64,
     existing: u64,
     refused: u64,
 }
 
-pub async fn import(mut desk: DeskClient<Channel>, file: &Path, format: Format) -> Outcome {
-    let (sender, lines) = mpsc::channel(LINES_OPEN_MAX);
-    let progress = progress(file, format);
-    let path = file.to_owned();
-    let reading = tokio::task::spawn_blocking(move || send_lines(&path, &sender));
-    let answer = desk.import_alerts(ReceiverStream::new(lines)).await;
-    let mut results = answer?.into_inner();
-    let mut counts = Counts::default();
-    while let Some(result) = results.message().await? {
-        progress.inc(1);
-        match result.outcome {
-            Some(Line::Created(_)) => counts.created += 1,
-            Some(Line::Existing(_)) => counts.existing += 1,
-            Some(Line::Refused(refused)) => {
-                counts.refused += 1;
-                progress
-                    .suspend(|| bad_line(format, result.line, &refused.reason, &refused.message));
+impl Report {
+    fn new(file: &Path, format: Format) -> Self {
+        let (items, lines) = (Items::default(), Lines::default());
+        let progress = progress(file, format);
+        Self { format, items, lines, progress, created: 0, existing: 0, refused: 0 }
+    }
+
+    fn took(&mut self, result: ImportResult) -> Result<(), Failure> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.remove(&result.line).unwrap_or_default();
+        drop(lines);
+        let said = match result.outcome {
+            Some(Line::Created(id)) => {
+                self.created += 1;
+                json!({ "outcome": "created", "id": id })
             }
-            None => {}
+            Some(Line::Existing(id)) => {
+                self.existing += 1;
+                json!({ "outcome": "existing", "id": id })
+            }
+            Some(Line::Refused(Refusal { reason, message })) => {
+                self.refused += 1;
+                if self.format == Format::Text {
+                    let said = match (reason.as_str(), result.line == line) {
+                        ("not_utf8", _) => message.clone(),
+                        (_, true) => format!("line {line}: {message} ({reason})"),
+                        (_, false) => {
+                            format!("draft {}, line {line}: {message} ({reason})", result.line)
+                        }
+                    };
+                    self.progress.suspend(|| remark("error", &said));
+                }
+                json!({ "outcome": "refused", "reason": reason, "message": message })
+            }
+            None => return Ok(()),
+        };
+        self.progress.set_message(self.counts());
+        if self.format == Format::Json {
+            self.items.say(&with_place(said, result.line, line))?;
+        }
+        Ok(())
+    }
+
+    fn counts(&self) -> String {
+        let Self { created, existing, refused, .. } = self;
+        format!("{created} created, {existing} there already, {refused} refused")
+    }
+
+    fn facts(&self) -> Value {
+        let Self { created, existing, refused, .. } = self;
+        json!({ "next": null, "created": created, "existing": existing, "refused": refused })
+    }
+
+    fn end(self, imported: Result<(), Failure>) -> Outcome {
+        self.progress.finish_and_clear();
+        let (counts, facts, refused) = (self.counts(), self.facts(), self.refused);
+        let failure = match imported {
+            Ok(()) if refused == 0 => None,
+            Ok(()) => Some(
+                Failure::new(format!("{refused} drafts were refused"))
+                    .hint("mend them and import the same file again: nothing is created twice"),
+            ),
+            Err(failure) if failure.is_quiet() => return Err(failure),
+            Err(failure) => Some(cut_off(failure, &counts)),
+        };
+        match (self.format, failure) {
+            (Format::Text, None) => Ok(Answer::new(facts, counts)),
+            (Format::Text, Some(failure)) => {
+                crate::output::say(&counts)?;
+                Err(failure)
+            }
+            (Format::Json, None) => self.items.end(&facts).map(|()| Answer::said()),
+            (Format::Json, Some(failure)) => Err(self.items.broken(facts, failure)),
         }
     }
-    progress.finish_and_clear();
-    let sent = reading.await.map_err(|_| Failure::new("reading was interrupted"))?;
-    sent?;
-    let Counts { created, existing, refused } = counts;
-    let text = format!("{created} created, {existing} there already, {refused} refused");
-    let answer =
-        Answer::new(json!({ "created": created, "existing": existing, "refused": refused }), text);
-    if refused == 0 {
-        return Ok(answer);
-    }
-    answer.say(format);
-    Err(Failure::new(format!("{refused} lines were refused"))
-        .hint("mend them and import the same file again: nothing is created twice"))
 }
 
-fn bad_line(format: Format, line: u64, reason: &str, message: &str) {
-    match format {
-        Format::Json => {
-            say(&json!({ "line": line, "reason": reason, "error": message }).to_string())
-        }
-        Format::Text => remark("error", &format!("line {line}: {message} ({reason})")),
+fn with_place(mut said: Value, draft: u64, line: u64) -> Value {
+    if let Some(said) = said.as_object_mut() {
+        said.insert("draft".to_owned(), draft.into());
+        said.insert("line".to_owned(), line.into());
     }
+    said
 }
 
-/// A bar on a terminal only; how long it is, is counted first.
-fn progress(file: &Path, format: Format) -> ProgressBar {
-    let counts =
-        format == Format::Text && std::io::stderr().is_terminal() && file != Path::new("-");
-    if !counts {
-        return ProgressBar::hidden();
-    }
-    let Ok(lines) = std::fs::File::open(file) else { return ProgressBar::hidden() };
-    let bar = ProgressBar::new(BufReader::new(lines).split(b'\n').count() as u64);
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-fn send_lines(file: &Path, lines: &mpsc::Sender<ImportLine>) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", file.display()));
-    let source: Box<dyn Read> = if file == Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(file).map_err(failed)?)
+/// What was acknowledged stands, whatever ended the import.
+fn cut_off(failure: Failure, counts: &str) -> Failure {
+    let again = "import the same file again: nothing is created twice";
+    let hint = match failure.hinted() {
+        Some(hint) => format!("{hint}; then {again}"),
+        None => again.to_owned(),
     };
-    let mut source = BufReader::new(source);
-    for line in 1.. {
-        let mut bytes = Vec::new();
-        // One byte more than a draft may have: a longer line is refused by the node, and never held whole here.
-        let bound = DRAFT_BYTES_MAX as u64 + 2;
-        let taken = source.by_ref().take(bound).read_until(b'\n', &mut bytes).map_err(failed)?;
-        if taken == 0 {
-            return Ok(());
-        }
-        if taken as u64 == bound && !bytes.ends_with(b"\n") {
-            skip_line(&mut source).map_err(failed)?;
-        }
-        let draft = String::from_utf8_lossy(&bytes).trim().to_owned();
-        if line == 1 && matches!(draft.as_str(), "{" | "[") {
-            return Err(Failure::new("the first line is only a part of a draft")
-                .hint("an import has each draft on a line of its own: `jq -c . FILE` makes them, for a list `jq -c .[] FILE`; a single draft goes to `entente alert create`"));
-        }
-        if !draft.is_empty() && lines.blocking_send(ImportLine { line, draft }).is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
+    failure.within(&format!("the import was cut off after {counts}")).hint(hint)
 }
 
-fn skip_line(source: &mut impl BufRead) -> std::io::Result<()> {
-    loop {
-        let buffer = source.fill_buf()?;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let (length, ended) =
-            (end.map_or(buffer.len(), |end| end + 1), end.is_some() || buffer.is_empty());
-        source.consume(length);
-        if ended {
-            return Ok(());
-        }
-    }
+/// A bar on a terminal only, over the bytes of the file.
+fn progress(file: &Path, format: Format) -> ProgressBar {
+    let shows = format == Format::Text && std::io::stderr().is_terminal();
+    let bytes = std::fs::metadata(file).ok().filter(|data| shows && data.is_file());
+    let Some(data) = bytes else { return ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{bar:40} {percent}% {eta}  {msg}");
+    ProgressBar::new(data.len()).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

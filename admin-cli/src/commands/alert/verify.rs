@@ -33,7 +33,7 @@ pub fn verify(file: &Path, descriptor: &Path) -> Outcome {
         ("identity", issuer.fingerprint().to_string()),
     ]);
     let json = json!({
-        "ok": true, "id": head.id, "version": head.version, "issued_at": head.issued_at.seconds(),
+        "ok": true, "id": head.id, "version": head.version, "issued_at": head.issued_at,
         "claims": claims, "fingerprint": issuer.fingerprint().to_string(),
     });
     Ok(Answer::new(json, text))

@@ -10,6 +10,7 @@ use entente_node::home::{Layout, init};
 use entente_node::id::{AuthorityId, Clock, Entropy};
 use entente_node::jose::SigningKey;
 use entente_node::pki::write_example;
+use entente_node::text;
 use entente_node::trust::{Draft, SignedDescriptor};
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::desk::desk_client::DeskClient;
@@ -271,7 +272,7 @@ fn profile_of(home: &Path, role: &str) -> PathBuf {
 
 /// The identity key is used once, here, and forgotten.
 fn sign(layout: &Layout) -> Result<SignedDescriptor, Failure> {
-    let draft = std::fs::read_to_string(layout.draft()).map_err(io)?;
+    let draft = text::read(&layout.draft()).map_err(io)?;
     let draft: Draft =
         serde_json::from_str(&draft).map_err(|error| Failure::new(error.to_string()))?;
     let identity = SigningKey::generate(&Entropy::os());
