@@ -97,7 +97,8 @@ impl Items {
     /// # Errors
     /// As [`say`].
     pub fn say_json(&mut self, item: &str) -> Result<(), Failure> {
-        let before = if std::mem::replace(&mut self.begun, true) { ",\n" } else { "{\"items\":[\n" };
+        let before =
+            if std::mem::replace(&mut self.begun, true) { ",\n" } else { "{\"items\":[\n" };
         Ok(write_out(format!("{before}{}", escaped(item)).as_bytes())?)
     }
 

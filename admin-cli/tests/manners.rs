@@ -174,7 +174,12 @@ fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
         (vec!["alert"], 64, "", "Usage"),
         (vec!["status"], 64, "", "entente: hint: `entente-node init` made some"),
         (vec!["status", "--profile", "/nowhere/x.toml"], 1, "", "entente: error: the profile"),
-        (vec!["status", "--profile", "/nowhere/x.toml", "--format", "json"], 1, "{\"error\":{\"reason\":", ""),
+        (
+            vec!["status", "--profile", "/nowhere/x.toml", "--format", "json"],
+            1,
+            "{\"error\":{\"reason\":",
+            "",
+        ),
         (vec!["alert", "template", "murder"], 64, "", "one of child_prevent_travel"),
         (vec!["alert", "template", "missing_protect"], 0, "\"category\": \"missing_protect\"", ""),
         (vec!["policy", "check", "/nowhere.toml"], 1, "", "/nowhere.toml"),

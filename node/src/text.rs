@@ -38,9 +38,10 @@ impl From<TextError> for io::Error {
 /// character of ASCII, so that a zero among its first bytes tells it without a mark, too.
 pub fn other_encoding(start: &[u8]) -> Option<&'static str> {
     match start {
-        [0xFF, 0xFE, 0, 0, ..] | [1..=255, 0, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] | [0, 0, 0, 1..=255, ..] => {
-            Some("UTF-32")
-        }
+        [0xFF, 0xFE, 0, 0, ..]
+        | [1..=255, 0, 0, 0, ..]
+        | [0, 0, 0xFE, 0xFF, ..]
+        | [0, 0, 0, 1..=255, ..] => Some("UTF-32"),
         [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [1..=255, 0, ..] | [0, 1..=255, ..] => Some("UTF-16"),
         _ => None,
     }

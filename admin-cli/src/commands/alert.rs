@@ -16,7 +16,7 @@ use entente_proto::desk::{
 use serde_json::{Value, json};
 
 use super::node::time;
-use crate::output::{Answer, Failure, Format, Outcome, fields, at, remark, say, say_json, table};
+use crate::output::{Answer, Failure, Format, Outcome, at, fields, remark, say, say_json, table};
 use crate::{files, profile};
 
 /// Alerts asked for at a time while all are listed.

@@ -14,7 +14,7 @@ use entente_proto::admin::{CheckpointRequest, CheckpointResponse, ListEntriesReq
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
-use crate::output::{Answer, Failure, Format, Outcome, fields, Items, remark, table};
+use crate::output::{Answer, Failure, Format, Items, Outcome, fields, remark, table};
 use crate::{files, profile};
 
 #[derive(Subcommand)]

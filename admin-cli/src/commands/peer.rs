@@ -163,11 +163,11 @@ impl Command {
             Self::Parked(one) => {
                 let parked = admin.list_parked(PeerRequest::from(one)).await?.into_inner().parked;
                 let json = list(parked.iter().map(|p| {
-                        json!({
-                            "alert": p.alert, "version": p.version, "direction": p.direction,
-                            "reason": p.reason, "refused_at": at(p.at),
-                        })
-                    }));
+                    json!({
+                        "alert": p.alert, "version": p.version, "direction": p.direction,
+                        "reason": p.reason, "refused_at": at(p.at),
+                    })
+                }));
                 let rows = parked.into_iter().map(|p| {
                     vec![p.alert, p.version.to_string(), p.direction, p.reason, time(p.at)]
                 });

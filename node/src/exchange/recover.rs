@@ -8,11 +8,11 @@ use crate::audit::{Event, Operation};
 use crate::holding::{HoldingError, Sealed, forget_own, read_own};
 use crate::id::{AlertId, AuthorityId};
 use crate::node::{Node, SharedNode};
-use crate::text::from_utf8;
 use crate::store::{
     CommitError, Committed, Copies, Erased, HeldCopy, Meta, Own, OwnAlert, StoreError, Tombstone,
     Tombstones, Tx, about,
 };
+use crate::text::from_utf8;
 
 /// Key in [`Meta`] of the stop: present while this node may not issue.
 const STOP_KEY: &str = "lost_state";

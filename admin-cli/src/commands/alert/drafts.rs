@@ -161,7 +161,11 @@ impl<R: Read> Drafts<R> {
     /// When the source can't be read, or is neither JSON Lines nor an array of objects.
     pub fn take(&mut self) -> Result<Option<(Place, Found)>, Failure> {
         let Some(first) = self.bytes.skip_blank()? else {
-            return if self.form == Form::Array { Err(self.broken("it ends within the list")) } else { Ok(None) };
+            return if self.form == Form::Array {
+                Err(self.broken("it ends within the list"))
+            } else {
+                Ok(None)
+            };
         };
         if self.form == Form::Unknown {
             self.form = if first == b'[' { Form::Array } else { Form::Lines };
@@ -269,7 +273,8 @@ mod tests {
 
     #[test]
     fn an_array_is_read_item_by_item() {
-        let text = "\u{FEFF}[\r\n {\"a\": \"[}\\\"{\"},{\"b\": [{}]},\r\n\r\n{\r\n\"c\": 1}\r\n]\r\n";
+        let text =
+            "\u{FEFF}[\r\n {\"a\": \"[}\\\"{\"},{\"b\": [{}]},\r\n\r\n{\r\n\"c\": 1}\r\n]\r\n";
         let found = all(text.as_bytes()).unwrap();
         assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 2, 4]);
         for (_, draft) in &found {
