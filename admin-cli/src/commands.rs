@@ -8,6 +8,7 @@ pub(crate) mod identity;
 pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod policy;
+pub(crate) mod profile;
 pub(crate) mod sample;
 pub(crate) mod search;
 pub(crate) mod user;

@@ -24,7 +24,7 @@ use output::{Answer, Format, Outcome};
     after_help = "Examples:\n  entente demo\n  entente status --profile coordinator"
 )]
 struct Cli {
-    /// As whom, at which node: a name below ~/.config/entente/profiles, or the path of a file
+    /// As whom, at which node: a name that `entente profile add` gave, or the path of a file; else the default
     #[arg(long, short, global = true, env = "ENTENTE_PROFILE", value_name = "PROFILE")]
     profile: Option<String>,
     /// How results are written
@@ -87,9 +87,15 @@ enum Command {
     /// Certificates in the profile of certs-example/
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente certs example --out certs dk.politi fr.police-judiciaire\n  entente certs user --ca dk/users/ca --authority dk.politi --out dk/users jensen"
+        after_help = "Examples:\n  entente certs example --out certs dk.politi fr.police-judiciaire\n  entente certs request --authority dk.politi --out . jensen\n  entente certs user --home dk --csr jensen.csr --out jensen jensen"
     )]
     Certs(certs::Command),
+    /// Profiles: as whom, at which node
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente profile add administrator hand-over/administrator/profile.toml\n  entente profile list"
+    )]
+    Profile(commands::profile::Command),
     /// Writes synthetic alerts as JSON Lines, to try things with
     #[command(after_help = sample::EXAMPLES)]
     Sample(sample::Sample),
@@ -159,6 +165,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Epoch(command) => command.run(profile).await,
         Command::Identity(command) => command.run(),
         Command::Certs(command) => command.run(),
+        Command::Profile(command) => command.run(),
         Command::Sample(sample) => sample.run(),
         Command::Status => node::status(profile).await,
         Command::Reload => node::reload(profile).await,

@@ -1,29 +1,54 @@
-//! Profiles: which node, as whom.
+//! Profiles: which node, as whom. Those with a name lie below the configuration folder, each with copies of its files.
 
 use std::path::{Path, PathBuf};
 
-use entente_node::id::{AuthorityId, Clock};
+use entente_node::id::{AuthorityId, Clock, Timestamp};
+use entente_node::pki::make_folder;
 use entente_node::text;
-use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
+use entente_node::tls::{Target, TlsError, TlsIdentity, connect, read_pem_certificates};
 use tonic::transport::Channel;
 
+use crate::files;
 use crate::output::Failure;
 
 /// How a person or system reaches its node.
-struct Profile {
+pub struct Profile {
     /// Whose node it must be.
-    authority: AuthorityId,
+    pub authority: AuthorityId,
     /// `host:port` of its desk door.
-    endpoint: String,
-    /// PEM of the own certificate; relative to the profile.
-    certificate: PathBuf,
+    pub endpoint: String,
+    /// PEM of the own certificate; in the file it stands relative to the profile.
+    pub certificate: PathBuf,
     /// PEM of its key.
-    key: PathBuf,
+    pub key: PathBuf,
     /// PEM of the roots that vouch for the node.
-    roots: PathBuf,
+    pub roots: PathBuf,
 }
 
 impl Profile {
+    /// Reads one, with the paths of its files as they are from here.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let text = text::read(path).map_err(|error| {
+            Failure::new(format!("the profile {shown} can't be read: {error}"))
+                .hint("`entente profile list` names those there are, `entente profile add` takes one over")
+        })?;
+        let profile = Self::parse(&text)
+            .map_err(|what| Failure::new(format!("{shown} is not a profile: {what}")))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Ok(Self {
+            certificate: folder.join(profile.certificate),
+            key: folder.join(profile.key),
+            roots: folder.join(profile.roots),
+            ..profile
+        })
+    }
+
+    /// Certificate and key, validated.
+    pub fn own(&self, now: Timestamp, path: &Path) -> Result<TlsIdentity, Failure> {
+        TlsIdentity::read(&self.certificate, &self.key, now).map_err(|error| unfit(&error, path))
+    }
+
     /// Says what is wrong without a word of the text: it may be a key that was named by mistake.
     fn parse(text: &str) -> Result<Self, String> {
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -54,21 +79,18 @@ impl Profile {
     }
 }
 
-/// Connects as the profile says: a name below `~/.config/entente/profiles`, or the path of a file.
+fn unfit(error: &TlsError, path: &Path) -> Failure {
+    Failure::new(error.to_string()).hint(format!("look at {}", path.display()))
+}
+
+/// Connects as the profile says: a name below `~/.config/entente/profiles`, the path of a file, or else the default.
 pub async fn open(profile: Option<&str>) -> Result<Channel, Failure> {
     let path = path(profile)?;
-    let (profile, folder) = read(&path)?;
-    let below = |file: &Path| folder.join(file);
-    let unfit = |error: entente_node::tls::TlsError| {
-        Failure::new(error.to_string()).hint(format!("look at {}", path.display()))
-    };
-    let now = Clock::system().now();
-    let own = TlsIdentity::read(&below(&profile.certificate), &below(&profile.key), now);
-    let target = Target {
-        authority: profile.authority,
-        roots: read_pem_certificates(&below(&profile.roots)).map_err(unfit)?,
-        own: own.map_err(unfit)?,
-    };
+    let profile = Profile::read(&path)?;
+    let roots = read_pem_certificates(&profile.roots);
+    let own = profile.own(Clock::system().now(), &path)?;
+    let roots = roots.map_err(|error| unfit(&error, &path))?;
+    let target = Target { authority: profile.authority, roots, own };
     let connected = connect(&profile.endpoint, &target).await;
     connected.map_err(|error| not_connected(&error, &target.authority, &profile.endpoint, &path))
 }
@@ -87,28 +109,56 @@ fn not_connected(error: &str, authority: &AuthorityId, endpoint: &str, path: &Pa
 }
 
 fn path(profile: Option<&str>) -> Result<PathBuf, Failure> {
-    let name = profile.ok_or_else(|| {
+    let name = profile.map(str::to_owned).or_else(default).ok_or_else(|| {
         Failure::usage(
             "this command speaks to a node: name a profile with --profile or ENTENTE_PROFILE",
         )
-        .hint("`entente-node init` made some, e.g. --profile HOME/profiles/officer.toml")
+        .hint("`entente-node init` made some, e.g. HOME/hand-over/administrator/profile.toml; `entente profile add` takes one over")
     })?;
     if name.contains('/') || name.ends_with(".toml") {
         return Ok(PathBuf::from(name));
     }
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let config = config.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")));
-    let folder = config.unwrap_or_default().join("entente/profiles");
-    Ok(folder.join(format!("{name}.toml")))
+    file_of(&name)
 }
 
-fn read(path: &Path) -> Result<(Profile, PathBuf), Failure> {
-    let shown = path.display();
-    let text = text::read(path).map_err(|error| {
-        Failure::new(format!("the profile {shown} can't be read: {error}"))
-            .hint("copy one that `entente-node init` made, or give the path of a file")
+/// `$XDG_CONFIG_HOME/entente`, or `~/.config/entente`.
+fn folder() -> Result<PathBuf, Failure> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
+    let config = config.ok_or_else(|| {
+        Failure::usage("profiles lie below $XDG_CONFIG_HOME or $HOME, and neither is set")
     })?;
-    let profile = Profile::parse(&text)
-        .map_err(|what| Failure::new(format!("{shown} is not a profile: {what}")))?;
-    Ok((profile, path.parent().unwrap_or(Path::new(".")).to_owned()))
+    Ok(config.join("entente"))
+}
+
+/// Where the profile of a name lies, whether it is there or not.
+pub fn file_of(name: &str) -> Result<PathBuf, Failure> {
+    Ok(folder()?.join("profiles").join(format!("{name}.toml")))
+}
+
+/// Names of the profiles there are, in order.
+pub fn names() -> Vec<String> {
+    let entries = folder().and_then(|folder| {
+        std::fs::read_dir(folder.join("profiles")).map_err(|error| Failure::new(error.to_string()))
+    });
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        name.strip_suffix(".toml").map(str::to_owned)
+    };
+    let mut names: Vec<String> = entries.into_iter().flatten().filter_map(name).collect();
+    names.sort();
+    names
+}
+
+/// The profile that is meant where none is named.
+pub fn default() -> Option<String> {
+    let name = text::read(&folder().ok()?.join("default-profile")).ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// From now on this one is meant where none is named.
+pub fn set_default(name: &str) -> Result<(), Failure> {
+    let folder = folder()?;
+    make_folder(&folder).map_err(|error| Failure::new(error.to_string()))?;
+    files::write_over(&folder.join("default-profile"), &format!("{name}\n"))
 }

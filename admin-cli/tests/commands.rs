@@ -79,7 +79,8 @@ fn what_people_do_at_a_node_has_a_command_that_works() {
     administrator(&["peer", "suspend", peer, "--reason", "incident 12"]);
     assert!(coordinator(&["peer", "show", peer]).contains("suspended"));
     coordinator(&["peer", "resume", peer, "--reason", "incident 12 closed"]);
-    assert!(coordinator(&["peer", "show", peer]).contains("active"));
+    let shown = coordinator(&["peer", "show", peer]);
+    assert!(shown.contains("active") && shown.contains("the same machine only"), "{shown}");
     administrator(&["peer", "export", "--out", "dk.descriptor"]);
     let fingerprint = |file| coordinator(&["identity", "fingerprint", file]);
     assert_eq!(fingerprint("dk.descriptor"), fingerprint(dk));

@@ -7,6 +7,7 @@ fn entente(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_entente"))
         .args(arguments)
         .env_remove("ENTENTE_PROFILE")
+        .env("XDG_CONFIG_HOME", "/nowhere")
         .output()
         .unwrap()
 }
@@ -136,8 +137,17 @@ fn a_failed_init_leaves_nothing_behind() {
     std::fs::create_dir_all(at("certs/dk.politi")).unwrap();
     for (certs, says) in [("certs", "roots.pem"), ("nowhere", "is not there")] {
         let (home, certs) = (at("dk"), at(certs));
-        let words =
-            ["node", "init", "--authority", "dk.politi", "--home", &home, "--certs", &certs];
+        let words = [
+            "node",
+            "init",
+            "--trial",
+            "--authority",
+            "dk.politi",
+            "--home",
+            &home,
+            "--certs",
+            &certs,
+        ];
         check(&words, 1, "", says);
         assert!(!folder.path().join("dk").exists());
     }

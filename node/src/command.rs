@@ -30,7 +30,7 @@ pub struct Cli {
 enum Command {
     /// Makes a home folder: configuration, keys, certificates, store, first users
     #[command(
-        after_help = "Example:\n  entente-node init --authority dk.politi --home dk --exchange-advertise node.politi.example:8440"
+        after_help = "Examples:\n  entente-node init --authority dk.politi --home dk --contact '+45 33 14 88 88' --exchange-listen 0.0.0.0:8440 --exchange-advertise node.politi.example:8440\n  entente-node init --authority dk.politi --home dk --trial"
     )]
     Init(Init),
     /// Writes the descriptor anew, to be signed by the identity key
@@ -76,6 +76,10 @@ struct Init {
     /// The 24 h desk that peers see with each hit
     #[arg(long, value_name = "TEXT", default_value = "")]
     contact: Contact,
+    /// For trying out: with an officer, a coordinator, an administrator and an auditor, whose keys lie in one place;
+    /// without it, two people who are given a folder each
+    #[arg(long)]
+    trial: bool,
     /// Certificates as `entente certs example` makes them; else a node CA and a user CA are made here
     #[arg(long, value_name = "DIR")]
     certs: Option<PathBuf>,
@@ -97,6 +101,9 @@ pub fn confine() -> Result<(), ExitCode> {
     })
 }
 
+/// Exit code of wrong usage (EX_USAGE).
+const USAGE: u8 = 64;
+
 /// Reads the arguments; help and version end with 0, wrong usage with 64 (EX_USAGE).
 ///
 /// # Errors
@@ -105,7 +112,7 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     C::try_parse().map_err(|error| {
         let printed = error.print().and_then(|()| io::stdout().flush());
         match printed.map_err(Unwritten::from) {
-            _ if error.use_stderr() => ExitCode::from(64),
+            _ if error.use_stderr() => ExitCode::from(USAGE),
             Ok(()) | Err(Unwritten::Closed) => ExitCode::SUCCESS,
             Err(unwritten) => {
                 say_error(&unwritten.to_string());
@@ -147,7 +154,14 @@ pub fn write_out(bytes: &[u8]) -> Result<(), Unwritten> {
 /// Runs one command; what goes wrong is on stderr, and in the exit code.
 pub fn run_cli(cli: &Cli) -> ExitCode {
     let done = match &cli.command {
-        Command::Init(asked) => init(asked),
+        Command::Init(asked) => {
+            let choices = choices(asked);
+            if let Err(what) = choices.serve_peers() {
+                say_error(&what);
+                return ExitCode::from(USAGE);
+            }
+            init(asked, &choices)
+        }
         Command::Draft(asked) => draft(&asked.home),
         Command::Check(asked) => match check(&asked.home) {
             Ok(sound) => return if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE },
@@ -177,20 +191,37 @@ fn say_error(text: &str) {
     eprintln!("entente: error: {}", crate::id::visible(text, &['\n']));
 }
 
-fn init(asked: &Init) -> anyhow::Result<()> {
-    let choices = Choices {
+fn choices(asked: &Init) -> Choices {
+    Choices {
+        trial: asked.trial,
         authority: asked.authority.clone(),
         contact: asked.contact.clone(),
         exchange_listen: asked.exchange_listen,
         exchange_advertise: asked.exchange_advertise.clone(),
         desk_listen: asked.desk_listen,
         telemetry_listen: asked.telemetry_listen,
-    };
+    }
+}
+
+fn init(asked: &Init, choices: &Choices) -> anyhow::Result<()> {
     let (home, certs) = (&asked.home, asked.certs.as_deref());
-    let made = home::init(home, &choices, certs, &Clock::system(), &Entropy::os())?;
+    let made = home::init(home, choices, certs, &Clock::system(), &Entropy::os())?;
     let layout = Layout::new(home);
     say(&format!("made the home of {} in {}", made.authority, home.display()))?;
     say(&format!("first users, one role each: {}", made.users.join(", ")))?;
+    say(&if choices.trial {
+        format!(
+            "for trying out only: the keys of four people lie in one place, {}",
+            layout.users().display()
+        )
+    } else {
+        let folder = layout.hand_over();
+        format!(
+            "hand over: each gets their folder of {}, runs `entente profile add`, and the folder goes; officers and \n  \
+             auditors come with `entente certs request`, `entente certs user --csr` and `entente user add`",
+            folder.display()
+        )
+    })?;
     say(&format!(
         "next: sign the descriptor with the authority's identity key, then start the node\n  \
          entente identity sign --key FILE --out {} {}\n  entente-node run --home {}",
@@ -216,10 +247,14 @@ fn draft(home: &Path) -> anyhow::Result<()> {
 fn check(home: &Path) -> Result<bool, Unwritten> {
     let findings = home::check(home, &Clock::system());
     for finding in &findings {
-        let mark = if finding.ok { "ok    " } else { "failed" };
-        say(&format!("{mark} {:13} {}", finding.part, finding.found))?;
+        let mark = match finding.state {
+            home::State::Ok => "ok",
+            home::State::Warning => "warning",
+            home::State::Failed => "failed",
+        };
+        say(&format!("{mark:7} {:13} {}", finding.part, finding.found))?;
     }
-    Ok(findings.iter().all(|finding| finding.ok))
+    Ok(findings.iter().all(home::Finding::ok))
 }
 
 fn run(home: &Path) -> anyhow::Result<()> {

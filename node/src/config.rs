@@ -2,7 +2,7 @@
 
 mod values;
 pub use values::{
-    CONTACT_BYTES_MAX, Contact, ENDPOINT_BYTES_MAX, Endpoint, LogFilter, LoopbackAddr, Whole,
+    CONTACT_BYTES_MAX, Contact, ENDPOINT_BYTES_MAX, Endpoint, LogFilter, LoopbackAddr, Reach, Whole,
 };
 
 use std::collections::BTreeMap;
@@ -216,6 +216,17 @@ impl Config {
         config.consistent()
     }
 
+    /// How the authority's people reach the desk door.
+    pub fn desk_endpoint(&self) -> String {
+        let listen = self.desk.listen;
+        if !listen.ip().is_unspecified() {
+            return listen.to_string();
+        }
+        let host = self.exchange.advertise.host();
+        let bracketed = host.contains(':').then(|| format!("[{host}]"));
+        format!("{}:{}", bracketed.as_deref().unwrap_or(host), listen.port())
+    }
+
     /// Hosts under which clients reach the node's doors: where they listen and what peers are told, without wildcards.
     pub fn hosts(&self) -> Vec<String> {
         let listens = [self.exchange.listen.ip(), self.desk.listen.ip()];
@@ -264,9 +275,11 @@ impl Config {
     }
 }
 
-/// [`SAMPLE`] with the choices of a new node.
+/// [`SAMPLE`] with the choices of a new node, and who it begins with.
 #[derive(Clone, Debug)]
 pub struct Choices {
+    /// For trying out: it begins with four people, whose keys lie in one place, and needs no contact.
+    pub trial: bool,
     /// Whose node.
     pub authority: AuthorityId,
     /// The desk that peers reach day and night.
@@ -282,6 +295,32 @@ pub struct Choices {
 }
 
 impl Choices {
+    /// Why a node with these choices would be of no use to its peers; says which choice to make.
+    ///
+    /// # Errors
+    /// A sentence that names the flag.
+    pub fn serve_peers(&self) -> Result<(), String> {
+        if let Some(advertise) = &self.exchange_advertise
+            && advertise.reach() == Reach::Nobody
+        {
+            return Err(format!(
+                "no peer can connect to {advertise}: give --exchange-advertise a name or address and the port"
+            ));
+        }
+        if let (None, Some(listen)) = (&self.exchange_advertise, self.exchange_listen)
+            && Reach::of(listen.ip()) == Reach::Nobody
+        {
+            return Err(format!(
+                "no peer can connect to {listen}: say how they reach this node with --exchange-advertise HOST:PORT"
+            ));
+        }
+        if self.contact.is_empty() && !self.trial {
+            return Err("peers must know whom to call about a hit, day and night: name that desk with --contact                  (or make a home for trying out with --trial)"
+                .to_owned());
+        }
+        Ok(())
+    }
+
     /// The text of a configuration with these choices and every other setting at its default.
     pub fn to_text(&self) -> String {
         let advertise = self.exchange_advertise.as_ref().map(|endpoint| endpoint.to_string());
@@ -355,6 +394,7 @@ mod tests {
     #[test]
     fn choices_change_only_what_was_chosen() {
         let choices = Choices {
+            trial: false,
             authority: "dk.politi".parse().unwrap(),
             contact: "24 h desk \"north\" +45 00 00 00 00".parse().unwrap(),
             exchange_listen: Some("0.0.0.0:9440".parse().unwrap()),
@@ -385,6 +425,38 @@ mod tests {
         let waits = then.wait_for_restart(&Config::parse(&now).unwrap());
         assert_eq!(waits, ["reflection: restart the node", "store.cache_bytes: restart the node"]);
         assert_eq!(then.wait_for_restart(&then), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_new_node_is_one_that_peers_can_use() {
+        let choices = |listen: &str, advertise: &str, contact: &str, trial| Choices {
+            trial,
+            authority: "dk.politi".parse().unwrap(),
+            contact: contact.parse().unwrap(),
+            exchange_listen: listen.parse().ok(),
+            exchange_advertise: advertise.parse().ok(),
+            desk_listen: None,
+            telemetry_listen: None,
+        };
+        for (listen, advertise, contact, trial, flag) in [
+            ("", "", "+45 00 00 00 00", false, None),
+            ("0.0.0.0:8440", "node.example:8440", "+45 00 00 00 00", false, None),
+            ("", "", "", true, None),
+            ("", "", "", false, Some("--contact")),
+            ("0.0.0.0:8440", "", "+45 00 00 00 00", false, Some("--exchange-advertise")),
+            ("[::]:8440", "", "+45 00 00 00 00", true, Some("--exchange-advertise")),
+            ("", "0.0.0.0:8440", "+45 00 00 00 00", false, Some("--exchange-advertise")),
+            ("", "[fe80::1]:8440", "+45 00 00 00 00", false, Some("--exchange-advertise")),
+            ("", "node.example:0", "+45 00 00 00 00", false, Some("--exchange-advertise")),
+        ] {
+            let asked = choices(listen, advertise, contact, trial).serve_peers();
+            match flag {
+                None => assert_eq!(asked, Ok(()), "{listen} {advertise} {contact}"),
+                Some(flag) => {
+                    assert!(asked.as_ref().is_err_and(|says| says.contains(flag)), "{asked:?}")
+                }
+            }
+        }
     }
 
     fn check(from: &str, to: &str, line: usize, says: &str) {

@@ -2,9 +2,11 @@
 
 mod check;
 mod init;
+mod people;
 
-pub use check::{Finding, check};
+pub use check::{Finding, State, check};
 pub use init::{Initialised, draft_descriptor, init};
+pub use people::{Card, hand_over};
 
 use std::path::{Path, PathBuf};
 
@@ -58,6 +60,9 @@ impl Layout {
     }
     pub fn user_ca(&self) -> PathBuf {
         self.0.join("users/ca.pem")
+    }
+    pub fn hand_over(&self) -> PathBuf {
+        self.0.join("hand-over")
     }
     pub fn profiles(&self) -> PathBuf {
         self.0.join("profiles")

@@ -1,5 +1,8 @@
 //! Makes certificates in the profile: roots, node certificates, user certificates, and a whole example PKI.
 
+mod request;
+pub use request::{Request, request};
+
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::net::IpAddr;
@@ -24,8 +27,11 @@ const LEAF_DAYS: i64 = 397;
 /// Validity of a root made here, in days.
 const ROOT_DAYS: i64 = 3650;
 
-/// People that every new home begins with, one role each.
+/// People that a home for trying out begins with, one role each.
 pub const FIRST_USERS: [&str; 4] = ["officer", "coordinator", "administrator", "auditor"];
+
+/// People that every other home begins with: they add the others.
+pub const FIRST_TWO: [&str; 2] = ["coordinator", "administrator"];
 
 /// Why a certificate or key could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,9 @@ pub enum PkiError {
     /// A CA's key and certificate are not a pair: what they made, nobody could verify.
     #[error("the key does not belong to the certificate")]
     ForeignKey,
+    /// A certificate request can't be taken.
+    #[error("the certificate request is refused: {0}")]
+    Request(&'static str),
     /// A file cannot be written.
     #[error("{0}: {1}")]
     File(String, std::io::Error),
@@ -132,7 +141,7 @@ impl Authority {
         name: &str,
         now: Timestamp,
     ) -> Result<Issued, PkiError> {
-        let names = vec![uri(&format!("{}/user/{name}", authority.uri()))?];
+        let names = vec![uri(&user_uri(authority, name))?];
         let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.leaf(&format!("{name} of {authority}"), names, usages, now)
     }
@@ -145,18 +154,33 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Issued, PkiError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate_pem = self.certify(&key, name, names, usages, now)?;
+        Ok(Issued { certificate_pem, key_pem: Secret::new(key.serialize_pem()) })
+    }
+
+    fn certify(
+        &self,
+        key: &impl PublicKeyData,
+        name: &str,
+        names: Vec<SanType>,
+        usages: Vec<ExtendedKeyUsagePurpose>,
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
         let mut params = params(name, now, LEAF_DAYS);
         params.subject_alt_names = names;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
-        let certificate_pem = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Issued { certificate_pem, key_pem: Secret::new(key.serialize_pem()) })
+        Ok(params.signed_by(key, &self.issuer)?.pem())
     }
 }
 
 fn uri(uri: &str) -> Result<SanType, PkiError> {
     Ok(SanType::URI(uri.try_into()?))
+}
+
+fn user_uri(authority: &AuthorityId, name: &str) -> String {
+    format!("{}/user/{name}", authority.uri())
 }
 
 /// Valid from a day ago: clocks differ.

@@ -142,6 +142,7 @@ impl TestNode {
         let home = folder.join(name);
         let proxy = Proxy::start().await?;
         let choices = Choices {
+            trial: true,
             authority: authority.clone(),
             contact: "test desk".parse().map_err(anyhow::Error::msg)?,
             exchange_listen: Some(free_port()?),

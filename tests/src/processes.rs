@@ -40,6 +40,7 @@ impl Process {
         let exchange = free_port()?;
         let (desk, telemetry) = (free_port()?, free_port()?);
         let choices = Choices {
+            trial: true,
             authority: authority.clone(),
             contact: "test desk".parse().map_err(anyhow::Error::msg)?,
             exchange_listen: Some(exchange),

@@ -324,10 +324,10 @@ async fn a_taken_address_is_found_by_a_check() -> anyhow::Result<()> {
         let findings = check(&dk.home, &Clock::system());
         findings.into_iter().find(|finding| finding.part == "addresses").expect("looked at")
     };
-    assert!(addresses().ok, "{:?}", addresses());
+    assert!(addresses().ok(), "{:?}", addresses());
     let _taken = std::net::TcpListener::bind(desk)?;
     let found = addresses();
-    assert!(!found.ok && found.found.contains(&format!("desk.listen {desk}")), "{found:?}");
+    assert!(!found.ok() && found.found.contains(&format!("desk.listen {desk}")), "{found:?}");
     Ok(())
 }
 

@@ -266,7 +266,7 @@ async fn a_write_that_fails_is_refused_and_loses_nothing() -> anyhow::Result<()>
         officer.create_alert(CreateAlertRequest { draft, confirmation: String::new() }).await?;
         assert!(node.terminate().await?);
         let findings = entente_node::home::check(&node.home, &entente_node::id::Clock::system());
-        assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
+        assert!(findings.iter().all(entente_node::home::Finding::ok), "{findings:?}");
     }
     Ok(())
 }
@@ -371,6 +371,6 @@ async fn a_store_opens_with_its_own_keys_and_owner_only() -> anyhow::Result<()> 
     bytes[place] ^= 1;
     std::fs::write(&file, bytes)?;
     let findings = entente_node::home::check(dk, &clock);
-    assert!(findings.iter().any(|finding| !finding.ok), "{findings:?}");
+    assert!(findings.iter().any(|finding| !finding.ok()), "{findings:?}");
     Ok(())
 }

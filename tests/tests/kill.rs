@@ -175,7 +175,7 @@ async fn killed(which: usize, rounds: u64) -> anyhow::Result<()> {
         assert!(node.terminate().await?, "ends well after SIGTERM");
         check_bytes(&node.home)?;
         let findings = entente_node::home::check(&node.home, &entente_node::id::Clock::system());
-        assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
+        assert!(findings.iter().all(entente_node::home::Finding::ok), "{findings:?}");
         assert!(Layout::new(&node.home).store().exists());
     }
     Ok(())

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use entente_node::home::{Card, HomeError, Layout, hand_over, read_config};
 use entente_node::id::{AuthorityId, Clock, Timestamp};
-use entente_node::pki::{Authority, Issued, PkiError, make_folder, write_example, write_issued};
+use entente_node::pki::{
+    self, Authority, Issued, PkiError, make_folder, write_example, write_file,
+};
 use entente_node::trust::{check_root, is_user_name};
 use serde_json::json;
 
@@ -25,24 +28,26 @@ pub enum Command {
         #[arg(required = true, value_name = "AUTHORITY")]
         authorities: Vec<AuthorityId>,
     },
-    /// Makes a certificate for a person or system, from a user CA
+    /// Makes a key, and a request for its certificate: on the person's own machine, which the key never leaves
     #[command(
-        after_help = "Example:\n  entente certs user --ca dk/users/ca --authority dk.politi --out dk/users jensen"
+        after_help = "Example:\n  entente certs request --authority dk.politi --out . jensen\nThen give jensen.csr to the administrator, and keep jensen.key."
     )]
-    User {
-        /// The CA: the path of its .pem and .key without the ending
-        #[arg(long, value_name = "PATH")]
-        ca: PathBuf,
+    Request {
         /// Whose user
         #[arg(long)]
         authority: AuthorityId,
-        /// Folder of the new NAME.pem and NAME.key
+        /// Folder of the new NAME.csr and NAME.key
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
         /// Name of the user: a-z, 0-9, '-', '.', '_'
         #[arg(value_parser = user_name)]
         name: String,
     },
+    /// Makes a certificate for a person or system, from a user CA
+    #[command(
+        after_help = "Examples:\n  entente certs user --home dk --csr jensen.csr --out jensen jensen\n  entente certs user --ca dk/users/ca --authority dk.politi --out systems mail-gateway\nWithout --csr the key is made here too: for systems, and for trying out."
+    )]
+    User(User),
     /// Makes a new certificate for a node, from its node CA
     #[command(
         after_help = "Example:\n  entente certs node --root-pem dk/tls/roots.pem --root-key dk/tls/ca.key --authority dk.politi --host node.politi.example --out dk/tls/next\nThen put node.pem and node.key in place of those in dk/tls, and run `entente reload`."
@@ -80,18 +85,108 @@ impl Command {
                 );
                 Ok(Answer::new(json!({ "folder": out, "authorities": authorities }), done))
             }
-            Self::User { ca, authority, out, name } => {
-                let ca = open(&ca.with_extension("pem"), &ca.with_extension("key"), now)?;
-                let issued = ca.user(&authority, &name, now).map_err(failed)?;
-                write(&out, &name, &issued)
-            }
+            Self::Request { authority, out, name } => request(&authority, &out, &name, now),
+            Self::User(user) => user.make(now),
             Self::Node { root_pem, root_key, authority, hosts, out } => {
                 let ca = open(&root_pem, &root_key, now)?;
-                let issued = ca.node(&authority, &hosts, now).map_err(failed)?;
-                write(&out, "node", &issued)
+                let Issued { certificate_pem, key_pem } =
+                    ca.node(&authority, &hosts, now).map_err(failed)?;
+                let card =
+                    Card { name: "node".to_owned(), certificate_pem, key_pem: Some(key_pem) };
+                write(&out, &card)?;
+                let file = out.join("node.pem");
+                Ok(Answer::new(json!({ "certificate": file }), format!("made {}", file.display())))
             }
         }
     }
+}
+
+/// For whom, and from which CA.
+#[derive(Args)]
+pub struct User {
+    /// The node's home: its user CA signs, and roots and a profile go with the certificate
+    #[arg(long, value_name = "DIR", required_unless_present = "ca", conflicts_with_all = ["ca", "authority"])]
+    home: Option<PathBuf>,
+    /// The CA: the path of its .pem and .key without the ending
+    #[arg(long, value_name = "PATH", requires = "authority")]
+    ca: Option<PathBuf>,
+    /// Whose user
+    #[arg(long, requires = "ca")]
+    authority: Option<AuthorityId>,
+    /// The request that `entente certs request` made; the key stays with the person
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+    /// Folder of what is made
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Name of the user: a-z, 0-9, '-', '.', '_'
+    #[arg(value_parser = user_name)]
+    name: String,
+}
+
+impl User {
+    fn make(self, now: Timestamp) -> Outcome {
+        let home = self.home.as_deref().map(Layout::new);
+        let config = home.as_ref().map(read_config).transpose();
+        let config = config.map_err(|error| Failure::new(error.to_string()))?;
+        let authority = config.as_ref().map(|config| config.authority.clone()).or(self.authority);
+        let authority = authority.ok_or_else(|| Failure::usage("name the authority"))?;
+        let ca = home.as_ref().map(Layout::user_ca).or(self.ca).unwrap_or_default();
+        let ca = open(&ca.with_extension("pem"), &ca.with_extension("key"), now)?;
+        let card = card(&ca, &authority, self.name, self.csr.as_deref(), now)?;
+        let certificate = self.out.join(format!("{}.pem", card.name));
+        let mut text = format!("made {}\n", certificate.display());
+        match (home, config) {
+            (Some(home), Some(config)) => {
+                let failed = |error: HomeError| Failure::new(error.to_string());
+                let roots = files::read(&home.roots())?;
+                hand_over(&self.out, &card, &config, &roots).map_err(failed)?;
+                let key = card.key_pem.is_none().then(|| format!(" --key {}.key", card.name));
+                let profile = self.out.join("profile.toml");
+                text += &format!(
+                    "next: an administrator adds the user, and {0} takes the folder {1} over\n  \
+                     entente user add {0} --role ROLE --certificate {2}\n  entente profile add {0} {3}{4}\n",
+                    card.name,
+                    self.out.display(),
+                    certificate.display(),
+                    profile.display(),
+                    key.unwrap_or_default()
+                );
+            }
+            _ => write(&self.out, &card)?,
+        }
+        Ok(Answer::new(json!({ "certificate": certificate }), text))
+    }
+}
+
+fn card(
+    ca: &Authority,
+    authority: &AuthorityId,
+    name: String,
+    csr: Option<&Path>,
+    now: Timestamp,
+) -> Result<Card, Failure> {
+    let Some(csr) = csr else {
+        let issued = ca.user(authority, &name, now).map_err(failed)?;
+        let (certificate_pem, key_pem) = (issued.certificate_pem, Some(issued.key_pem));
+        return Ok(Card { name, certificate_pem, key_pem });
+    };
+    let certificate_pem = ca.user_from_request(authority, &name, &files::read(csr)?, now);
+    Ok(Card { name, certificate_pem: certificate_pem.map_err(failed)?, key_pem: None })
+}
+
+fn request(authority: &AuthorityId, out: &Path, name: &str, now: Timestamp) -> Outcome {
+    let made = pki::request(authority, name, now).map_err(failed)?;
+    make_folder(out).map_err(failed)?;
+    let (key, csr) = (out.join(format!("{name}.key")), out.join(format!("{name}.csr")));
+    write_file(&key, made.key_pem.expose(), 0o600).map_err(failed)?;
+    write_file(&csr, &made.request_pem, 0o644).map_err(failed)?;
+    let text = format!(
+        "made {0} and {1}: give {0} to the administrator, and keep {1}",
+        csr.display(),
+        key.display()
+    );
+    Ok(Answer::new(json!({ "request": csr, "key": key }), text))
 }
 
 fn user_name(text: &str) -> Result<String, &'static str> {
@@ -110,11 +205,14 @@ fn open(certificate: &Path, key: &Path, now: Timestamp) -> Result<Authority, Fai
     })
 }
 
-fn write(out: &Path, name: &str, issued: &Issued) -> Outcome {
+fn write(out: &Path, card: &Card) -> Result<(), Failure> {
     make_folder(out).map_err(failed)?;
-    write_issued(out, name, issued).map_err(failed)?;
-    let file = out.join(format!("{name}.pem"));
-    Ok(Answer::new(json!({ "certificate": file }), format!("made {}", file.display())))
+    let file = |ending| out.join(format!("{}.{ending}", card.name));
+    write_file(&file("pem"), &card.certificate_pem, 0o644).map_err(failed)?;
+    match &card.key_pem {
+        Some(key) => write_file(&file("key"), key.expose(), 0o600).map_err(failed),
+        None => Ok(()),
+    }
 }
 
 fn failed(error: PkiError) -> Failure {

@@ -17,7 +17,7 @@ pub enum Command {
     List,
     /// Adds a user; a coordinator then approves it
     #[command(
-        after_help = "Example:\n  entente user add jensen --role officer --certificate dk/users/jensen.pem --profile administrator"
+        after_help = "Example:\n  entente user add jensen --role officer --certificate jensen/jensen.pem --profile administrator"
     )]
     Add {
         /// As in the certificate

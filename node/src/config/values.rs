@@ -1,7 +1,7 @@
 //! Values of settings: each is checked when it is read.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -153,6 +153,62 @@ fn is_host(host: &str) -> bool {
     host.split('.').all(label)
 }
 
+/// Who can connect to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It stands for no machine, or for one on the same wire only.
+    Nobody,
+    /// Programs on the same machine.
+    ThisMachine,
+    /// Machines in the same network.
+    SameNetwork,
+    /// Whoever the network lets through.
+    Anybody,
+}
+
+impl Reach {
+    /// Who can connect, where that is not enough for a peer in another country.
+    pub fn too_few(self) -> Option<&'static str> {
+        match self {
+            Self::Nobody => Some("nobody"),
+            Self::ThisMachine => Some("programs on the same machine only"),
+            Self::SameNetwork => Some("machines in the same network only"),
+            Self::Anybody => None,
+        }
+    }
+
+    /// Of an IP address.
+    pub fn of(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let (wire, private) = match address {
+            IpAddr::V4(v4) => (v4.is_link_local() || v4.is_broadcast(), v4.is_private()),
+            IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.is_unique_local()),
+        };
+        if address.is_unspecified() || address.is_multicast() || wire {
+            Self::Nobody
+        } else if address.is_loopback() {
+            Self::ThisMachine
+        } else if private {
+            Self::SameNetwork
+        } else {
+            Self::Anybody
+        }
+    }
+}
+
+impl Endpoint {
+    /// Who can connect to it. Of a name it is not known before it is resolved.
+    pub fn reach(&self) -> Reach {
+        let port_zero = self.0.rsplit_once(':').is_some_and(|(_, port)| port.parse() == Ok(0u16));
+        match self.host().parse::<IpAddr>() {
+            _ if port_zero => Reach::Nobody,
+            Ok(address) => Reach::of(address),
+            Err(_) if self.host() == "localhost" => Reach::ThisMachine,
+            Err(_) => Reach::Anybody,
+        }
+    }
+}
+
 /// An address that only this machine can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -221,6 +277,29 @@ impl std::str::FromStr for LogFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_says_who_can_connect() {
+        use Reach::{Anybody, Nobody, SameNetwork, ThisMachine};
+        for (endpoint, reach) in [
+            ("0.0.0.0:1", Nobody),
+            ("[::]:1", Nobody),
+            ("[::ffff:0.0.0.0]:1", Nobody),
+            ("169.254.1.1:1", Nobody),
+            ("[fe80::1]:1", Nobody),
+            ("224.0.0.1:1", Nobody),
+            ("node.example:0", Nobody),
+            ("localhost:1", ThisMachine),
+            ("127.0.0.2:1", ThisMachine),
+            ("[::1]:1", ThisMachine),
+            ("10.1.2.3:1", SameNetwork),
+            ("[fd00::1]:1", SameNetwork),
+            ("192.0.2.1:1", Anybody),
+            ("node.example:8440", Anybody),
+        ] {
+            assert_eq!(endpoint.parse::<Endpoint>().unwrap().reach(), reach, "{endpoint}");
+        }
+    }
 
     #[test]
     fn hosts_stand_without_brackets_and_port() {

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::people::keys_left;
 use super::{Credentials, Home, HomeError, Layout, read_config, read_node_key, shown};
 use crate::id::{Clock, Entropy};
 use crate::pki::read_signing_key;
@@ -13,12 +14,34 @@ use crate::store::StoreError;
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// `configuration`, `keys`, `certificates`, `permissions`, `addresses` or `store`.
+    /// `configuration`, `keys`, `certificates`, `permissions`, `peers`, `people`, `addresses` or `store`.
     pub part: &'static str,
-    /// Whether a node can run with it.
-    pub ok: bool,
+    /// What to think of it.
+    pub state: State,
     /// What was found, and what to do about it.
     pub found: String,
+}
+
+/// What to think of what was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// A node can run with it, and somebody should look after it.
+    Warning,
+    /// A node can't run with it.
+    Failed,
+}
+
+impl Finding {
+    /// Whether a node can run with it.
+    pub fn ok(&self) -> bool {
+        self.state != State::Failed
+    }
+
+    fn warning(part: &'static str, found: String) -> Self {
+        Self { part, state: State::Warning, found }
+    }
 }
 
 /// Looks at all parts of a home folder, each by itself. The store is read once, whole, unless a node has it open.
@@ -30,7 +53,9 @@ pub fn check(home: &Path, clock: &Clock) -> Vec<Finding> {
         finding("permissions", permissions(&layout)),
         finding("certificates", credentials(&layout, clock)),
     ];
-    if findings.iter().all(|finding| finding.ok) {
+    findings.extend(peers(&layout));
+    findings.extend(people(&layout));
+    if findings.iter().all(Finding::ok) {
         let store = store(home, clock);
         let running = matches!(store, Err(HomeError::Store(StoreError::InUse)));
         findings.push(finding("addresses", addresses(&layout, running)));
@@ -63,9 +88,35 @@ fn addresses(layout: &Layout, running: bool) -> Result<String, HomeError> {
 
 fn finding(part: &'static str, result: Result<String, HomeError>) -> Finding {
     match result {
-        Ok(found) => Finding { part, ok: true, found },
-        Err(error) => Finding { part, ok: false, found: error.to_string() },
+        Ok(found) => Finding { part, state: State::Ok, found },
+        Err(error) => Finding { part, state: State::Failed, found: error.to_string() },
     }
+}
+
+/// What would leave peers without this node, or its hits without anybody to call.
+fn peers(layout: &Layout) -> Vec<Finding> {
+    let Ok(config) = read_config(layout) else { return Vec::new() };
+    let advertise = &config.exchange.advertise;
+    let who = advertise.reach().too_few();
+    let reach = who.map(|who| format!("exchange.advertise {advertise} can be reached by {who}"));
+    let contact = config.contact.is_empty().then(|| {
+        "contact is empty: peers must know whom to call about a hit, day and night".to_owned()
+    });
+    let warnings = reach.into_iter().chain(contact);
+    warnings.map(|found| Finding::warning("peers", found)).collect()
+}
+
+/// Keys of several people in one place undo what takes two.
+fn people(layout: &Layout) -> Option<Finding> {
+    let left = keys_left(layout).ok().filter(|left| left.len() > 1)?;
+    Some(Finding::warning(
+        "people",
+        format!(
+            "keys of {} people lie here ({}): give each to its owner, and delete it here",
+            left.len(),
+            left.join(", ")
+        ),
+    ))
 }
 
 fn keys(layout: &Layout) -> Result<String, HomeError> {

@@ -1,15 +1,16 @@
 //! Making a home folder: configuration, keys, certificates, store, first users and their profiles.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::people::{self, Card};
 use super::{HomeError, Layout, read_config, read_node_key, read_text, shown, store_options};
 use crate::admin::first_user;
 use crate::alert::SCHEMA;
 use crate::config::{Choices, Config};
 use crate::id::{AuthorityId, Clock, Digest, Entropy, Secret};
 use crate::jose::SigningKey;
-use crate::pki::{self, Authority, FIRST_USERS, make_folder, read_signing_key, write_file};
+use crate::pki::{self, Authority, make_folder, read_signing_key, write_file};
 use crate::roles::Role;
 use crate::store::{CommitError, Store, StoreError};
 use crate::tls::read_pem_certificates;
@@ -52,21 +53,22 @@ pub fn init(
     }
     let unfinished = Unfinished { home, existed: home.exists() };
     let layout = Layout::new(home);
-    for folder in ["", "keys", "tls", "users", "profiles", "run"] {
+    for folder in ["", "keys", "tls", "users", "run"] {
         make_folder(&home.join(folder))?;
     }
     write_file(&layout.config(), &choices.to_text(), 0o600)?;
     let config = read_config(&layout)?;
     write_keys(&layout, entropy)?;
-    match certificates {
-        Some(folder) => copy_certificates(folder, home, &config.authority)?,
-        None => make_certificates(&layout, home, &config, clock)?,
-    }
-    write_profiles(&layout, &config)?;
-    make_store(&layout, &config, clock, entropy)?;
+    let trial = choices.trial;
+    let cards = match certificates {
+        Some(folder) => copy_certificates(folder, home, &config.authority, trial)?,
+        None => make_certificates(&layout, home, &config, trial, clock)?,
+    };
+    let people = people::write_people(&layout, &config, cards, trial)?;
+    make_store(&layout, &config, &people, clock, entropy)?;
     draft_descriptor(home, clock)?;
     std::mem::forget(unfinished);
-    let users = FIRST_USERS.iter().map(|name| (*name).to_owned()).collect();
+    let users = people.into_iter().map(|(name, _)| name).collect();
     Ok(Initialised { authority: config.authority, users })
 }
 
@@ -99,8 +101,9 @@ fn make_certificates(
     layout: &Layout,
     home: &Path,
     config: &Config,
+    trial: bool,
     clock: &Clock,
-) -> Result<(), HomeError> {
+) -> Result<Vec<Card>, HomeError> {
     let (authority, now) = (&config.authority, clock.now());
     let root = Authority::new(&format!("{authority} node CA"), now)?;
     write_file(&layout.roots(), root.certificate_pem(), 0o644)?;
@@ -109,17 +112,15 @@ fn make_certificates(
     let users = Authority::new(&format!("{authority} user CA"), now)?;
     write_file(&layout.user_ca(), users.certificate_pem(), 0o644)?;
     write_file(&home.join("users/ca.key"), users.key_pem().expose(), 0o600)?;
-    for name in FIRST_USERS {
-        pki::write_issued(&layout.users(), name, &users.user(authority, name, now)?)?;
-    }
-    Ok(())
+    people::made(&users, config, trial, now)
 }
 
 fn copy_certificates(
     certificates: &Path,
     home: &Path,
     authority: &AuthorityId,
-) -> Result<(), HomeError> {
+    trial: bool,
+) -> Result<Vec<Card>, HomeError> {
     let from = certificates.join(authority.as_str());
     let copy = |source: String, target: String, mode| -> Result<(), HomeError> {
         write_file(&home.join(target), &read_text(&from.join(source))?, mode)?;
@@ -132,33 +133,13 @@ fn copy_certificates(
     if from.join("user-ca.key").exists() {
         copy("user-ca.key".to_owned(), "users/ca.key".to_owned(), 0o600)?;
     }
-    for name in FIRST_USERS {
-        copy(format!("users/{name}.pem"), format!("users/{name}.pem"), 0o644)?;
-        copy(format!("users/{name}.key"), format!("users/{name}.key"), 0o600)?;
-    }
-    Ok(())
-}
-
-/// The profiles point at files beside them, so that a home can be moved.
-fn write_profiles(layout: &Layout, config: &Config) -> Result<(), HomeError> {
-    for name in FIRST_USERS {
-        let profile = format!(
-            "# How `entente --profile` reaches this node as its {name}. Paths are relative to this file.\n\
-             authority = \"{}\"\n\
-             endpoint = \"{}\"\n\
-             certificate = \"../users/{name}.pem\"\n\
-             key = \"../users/{name}.key\"\n\
-             roots = \"../tls/roots.pem\"\n",
-            config.authority, config.desk.listen
-        );
-        write_file(&layout.profiles().join(format!("{name}.toml")), &profile, 0o600)?;
-    }
-    Ok(())
+    people::taken(&from.join("users"), trial)
 }
 
 fn make_store(
     layout: &Layout,
     config: &Config,
+    people: &[(String, PathBuf)],
     clock: &Clock,
     entropy: &Entropy,
 ) -> Result<(), HomeError> {
@@ -166,11 +147,11 @@ fn make_store(
     let options = store_options(config);
     let (owner, folder) = (&config.authority, layout.store());
     let store = Store::open(&folder, owner, &node_key, &options, clock.clone(), entropy.clone())?;
-    for name in FIRST_USERS {
-        let key = user_key(&layout.users().join(format!("{name}.pem")))?;
-        let roles: Vec<Role> = Role::parse(name).into_iter().collect();
+    for (name, certificate) in people {
+        let (name, key) = (name.clone(), user_key(certificate)?);
+        let roles: Vec<Role> = Role::parse(&name).into_iter().collect();
         let entered =
-            store.commit_blocking(move |tx| Ok::<_, StoreError>(first_user(tx, name, roles, key)));
+            store.commit_blocking(move |tx| Ok::<_, StoreError>(first_user(tx, &name, roles, key)));
         entered.map_err(CommitError::flatten)?;
     }
     store.close();

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use super::desk::store_code;
 use super::exchange::refusal;
 use crate::admin::{AdminError, Applied, Explained, Waiting};
+use crate::config::Endpoint;
 use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp, printable};
 use crate::outbound::TestStep;
 use crate::policy::Sharing;
@@ -52,6 +53,11 @@ fn warnings(descriptor: &SignedDescriptor, now: Timestamp) -> Vec<String> {
     if roots.map(Timestamp::seconds).max().is_none_or(|end| end < soon) {
         warnings
             .push("its last TLS root ends within 60 days: ask for a newer descriptor".to_owned());
+    }
+    for endpoint in &said.endpoints {
+        let reach = endpoint.parse::<Endpoint>().ok().and_then(|parsed| parsed.reach().too_few());
+        warnings
+            .extend(reach.map(|who| format!("{} can be reached by {who}", printable(endpoint))));
     }
     warnings
 }

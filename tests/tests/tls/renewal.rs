@@ -110,7 +110,7 @@ async fn a_home_whose_certificates_do_not_fit_is_not_started() -> anyhow::Result
         let findings = check(home, &clock);
         findings.into_iter().find(|finding| finding.part == "certificates").expect("looked at")
     };
-    assert!(certificates(&dk.home).ok);
+    assert!(certificates(&dk.home).ok());
     let node = |issued: Issued| {
         let key = (layout.certificate_key(), issued.key_pem.expose().clone());
         vec![(layout.certificate(), issued.certificate_pem), key]
@@ -140,7 +140,7 @@ async fn a_home_whose_certificates_do_not_fit_is_not_started() -> anyhow::Result
             fs::write(file, pem)?;
         }
         let finding = certificates(&dk.home);
-        assert!(!finding.ok, "{finding:?}");
+        assert!(!finding.ok(), "{finding:?}");
         let read = Home::read(&dk.home, &clock).err().context("read all the same")?.to_string();
         let started = dk.start().await.expect_err("does not start").to_string();
         for said in expected {
@@ -152,7 +152,7 @@ async fn a_home_whose_certificates_do_not_fit_is_not_started() -> anyhow::Result
             fs::write(file, bytes)?;
         }
     }
-    assert!(certificates(&dk.home).ok);
+    assert!(certificates(&dk.home).ok());
     dk.start().await?;
     federation.stop().await
 }

@@ -1,0 +1,188 @@
+//! `entente profile`: how this person reaches their node, kept below the configuration folder.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use entente_node::id::Clock;
+use entente_node::pki::make_folder;
+use entente_node::tls::{TlsIdentity, read_pem_certificates};
+use entente_node::trust::{Identity, certificate_end, is_user_name};
+use serde_json::{Value, json};
+
+use crate::files;
+use crate::output::{Answer, Failure, Outcome, fields, table};
+use crate::profile::{Profile, default, file_of, names, set_default};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Takes a profile over, with copies of its certificate, key and roots; the first one becomes the default
+    #[command(
+        after_help = "Examples:\n  entente profile add administrator hand-over/administrator/profile.toml\n  entente profile add officer jensen/profile.toml --key jensen.key\nThen delete the folder that it came in: the key is here now."
+    )]
+    Add {
+        /// What `--profile` calls it: a-z, 0-9, '-', '.', '_'
+        #[arg(value_parser = profile_name)]
+        name: String,
+        /// The profile, as `entente-node init` and `entente certs user --home` write it
+        file: PathBuf,
+        /// The key, when it was made on this machine by `entente certs request`
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// Takes the place of the profile of this name
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Lists the profiles
+    #[command(after_help = "Example:\n  entente profile list")]
+    List,
+    /// Says which profile is meant where none is named
+    #[command(after_help = "Example:\n  entente profile use officer")]
+    Use {
+        /// Which
+        name: String,
+    },
+    /// Shows one: whose it is, where its node answers, when the certificate ends
+    #[command(after_help = "Examples:\n  entente profile show\n  entente profile show officer")]
+    Show {
+        /// Which; else the default
+        name: Option<String>,
+    },
+}
+
+fn profile_name(text: &str) -> Result<String, &'static str> {
+    let sound = is_user_name(text) && !text.ends_with(".toml");
+    sound.then(|| text.to_owned()).ok_or("a name is 1 to 64 of a-z, 0-9, '-', '.' and '_'")
+}
+
+impl Command {
+    pub fn run(self) -> Outcome {
+        match self {
+            Self::Add { name, file, key, replace } => add(&name, &file, key, replace),
+            Self::List => list(),
+            Self::Use { name } => {
+                Profile::read(&file_of(&name)?)?;
+                set_default(&name)?;
+                let text = format!("{name} is meant where no profile is named");
+                Ok(Answer::new(json!({ "name": name, "default": true }), text))
+            }
+            Self::Show { name } => {
+                let name = name.or_else(default).ok_or_else(|| {
+                    Failure::usage("no profile is the default")
+                        .hint("name one, or choose with `entente profile use NAME`")
+                })?;
+                let known = Known::read(&name)?;
+                Ok(Answer::new(known.json(), known.text()))
+            }
+        }
+    }
+}
+
+/// Everything is read and fits before anything is written.
+fn add(name: &str, file: &Path, key: Option<PathBuf>, replace: bool) -> Outcome {
+    let mut profile = Profile::read(file)?;
+    profile.key = key.unwrap_or(profile.key);
+    profile.own(Clock::system().now(), file)?;
+    let unfit = |error: entente_node::tls::TlsError| Failure::new(error.to_string());
+    read_pem_certificates(&profile.roots).map_err(unfit)?;
+    let target = file_of(name)?;
+    if target.exists() && !replace {
+        return Err(Failure::new(format!("there is a profile {name} already"))
+            .hint("choose another name, or say --replace"));
+    }
+    let folder = target.with_extension("");
+    let failed = |error: entente_node::pki::PkiError| Failure::new(error.to_string());
+    make_folder(&folder).map_err(failed)?;
+    let parts = [
+        ("certificate.pem", &profile.certificate),
+        ("key.pem", &profile.key),
+        ("roots.pem", &profile.roots),
+    ];
+    for (part, from) in parts {
+        files::write_over(&folder.join(part), &files::read(from)?)?;
+    }
+    let text = format!(
+        "authority = \"{}\"\nendpoint = {}\ncertificate = \"{name}/certificate.pem\"\n\
+         key = \"{name}/key.pem\"\nroots = \"{name}/roots.pem\"\n",
+        profile.authority,
+        toml::Value::String(profile.endpoint)
+    );
+    files::write_over(&target, &text)?;
+    if default().is_none() {
+        set_default(name)?;
+    }
+    let known = Known::read(name)?;
+    let next = format!("try: entente whoami --profile {name}; then delete {}\n", file.display());
+    Ok(Answer::new(known.json(), known.text() + &next))
+}
+
+fn list() -> Outcome {
+    let known: Vec<Known> = names().iter().filter_map(|name| Known::read(name).ok()).collect();
+    let row = |known: &Known| {
+        let mark = if known.default { " (default)" } else { "" };
+        let name = format!("{}{mark}", known.name);
+        let profile = &known.profile;
+        vec![
+            name,
+            known.user.clone(),
+            profile.authority.to_string(),
+            profile.endpoint.clone(),
+            known.certificate_ends.clone(),
+        ]
+    };
+    let headers = ["profile", "user", "authority", "endpoint", "certificate ends"];
+    let text = table(&headers, known.iter().map(row).collect());
+    let items: Vec<Value> = known.iter().map(Known::json).collect();
+    Ok(Answer::new(json!({ "items": items, "next": null }), text))
+}
+
+/// A profile that was taken over.
+struct Known {
+    name: String,
+    profile: Profile,
+    /// As in the certificate; empty when it can't be read.
+    user: String,
+    certificate_ends: String,
+    default: bool,
+}
+
+impl Known {
+    fn read(name: &str) -> Result<Self, Failure> {
+        let profile = Profile::read(&file_of(name)?)?;
+        let pem = files::read(&profile.certificate).unwrap_or_default();
+        let ends = certificate_end(&pem);
+        // At the last moment of its validity: one that has ended still says whose it is.
+        let own =
+            ends.and_then(|at| TlsIdentity::read(&profile.certificate, &profile.key, at).ok());
+        let user = match own.map(|own| own.identity().clone()) {
+            Some(Identity::User(_, user)) => user,
+            _ => String::new(),
+        };
+        let certificate_ends = ends.map(|at| at.to_string()).unwrap_or_default();
+        let default = default().is_some_and(|default| default == name);
+        Ok(Self { name: name.to_owned(), profile, user, certificate_ends, default })
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name, "user": self.user, "authority": self.profile.authority,
+            "endpoint": self.profile.endpoint, "certificate": self.profile.certificate,
+            "key": self.profile.key, "roots": self.profile.roots,
+            "certificate_ends_at": self.certificate_ends, "default": self.default,
+        })
+    }
+
+    fn text(&self) -> String {
+        let path = |path: &Path| path.display().to_string();
+        fields(&[
+            ("profile", self.name.clone()),
+            ("user", self.user.clone()),
+            ("authority", self.profile.authority.to_string()),
+            ("endpoint", self.profile.endpoint.clone()),
+            ("certificate", path(&self.profile.certificate)),
+            ("certificate ends", self.certificate_ends.clone()),
+            ("key", path(&self.profile.key)),
+            ("roots", path(&self.profile.roots)),
+            ("default", if self.default { "yes" } else { "" }.to_owned()),
+        ])
+    }
+}

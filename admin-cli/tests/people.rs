@@ -1,0 +1,219 @@
+//! A node that is not for trying out: two people begin, each with a folder of their own; the others bring a request, and their
+//! keys never leave their machines. Profiles have names.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A machine: a folder with a configuration of its own, and a node that ends with it.
+struct Machine {
+    folder: tempfile::TempDir,
+    node: Option<Child>,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(node) = &mut self.node {
+            let _ = node.kill();
+            let _ = node.wait();
+        }
+    }
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), node: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_entente"));
+        command.args(words).current_dir(self.folder.path()).env_remove("ENTENTE_PROFILE");
+        command.env("XDG_CONFIG_HOME", self.path("config")).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command line, without quoting, and returns all that it says.
+    fn run(&self, code: i32, line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        let output = self.command(&words).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}\n{said}");
+        said
+    }
+
+    /// Makes a home in `dk`, and starts its node.
+    fn node(&mut self, more: &str) {
+        let ports: Vec<TcpListener> =
+            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let at = |index: usize| ports[index].local_addr().unwrap();
+        let addresses = format!(
+            "--exchange-listen {} --desk-listen {} --telemetry-listen {}",
+            at(0),
+            at(1),
+            at(2)
+        );
+        self.run(0, &format!("node init --authority dk.politi --home dk {addresses} {more}"));
+        drop(ports);
+        fs::write(self.path("passphrase"), "correct horse battery").unwrap();
+        let secret = "--passphrase-file passphrase";
+        self.run(0, &format!("identity create --authority dk.politi --out dk.identity {secret}"));
+        let sign =
+            "identity sign --key dk.identity --out dk/descriptor.jws dk/descriptor.draft.json";
+        self.run(0, &format!("{sign} {secret}"));
+        let log = fs::File::create(self.path("log")).unwrap();
+        let mut node = self.command(&["node", "run", "--home", "dk"]);
+        self.node = Some(node.stderr(log).spawn().unwrap());
+    }
+
+    /// Waits until the node answers this profile.
+    fn answered(&self, profile: &str) -> String {
+        for _ in 0..500 {
+            let words = ["whoami", "--profile", profile];
+            let output = self.command(&words).output().unwrap();
+            if output.status.success() {
+                return String::from_utf8(output.stdout).unwrap();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!("{}", fs::read_to_string(self.path("log")).unwrap_or_default());
+    }
+
+    /// Files below a folder of it whose name ends so.
+    fn files(&self, below: &str, ending: &str) -> Vec<String> {
+        let found = Command::new("find")
+            .args([below, "-name", &format!("*{ending}")])
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        let found = String::from_utf8(found.stdout).unwrap();
+        let mut found: Vec<String> = found.lines().map(str::to_owned).collect();
+        found.sort();
+        found
+    }
+
+    /// Gives a folder away.
+    fn give(&self, folder: &str, to: &Self) {
+        let given = to.path(Path::new(folder).file_name().unwrap().to_str().unwrap());
+        assert!(Command::new("mv").arg(self.path(folder)).arg(given).status().unwrap().success());
+    }
+}
+
+#[test]
+fn two_people_begin_and_the_others_keep_their_keys() {
+    let (mut server, coordinator, officer) = (Machine::new(), Machine::new(), Machine::new());
+    server.node("--contact day-and-night@politi.example");
+    let keys = server.files("dk", ".key");
+    let expected = [
+        "dk/hand-over/administrator/administrator.key",
+        "dk/hand-over/coordinator/coordinator.key",
+        "dk/keys/log.key",
+        "dk/keys/node.key",
+        "dk/keys/statement.key",
+        "dk/tls/ca.key",
+        "dk/tls/node.key",
+        "dk/users/ca.key",
+    ];
+    assert_eq!(keys, expected);
+    server.answered("dk/hand-over/administrator/profile.toml");
+    let checked = server.run(0, "node check --home dk");
+    assert!(checked.contains("warning people") && checked.contains("coordinator.key"), "{checked}");
+
+    server.run(0, "profile add administrator dk/hand-over/administrator/profile.toml");
+    fs::remove_dir_all(server.path("dk/hand-over/administrator")).unwrap();
+    server.give("dk/hand-over/coordinator", &coordinator);
+    coordinator.run(0, "profile add coordinator coordinator/profile.toml");
+    fs::remove_dir_all(coordinator.path("coordinator")).unwrap();
+    assert!(server.answered("administrator").contains("administrator"));
+    assert!(!server.run(0, "node check --home dk").contains("warning people"));
+    let users = server.run(0, "user list");
+    assert!(!users.contains("officer") && !users.contains("auditor"), "{users}");
+
+    officer.run(0, "certs request --authority dk.politi --out . jensen");
+    fs::copy(officer.path("jensen.csr"), server.path("jensen.csr")).unwrap();
+    let other = "certs user --home dk --csr jensen.csr --out hansen hansen";
+    assert!(server.run(1, other).contains("it is for another user"));
+    assert!(!server.path("hansen").exists());
+    server.run(0, "certs user --home dk --csr jensen.csr --out jensen jensen");
+    assert!(server.files("jensen", ".key").is_empty());
+    server.run(0, "user add jensen --role officer --certificate jensen/jensen.pem");
+    coordinator.run(0, "user approve jensen");
+    server.give("jensen", &officer);
+    assert!(officer.run(1, "profile add officer jensen/profile.toml").contains("jensen.key"));
+    officer.run(0, "profile add officer jensen/profile.toml --key jensen.key");
+    assert!(officer.run(0, "whoami").contains("jensen"));
+    let key = fs::read_to_string(officer.path("jensen.key")).unwrap();
+    for path in server.files(".", "").iter().map(|name| server.path(name)) {
+        let held = fs::read(&path).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&held).contains(&key), "{}", path.display());
+    }
+}
+
+#[test]
+fn profiles_have_names_wherever_they_were_made() {
+    let mut machine = Machine::new();
+    machine.node("--trial");
+    machine.answered("dk/profiles/officer.toml");
+    assert!(machine.run(64, "whoami").contains("entente profile add"));
+    assert!(machine.run(0, "profile list").contains("nothing"));
+    for role in ["officer", "auditor"] {
+        machine.run(0, &format!("profile add {role} dk/profiles/{role}.toml"));
+    }
+    machine.run(1, "profile add officer dk/profiles/auditor.toml");
+    machine.run(64, "profile add ../officer dk/profiles/officer.toml");
+    for file in machine.files("config", ".pem").iter().chain(&machine.files("config", ".toml")) {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(machine.path(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file}");
+    }
+    fs::remove_dir_all(machine.path("dk/profiles")).unwrap();
+    assert!(machine.run(0, "whoami --profile auditor").contains("auditor"));
+    assert!(machine.run(0, "whoami").contains("officer"), "the first one is the default");
+    machine.run(1, "profile use nobody");
+    machine.run(0, "profile use auditor");
+    assert!(machine.run(0, "whoami").contains("auditor"));
+    let words = ["whoami"];
+    let named = machine.command(&words).env("ENTENTE_PROFILE", "officer").output().unwrap();
+    assert!(String::from_utf8(named.stdout).unwrap().contains("officer"));
+    let list = machine.run(0, "profile list");
+    assert!(list.contains("auditor (default)") && list.contains("dk.politi"), "{list}");
+    let shown = machine.run(0, "profile show officer --format json");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["user"], &shown["default"]), (&"officer".into(), &false.into()));
+    machine.run(0, "profile add officer config/entente/profiles/auditor.toml --replace");
+    assert!(machine.run(0, "whoami --profile officer").contains("auditor"));
+}
+
+#[test]
+fn a_node_that_peers_could_not_use_is_not_made() {
+    let machine = Machine::new();
+    let init = "node init --authority dk.politi --home dk";
+    for (more, flag) in [
+        ("", "--contact"),
+        ("--contact +45 --exchange-listen 0.0.0.0:8440", "--exchange-advertise"),
+        ("--contact +45 --exchange-listen [::]:8440", "--exchange-advertise"),
+        ("--trial --exchange-advertise 0.0.0.0:8440", "--exchange-advertise"),
+        ("--contact +45 --exchange-advertise [fe80::1]:8440", "--exchange-advertise"),
+    ] {
+        let line = format!("{init} {more}");
+        assert!(machine.run(64, line.trim_end()).contains(flag), "{more}");
+        assert!(!machine.path("dk").exists(), "{more}");
+    }
+    machine.run(0, &format!("{init} --trial"));
+    let checked = machine.run(1, "node check --home dk");
+    for said in ["warning peers", "the same machine only", "contact is empty", "warning people"] {
+        assert!(checked.contains(said), "{said:?} is not in {checked}");
+    }
+    let elsewhere = "--contact +45 --exchange-listen 0.0.0.0:8440 --desk-listen 0.0.0.0:8441";
+    let reached = "--exchange-advertise node.politi.example:8440";
+    let made = "node init --authority dk.politi --home elsewhere";
+    machine.run(0, &format!("{made} {elsewhere} {reached}"));
+    let profile = machine.path("elsewhere/hand-over/administrator/profile.toml");
+    assert!(fs::read_to_string(profile).unwrap().contains("\"node.politi.example:8441\""));
+    assert!(!machine.run(1, "node check --home elsewhere").contains("warning peers"));
+}
