@@ -5,6 +5,7 @@ mod commands;
 mod files;
 mod output;
 mod profile;
+mod words;
 
 use std::process::ExitCode;
 
@@ -178,5 +179,31 @@ async fn run(cli: Cli) -> Outcome {
             Ok(Answer::said())
         }
         Command::Node(_) => Err(output::Failure::usage("node is the first word, or none")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of flags whose words a vocabulary fixes.
+    const FIXED: [&str; 9] =
+        ["category", "offence", "sought", "roles", "state", "aim", "urgency", "operation", "shell"];
+
+    fn look(command: &clap::Command, found: &mut usize) {
+        for argument in command.get_arguments().filter(|a| FIXED.contains(&a.get_id().as_str())) {
+            let words = argument.get_possible_values();
+            assert!(!words.is_empty(), "{} {argument} takes any word", command.get_name());
+            *found += 1;
+        }
+        command.get_subcommands().for_each(|below| look(below, found));
+    }
+
+    #[test]
+    fn every_flag_with_fixed_words_knows_them() {
+        let mut found = 0;
+        look(&Cli::command(), &mut found);
+        assert!(found >= 9, "{found}");
+        Cli::command().debug_assert();
     }
 }

@@ -190,13 +190,19 @@ fn wrong_usage_ends_with_64_and_a_refusal_with_1() {
             "{\"error\":{\"reason\":",
             "",
         ),
-        (vec!["alert", "template", "murder"], 64, "", "one of child_prevent_travel"),
+        (vec!["alert", "template", "murder"], 64, "", "[possible values: child_prevent_travel"),
         (vec!["alert", "template", "missing_protect"], 0, "\"category\": \"missing_protect\"", ""),
         (vec!["policy", "check", "/nowhere.toml"], 1, "", "/nowhere.toml"),
         (vec!["completions", "bash"], 0, "_entente", ""),
-        (vec!["audit", "list", "--operation", "disclos"], 64, "", "the operations are collect"),
+        (
+            vec!["audit", "list", "--operation", "disclos"],
+            64,
+            "",
+            "a similar value exists: 'disclose'",
+        ),
         (search("plate:AB12345"), 64, "", "lacks the country that issued it"),
         (search("shoe:44"), 64, "", "types: passport"),
+        (search("pasport:DK:1"), 64, "", "did you mean passport?"),
         (vec!["sample", "--count", "3", "--seed", "2"], 0, "\"category\"", ""),
     ] {
         check(&arguments, code, stdout, stderr);
@@ -229,6 +235,33 @@ fn every_command_has_examples_in_its_help() {
         let help = String::from_utf8(entente(&arguments).stdout).unwrap();
         let example = format!("  entente {}", words.join(" "));
         assert!(help.contains(&example), "{words:?} shows no example {example:?}\n{help}");
+    }
+}
+
+#[test]
+fn a_flag_with_fixed_words_lists_them_completes_them_and_suggests_the_nearest() {
+    let completions = String::from_utf8(entente(&["completions", "bash"]).stdout).unwrap();
+    let with = |flag, word| vec!["search", "--case", "1", flag, word];
+    for (words, wrong, right) in [
+        (vec!["alert", "template", "missing_protekt"], "missing_protekt", "missing_protect"),
+        (vec!["alert", "list", "--category", "object_chek"], "object_chek", "object_check"),
+        (vec!["alert", "list", "--state", "withdrawm"], "withdrawm", "withdrawn"),
+        (with("--aim", "identfy"), "identfy", "identify"),
+        (with("--offence", "labor"), "labor", "labour"),
+        (with("--sought", "mising"), "mising", "missing"),
+        (vec!["audit", "list", "--operation", "disclos"], "disclos", "disclose"),
+        (vec!["user", "add", "x", "--certificate", "x", "--role", "oficer"], "oficer", "officer"),
+    ] {
+        let tip = format!("a similar value exists: '{right}'");
+        check(&words, 64, "", &tip);
+        check(&words, 64, "", &format!("invalid value '{wrong}'"));
+        let named = words.iter().take_while(|word| !word.starts_with('-') && **word != wrong);
+        let mut help: Vec<&str> = named.copied().collect();
+        help.retain(|word| *word != "x");
+        help.push("--help");
+        check(&help, 0, "[possible values: ", "");
+        check(&help, 0, right, "");
+        assert!(completions.contains(right), "{right} is not completed");
     }
 }
 

@@ -43,6 +43,38 @@ pub enum Operation {
     User,
 }
 
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 10] = [
+        Self::Collect,
+        Self::Alter,
+        Self::Consult,
+        Self::Disclose,
+        Self::Combine,
+        Self::Erase,
+        Self::Trust,
+        Self::Policy,
+        Self::Key,
+        Self::User,
+    ];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Collect => "collect",
+            Self::Alter => "alter",
+            Self::Consult => "consult",
+            Self::Disclose => "disclose",
+            Self::Combine => "combine",
+            Self::Erase => "erase",
+            Self::Trust => "trust",
+            Self::Policy => "policy",
+            Self::Key => "key",
+            Self::User => "user",
+        }
+    }
+}
+
 /// One thing that happened. It holds ids, digests, counts and names of claims; never a value of a claim, never a
 /// search term.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use entente_node::alert::{Category, Draft};
+use entente_node::desk::State;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{
     Alert, AlertSummary, CreateAlertRequest, GetAlertRequest, ListAlertsRequest,
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::node::time;
 use crate::output::{Answer, Failure, Format, Outcome, at, fields, remark, say, say_json, table};
-use crate::{files, profile};
+use crate::{files, profile, words};
 
 /// Alerts asked for at a time while all are listed.
 const PAGE_SIZE: u32 = 500;
@@ -27,7 +28,8 @@ pub enum Command {
     /// Prints a filled-in draft of a category
     #[command(after_help = "Example:\n  entente alert template missing_protect > draft.json")]
     Template {
-        /// e.g. missing_protect, discreet_check, object_seizure
+        /// Of which category
+        #[arg(value_parser = words::of(Category::ALL, Category::as_str))]
         category: String,
     },
     /// Creates an alert from a draft
@@ -97,10 +99,10 @@ pub enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         issuer: String,
         /// Of this category
-        #[arg(long, default_value = "", hide_default_value = true)]
-        category: String,
-        /// live, withdrawn, retracted, expired or dropped
-        #[arg(long, default_value = "live")]
+        #[arg(long, value_parser = words::of(Category::ALL, Category::as_str))]
+        category: Option<String>,
+        /// Where they stand
+        #[arg(long, default_value = "live", value_parser = words::of(&State::ALL, State::as_str))]
         state: String,
         /// How many at most; 0 for all
         #[arg(long, default_value_t = 100)]
@@ -165,7 +167,7 @@ impl Command {
             Self::List { issuer, category, state, limit } => {
                 let asked = ListAlertsRequest {
                     issuer,
-                    category,
+                    category: category.unwrap_or_default(),
                     state,
                     page_size: PAGE_SIZE,
                     page_token: String::new(),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use entente_node::audit::{Checkpoint, Entry, Verifier, claimed_checkpoint, verify_checkpoint};
+use entente_node::audit::{
+    Checkpoint, Entry, Operation, Verifier, claimed_checkpoint, verify_checkpoint,
+};
 use entente_node::id::AuthorityId;
 use entente_node::jose::PublicKey;
 use entente_node::text;
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 use tonic::transport::Channel;
 
 use crate::output::{Answer, Failure, Format, Items, Outcome, fields, remark, table};
-use crate::{files, profile};
+use crate::{files, profile, words};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -30,9 +32,9 @@ pub enum Command {
         /// How many at most; 0 for all
         #[arg(long, default_value_t = 100)]
         limit: u64,
-        /// collect, alter, consult, disclose, combine, erase, trust, policy, key or user
-        #[arg(long, default_value = "", hide_default_value = true, value_parser = operation)]
-        operation: String,
+        /// Of this kind
+        #[arg(long, value_parser = words::of(&Operation::ALL, Operation::as_str))]
+        operation: Option<String>,
         /// About this alert
         #[arg(long, default_value = "", hide_default_value = true)]
         alert: String,
@@ -63,23 +65,13 @@ pub enum Command {
     },
 }
 
-const OPERATIONS: [&str; 10] = [
-    "collect", "alter", "consult", "disclose", "combine", "erase", "trust", "policy", "key", "user",
-];
-
-fn operation(text: &str) -> Result<String, String> {
-    if text.is_empty() || OPERATIONS.contains(&text) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("the operations are {}", OPERATIONS.join(", ")))
-}
-
 impl Command {
     pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
         let mut audit = AuditClient::new(profile::open(as_whom).await?);
         match self {
             Self::List { from, limit, operation, alert, actor } => {
                 let one_more = if limit == 0 { 0 } else { limit.saturating_add(1) };
+                let operation = operation.unwrap_or_default();
                 let asked = ListEntriesRequest { from, limit: one_more, operation, alert, actor };
                 list(&mut audit, asked, limit, format).await
             }

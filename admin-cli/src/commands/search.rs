@@ -1,31 +1,41 @@
 //! `entente search`: hit or no hit, with a reference and whom to call.
 
+mod values;
+
+use std::path::PathBuf;
+
 use clap::Args;
-use entente_node::alert::IdentifierKind;
+use clap::builder::PossibleValuesParser;
+use entente_node::alert::{Exploitation, IdentifierKind, SubjectCategory};
+use entente_node::desk::Aim;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::search_response::Message;
 use entente_proto::desk::{Hit, Identifier, SearchRequest, SearchSummary};
 use serde_json::json;
 
 use crate::output::{Answer, Failure, Outcome, at, table};
-use crate::profile;
+use crate::{profile, words};
+use values::Values;
 
-pub const EXAMPLES: &str = "Examples:\n  entente search --case 2026/17 --offence labour --sought missing --identifier passport:DK:P1234567\n  entente search --case 2026/17 --offence sexual --sought suspect --family Hansen --given Anna --birth-date 1990-01-31\n  entente search --case 2026/18 --offence begging --sought object --identifier plate:DK:AB12345 --identifier phone:+4520123456";
+pub const EXAMPLES: &str = "What stands on the command line is in the shell's history and in the list of processes. Values from a file or from stdin are not:\n  entente search --case 2026/17 --offence labour --sought missing --values - <<END\n  identifier=passport:DK:P1234567\n  family=Hansen\n  given=Anna\n  birth-date=1990-01-31\n  END\nThe same as JSON: {\"identifiers\": [\"passport:DK:P1234567\"], \"family\": \"Hansen\", …, \"birth_date\": \"1990-01-31\"}\n\nExamples:\n  entente search --case 2026/17 --offence labour --sought missing --values person.txt\n  entente search --case 2026/17 --offence labour --sought missing --identifier passport:DK:P1234567\n  entente search --case 2026/17 --offence sexual --sought suspect --family Hansen --given Anna --birth-date 1990-01-31\n  entente search --case 2026/18 --offence begging --sought object --identifier plate:DK:AB12345 --identifier phone:+4520123456";
 
 #[derive(Args)]
 pub struct Search {
     /// The case that the search is for
     #[arg(long = "case", value_name = "REFERENCE")]
     case_ref: String,
-    /// The form of exploitation, e.g. sexual, labour, begging
-    #[arg(long)]
+    /// The form of exploitation
+    #[arg(long, value_parser = words::of(Exploitation::ALL, Exploitation::as_str))]
     offence: String,
-    /// Category of the person sought, e.g. suspect, missing; or object
-    #[arg(long, value_name = "CATEGORY")]
+    /// Category of the person sought, or object
+    #[arg(long, value_name = "CATEGORY", value_parser = sought())]
     sought: String,
-    /// identify, or more_data on somebody who is known
-    #[arg(long, default_value = "identify")]
+    /// To identify, or to get more data on somebody who is known
+    #[arg(long, default_value = "identify", value_parser = words::of(&Aim::ALL, Aim::as_str))]
     aim: String,
+    /// Takes the values from a file, or - for stdin, so that they stand in no shell history: JSON, or lines of NAME=VALUE
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
     /// TYPE:NUMBER, or TYPE:COUNTRY:NUMBER where a country issues it; may be repeated
     #[arg(long = "identifier", value_name = "TYPE:NUMBER")]
     identifiers: Vec<String>,
@@ -42,17 +52,27 @@ pub struct Search {
 
 impl Search {
     pub async fn run(self, as_whom: Option<&str>) -> Outcome {
+        let flags = Values {
+            identifiers: self.identifiers,
+            family: self.family,
+            given: self.given,
+            birth_date: self.birth_date,
+        };
+        let values = match &self.values {
+            Some(path) => Values::read(path)?.and(flags)?,
+            None => flags,
+        };
         let identifiers =
-            self.identifiers.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
+            values.identifiers.iter().map(|text| identifier(text)).collect::<Result<_, _>>()?;
         let request = SearchRequest {
             case_ref: self.case_ref,
             offence: self.offence,
             subject_category: self.sought,
             aim: self.aim,
             identifiers,
-            family_name: self.family,
-            given_name: self.given,
-            birth_date: self.birth_date,
+            family_name: values.family,
+            given_name: values.given,
+            birth_date: values.birth_date,
         };
         let mut desk = DeskClient::new(profile::open(as_whom).await?);
         let mut messages = desk.search(request).await?.into_inner();
@@ -69,17 +89,24 @@ impl Search {
     }
 }
 
+/// The categories of persons, and `object`.
+fn sought() -> PossibleValuesParser {
+    let people = SubjectCategory::ALL.iter().map(|category| category.as_str());
+    PossibleValuesParser::new(people.chain(["object"]))
+}
+
 /// `TYPE:NUMBER`, or `TYPE:COUNTRY:NUMBER` for what a country issues.
 fn identifier(text: &str) -> Result<Identifier, Failure> {
-    let usage = |message: String| {
-        let kinds: Vec<_> = IdentifierKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        Failure::usage(message).hint(format!("types: {}", kinds.join(", ")))
-    };
+    let kinds: Vec<_> = IdentifierKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let usage =
+        |message: String| Failure::usage(message).hint(format!("types: {}", kinds.join(", ")));
     let (kind, rest) = text
         .split_once(':')
         .ok_or_else(|| usage(format!("{text} is not TYPE:NUMBER or TYPE:COUNTRY:NUMBER")))?;
-    let known: IdentifierKind =
-        kind.parse().map_err(|_| usage(format!("{kind} is no type of identifier")))?;
+    let known: IdentifierKind = kind.parse().map_err(|_| {
+        let meant = words::nearest(kind, &kinds).map(|word| format!(", did you mean {word}?"));
+        usage(format!("{kind} is no type of identifier{}", meant.unwrap_or_default()))
+    })?;
     let (country, number) = match known.needs_country() {
         true => rest.split_once(':').ok_or_else(|| {
             Failure::usage(format!("{text} lacks the country that issued it"))

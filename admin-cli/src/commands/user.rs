@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use entente_node::roles::Role;
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{AddUserRequest, ListUsersRequest, User, UserRequest};
 use serde_json::{Value, json};
 
 use crate::output::{Answer, Outcome, fields, list, table};
-use crate::{files, profile};
+use crate::{files, profile, words};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -22,8 +23,8 @@ pub enum Command {
     Add {
         /// As in the certificate
         name: String,
-        /// officer, coordinator, administrator or auditor; may be repeated
-        #[arg(long = "role", required = true)]
+        /// What it may do; may be repeated
+        #[arg(long = "role", required = true, value_parser = words::of(&Role::ALL, Role::as_str))]
         roles: Vec<String>,
         /// Its certificate, PEM
         #[arg(long, value_name = "FILE")]

@@ -26,6 +26,15 @@ pub enum State {
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: [Self; 5] = [
+        Self::Live,
+        Self::Erased(Erased::Withdrawn),
+        Self::Erased(Erased::Retracted),
+        Self::Erased(Erased::Expired),
+        Self::Erased(Erased::Dropped),
+    ];
+
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,11 +45,8 @@ impl State {
 
     /// Reads a state; empty means live.
     pub fn parse(text: &str) -> Option<Self> {
-        let erased = [Erased::Withdrawn, Erased::Retracted, Erased::Expired, Erased::Dropped];
-        if text.is_empty() || text == "live" {
-            return Some(Self::Live);
-        }
-        erased.into_iter().find(|erased| erased.as_str() == text).map(Self::Erased)
+        let text = if text.is_empty() { "live" } else { text };
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
 

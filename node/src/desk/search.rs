@@ -30,6 +30,9 @@ pub enum Aim {
 }
 
 impl Aim {
+    /// Every aim.
+    pub const ALL: [Self; 2] = [Self::Identify, Self::MoreData];
+
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +43,7 @@ impl Aim {
 
     /// Reads an aim.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Identify, Self::MoreData].into_iter().find(|aim| aim.as_str() == text)
+        Self::ALL.into_iter().find(|aim| aim.as_str() == text)
     }
 }
 

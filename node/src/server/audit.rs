@@ -7,12 +7,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::authorise;
-use crate::audit::{Entry, Proof, consistency_path, inclusion_path, leaf_hash};
+use crate::audit::{Entry, Operation, Proof, consistency_path, inclusion_path, leaf_hash};
 use crate::node::SharedNode;
 use crate::roles::Action;
 use crate::store::StoreError;
 use crate::wire::admin::admin_status;
-use crate::wire::exchange::refusal;
+use crate::wire::exchange::{Malformed, refusal};
 
 /// Leaves read at a time.
 const PAGE: usize = 512;
@@ -44,6 +44,10 @@ impl Audit for AuditService {
         authorise(&self.node, &request, Action::ListEntries)?;
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
         let (node, asked) = (self.node.clone(), request.into_inner());
+        let known = |word: &str| Operation::ALL.iter().any(|known| known.as_str() == word);
+        if !asked.operation.is_empty() && !known(&asked.operation) {
+            return Err(Malformed("operation").into());
+        }
         tokio::spawn(async move {
             if let Err(error) = send_entries(&node, &asked, &answers).await {
                 let _ = answers.send(Err(admin_status(&error.into()))).await;
@@ -119,10 +123,9 @@ fn fits(asked: &proto::ListEntriesRequest, leaf: &[u8]) -> bool {
         return true;
     }
     let Ok(entry) = Entry::parse(leaf) else { return false };
-    let operation = serde_json::to_value(entry.operation).unwrap_or_default();
     let same = |asked: &str, held: &str| asked.is_empty() || asked == held;
     let alert = entry.alert.map(|id| id.to_string()).unwrap_or_default();
-    same(&asked.operation, operation.as_str().unwrap_or_default())
+    same(&asked.operation, entry.operation.as_str())
         && same(&asked.alert, &alert)
         && same(&asked.actor, &entry.actor)
 }
