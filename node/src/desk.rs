@@ -1,5 +1,6 @@
 //! Use cases of alerts and searches, for the authority's own people: who may do what is decided at the door.
 
+mod conflicts;
 mod create;
 mod expire;
 mod import;
@@ -10,15 +11,15 @@ mod withdraw;
 
 pub use create::create;
 pub use expire::expire;
-pub use import::{Imported, import};
-pub use read::{Listed, Opened, State, Wanted, get, list};
+pub use import::{Imported, Line, import};
+pub use read::{Export, Listed, Opened, State, Wanted, get, list};
 pub use search::{Aim, Found, Hit, Justification, search};
 pub use update::update;
 pub use withdraw::withdraw;
 
 use crate::alert::AlertError;
 use crate::holding::HoldingError;
-use crate::id::{AlertId, Version};
+use crate::id::{AlertId, Timestamp, Version};
 use crate::matching::MatchError;
 use crate::store::{CommitError, StoreError};
 
@@ -82,6 +83,17 @@ pub enum DeskError {
         "{0} shows the person as missing or protected: speak to its issuer, then repeat with a confirmation that gives your reason"
     )]
     ConfirmationNeeded(AlertId),
+    /// A live own alert has the same document, vehicle identification number or plate.
+    #[error(
+        "the same {} as in the own alert {}: update that one, or repeat with a confirmation that gives your reason",
+        fields.join(" and "), named(ids)
+    )]
+    SameIdentifier {
+        /// Own alerts that have it.
+        ids: Vec<AlertId>,
+        /// Types of identifier.
+        fields: Vec<&'static str>,
+    },
     /// The draft is of another category than the alert.
     #[error(
         "this turns the alert from {from} into {to} at every peer: give your reason with --confirm, or withdraw it and create another"
@@ -101,6 +113,33 @@ pub enum DeskError {
     /// The same draft was imported before, or by another line at the same moment.
     #[error("this draft was imported before, as {0}")]
     AlreadyImported(AlertId),
+    /// The same draft was imported before, and its alert is no longer live.
+    #[error(
+        "this line made {id} before, which was {state} on {}: give the line a new case, or import it with --again", at.date()
+    )]
+    ImportEnded {
+        /// The alert it made.
+        id: AlertId,
+        /// `withdrawn` or `expired`.
+        state: &'static str,
+        /// When it ended.
+        at: Timestamp,
+    },
+    /// The issuer of a received alert permits no dissemination.
+    #[error(
+        "H2 stands on {0}: its issuer permits no dissemination, so it is not exported; ask the issuer's 24 h desk"
+    )]
+    ExportBarred(AlertId),
+    /// Handling codes of a received alert restrict its use.
+    #[error(
+        "{codes} stands on {id}: give the reason for which it is exported; it stays in this node's log"
+    )]
+    ExportReason {
+        /// Which.
+        id: AlertId,
+        /// `H1`, `H3` or both.
+        codes: String,
+    },
     /// The node forgot what it issued.
     #[error(
         "this node lost state and issues nothing until an administrator runs `entente epoch recover` and two people run `entente epoch start`"
@@ -142,6 +181,10 @@ impl DeskError {
             Self::Incompatible(_) => "incompatible",
             Self::ConfirmationNeeded(_) => "confirmation_needed",
             Self::CategoryChanges { .. } => "category_changes",
+            Self::SameIdentifier { .. } => "same_identifier",
+            Self::ImportEnded { .. } => "import_ended",
+            Self::ExportBarred(_) => "export_barred",
+            Self::ExportReason { .. } => "export_reason_missing",
             Self::Raced(_) => "raced",
             Self::TooManyMatchKeys => "too_many_match_keys",
             Self::AlreadyImported(_) => "already_imported",
@@ -151,6 +194,18 @@ impl DeskError {
             Self::Store(StoreError::Full) => "disk_full",
             Self::Store(_) => "store_unavailable",
         }
+    }
+}
+
+/// Alerts named in one message: more are counted only.
+const NAMED_MAX: usize = 8;
+
+/// Ids for people.
+fn named(ids: &[AlertId]) -> String {
+    let some: Vec<String> = ids.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    match ids.len().saturating_sub(NAMED_MAX) {
+        0 => some.join(", "),
+        more => format!("{} and {more} more", some.join(", ")),
     }
 }
 

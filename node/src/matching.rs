@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use zeroize::Zeroizing;
 
-use crate::alert::{AlertError, Content, Identifier, IdentifierKind, View};
+use crate::alert::{AlertError, Content, Identifier, IdentifierKind, Subject, View};
 use crate::id::{Digest, Secret};
 
 /// Most match keys of an alert: each costs the store a write.
@@ -82,6 +82,27 @@ pub fn content_keys(content: &Content) -> Vec<MatchKey> {
     let mut seen = HashSet::new();
     keys.retain(|key| seen.insert(Digest::of(&key.bytes())));
     keys
+}
+
+/// The people and things of an alert that no search finds, each with what would help.
+pub fn unsearchable(content: &Content) -> Vec<String> {
+    let lost = |subject: &&(usize, &Subject)| subject_keys(subject.1).next().is_none();
+    let subjects = content.subjects.iter().enumerate().collect::<Vec<_>>();
+    let subjects = subjects.iter().filter(lost).map(|(number, _)| {
+        format!("no search finds subjects[{number}]: give an identifier, or a name with the full birth date")
+    });
+    let objects = content.objects.iter().enumerate();
+    let objects = objects
+        .filter(|(_, object)| object.identifiers.is_empty())
+        .map(|(number, _)| format!("no search finds objects[{number}]: give an identifier"));
+    subjects.chain(objects).collect()
+}
+
+fn subject_keys(subject: &Subject) -> impl Iterator<Item = MatchKey> {
+    let date = subject.birth_date.as_deref().unwrap_or_default();
+    let named = subject.names.iter();
+    let named = named.filter_map(move |name| MatchKey::name(&name.family, &name.given, date));
+    subject.identifiers.iter().map(MatchKey::identifier).chain(named)
 }
 
 /// What is searched for.

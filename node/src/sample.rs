@@ -12,7 +12,16 @@ use crate::id::Entropy;
 pub struct Samples {
     entropy: Entropy,
     number: u64,
+    /// Where the numbers of documents and plates begin.
+    origin: u64,
 }
+
+/// Documents and plates that samples draw from: two seeds hardly ever meet in one.
+const NUMBERS: u64 = 1_000_000_000;
+
+/// Steps through all [`NUMBERS`], which it has no factor in common with, before one comes again: no two samples of a seed
+/// are about the same document or plate.
+const STRIDE: u64 = 618_033_989;
 
 /// A script names are written in: its given and family syllables.
 struct Script {
@@ -59,7 +68,9 @@ const NUTS3: [&str; 6] = ["DK011", "FR101", "DE300", "PL911", "RO321", "BG411"];
 impl Samples {
     /// From a seed.
     pub fn new(seed: u64) -> Self {
-        Self { entropy: Entropy::seeded(seed), number: 0 }
+        let entropy = Entropy::seeded(seed);
+        let origin = entropy.below(NUMBERS);
+        Self { entropy, number: 0, origin }
     }
 
     fn pick<'a, T>(&self, among: &'a [T]) -> Option<&'a T> {
@@ -73,6 +84,12 @@ impl Samples {
     fn digits(&self, count: u32) -> String {
         let width = count as usize;
         format!("{:0width$}", self.entropy.below(10u64.pow(count)))
+    }
+
+    /// Of a document or plate: nine digits that no other sample of this seed has.
+    fn serial(&self) -> String {
+        let serial = (self.origin + self.number % NUMBERS * STRIDE) % NUMBERS;
+        format!("{serial:09}")
     }
 
     fn name(&self, syllables: &[&str]) -> String {
@@ -122,7 +139,7 @@ impl Samples {
     }
 
     fn identifiers(&self, person: SubjectCategory, country: &str) -> Value {
-        let passport = json!({ "type": "passport", "country": country, "number": format!("S{}", self.digits(8)) });
+        let passport = json!({ "type": "passport", "country": country, "number": format!("S{}", self.serial()) });
         let phone = json!({ "type": "phone", "number": format!("+4520{}", self.digits(6)) });
         let account =
             json!({ "type": "account", "number": format!("example:user{}", self.digits(7)) });
@@ -140,13 +157,13 @@ impl Samples {
         let kind = self.pick(&kind).copied().unwrap_or(ObjectKind::Vehicle);
         let identifier = match kind {
             ObjectKind::Document => {
-                json!({ "type": "passport", "country": "DK", "number": format!("D{}", self.digits(8)) })
+                json!({ "type": "passport", "country": "DK", "number": format!("D{}", self.serial()) })
             }
             ObjectKind::Device => {
                 json!({ "type": "phone", "number": format!("+4530{}", self.digits(6)) })
             }
             _ => {
-                json!({ "type": "plate", "country": "DK", "number": format!("XX{}", self.digits(5)) })
+                json!({ "type": "plate", "country": "DK", "number": format!("XX{}", self.serial()) })
             }
         };
         json!({ "kind": kind, "identifiers": [identifier], "description": "grey, marked" })
@@ -204,6 +221,19 @@ mod tests {
         for (number, sample) in Samples::new(7).take(2000).enumerate() {
             let parsed = Draft::parse(&sample.to_string());
             assert!(parsed.is_ok(), "{number}: {:?}\n{sample}", parsed.err());
+        }
+    }
+
+    #[test]
+    fn no_two_samples_of_a_seed_have_the_same_document_or_plate() {
+        let mut seen = std::collections::HashSet::new();
+        for sample in Samples::new(7).take(20_000) {
+            let content = Draft::parse(&sample.to_string()).unwrap().content().clone();
+            let of_subjects = content.subjects.iter().flat_map(|subject| &subject.identifiers);
+            let all = of_subjects.chain(content.objects.iter().flat_map(|o| &o.identifiers));
+            for identifier in all.filter(|identifier| identifier.kind().needs_country()) {
+                assert!(seen.insert(identifier.clone()), "{sample}");
+            }
         }
     }
 

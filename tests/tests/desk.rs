@@ -1,16 +1,22 @@
 //! What officers find and see: every type of identifier, names in other letters, and changes as they come.
 
 use entente_node::alert::IdentifierKind;
+use entente_node::audit::Entry;
+use entente_node::desk::{self, Line};
+use entente_proto::admin::ListEntriesRequest;
+use entente_proto::admin::audit_client::AuditClient;
 use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::import_result::Outcome;
 use entente_proto::desk::search_response::Message;
 use entente_proto::desk::{
-    Change, CreateAlertRequest, Hit, Identifier, SearchRequest, UpdateAlertRequest,
-    WatchAlertsRequest, WithdrawAlertRequest,
+    Alert, Change, CreateAlertRequest, GetAlertRequest, Hit, Identifier, ImportLine, ImportResult,
+    SearchRequest, UpdateAlertRequest, WatchAlertsRequest, WithdrawAlertRequest,
 };
-use entente_tests::federation::{ALL, Federation};
+use entente_tests::federation::{ALL, Federation, TestNode, person};
 use serde_json::{Value, json};
-use tonic::Streaming;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+use tonic_types::StatusExt;
 
 type Desk = DeskClient<Channel>;
 
@@ -59,10 +65,14 @@ fn suspect() -> Value {
 }
 
 async fn hits(desk: &mut Desk, asked: SearchRequest) -> anyhow::Result<Vec<Hit>> {
+    hits_of(desk, "suspect", asked).await
+}
+
+async fn hits_of(desk: &mut Desk, sought: &str, asked: SearchRequest) -> anyhow::Result<Vec<Hit>> {
     let asked = SearchRequest {
         case_ref: "case 2".to_owned(),
         offence: "labour".to_owned(),
-        subject_category: "suspect".to_owned(),
+        subject_category: sought.to_owned(),
         aim: "identify".to_owned(),
         ..asked
     };
@@ -156,5 +166,308 @@ async fn a_watch_says_what_changes_here_and_at_a_peer() -> anyhow::Result<()> {
     officer.withdraw_alert(WithdrawAlertRequest { id: id.clone(), reason }).await?;
     assert_eq!(next(&mut here).await?, said("withdrawn", 2));
     assert_eq!(next(&mut there).await?, said("withdrawn", 2));
+    federation.stop().await
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+fn asked(draft: &Value, confirmation: &str) -> CreateAlertRequest {
+    CreateAlertRequest { draft: draft.to_string(), confirmation: confirmation.to_owned() }
+}
+
+/// What the log of a node says in events of this kind, oldest first.
+async fn logged(node: &TestNode, kind: &str) -> anyhow::Result<Vec<Value>> {
+    let mut auditor = AuditClient::new(node.desk("auditor").await?);
+    let mut entries = auditor.list_entries(ListEntriesRequest::default()).await?.into_inner();
+    let mut found = Vec::new();
+    while let Some(entry) = entries.message().await? {
+        let entry = Entry::parse(&entry.leaf)?;
+        if entry.kind == kind {
+            found.push(Value::Object(entry.facts));
+        }
+    }
+    Ok(found)
+}
+
+/// An alert on a missing person who has one passport.
+fn missing(case: &str, passport: &str) -> Value {
+    json!({
+        "category": "missing_protect", "exploitation": ["labour"], "handling": ["H0"],
+        "legal_basis": "act 1", "case_ref": case,
+        "subjects": [{
+            "category": "missing",
+            "identifiers": [{ "type": "passport", "country": "UA", "number": passport }],
+        }],
+    })
+}
+
+fn vehicle(case: &str, identifier: &Value) -> Value {
+    json!({
+        "category": "object_check", "exploitation": ["labour"], "handling": ["H0"],
+        "legal_basis": "act 1", "case_ref": case,
+        "objects": [{ "kind": "vehicle", "identifiers": [identifier] }],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_document_vin_or_plate_in_an_own_alert_is_said_and_confirmed_with_a_reason()
+-> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi"]).await?;
+    let node = &federation.nodes[0];
+    let mut officer = DeskClient::new(node.desk("officer").await?);
+    let plate = json!({ "type": "plate", "country": "DK", "number": "AB 12345" });
+    let vin = json!({ "type": "vin", "number": "WVWZZZ1JZ3W386752" });
+    let phone = json!({ "type": "phone", "number": "+4532123456" });
+    for (field, first, second) in [
+        ("passport", missing("1", "FB123456"), missing("2", "fb-123456")),
+        ("plate", vehicle("1", &plate), vehicle("2", &plate)),
+        ("vin", vehicle("1", &vin), vehicle("2", &vin)),
+    ] {
+        let id = officer.create_alert(asked(&first, "")).await?.into_inner().id;
+        let refused = officer.create_alert(asked(&second, "")).await.expect_err(field);
+        assert_eq!(reason(&refused), "same_identifier", "{refused:?}");
+        let says = refused.message();
+        assert!(says.contains(field) && says.contains(&id) && !says.contains("123456"), "{says}");
+        let created = officer.create_alert(asked(&second, "another case, agreed")).await?;
+        let created = created.into_inner();
+        let told = created.warnings.iter().any(|w| w.contains(field) && w.contains(&id));
+        assert!(told, "{:?}", created.warnings);
+        // What was confirmed once is not asked for again, nor is what two alerts may share.
+        let update =
+            UpdateAlertRequest { id: created.id, draft: second.to_string(), ..Default::default() };
+        officer.update_alert(update).await?;
+    }
+    for case in ["1", "2"] {
+        officer.create_alert(asked(&vehicle(case, &phone), "")).await?;
+    }
+    let confirmed = logged(node, "alert.created").await?;
+    let confirmed = confirmed.iter().filter(|event| event["same_identifier_as"].is_string());
+    let reasons: Vec<&Value> = confirmed.map(|event| &event["confirmation"]).collect();
+    assert_eq!(reasons, [&json!("another case, agreed"); 3]);
+    federation.stop().await
+}
+
+async fn import(desk: &mut Desk, lines: Vec<ImportLine>) -> anyhow::Result<Vec<ImportResult>> {
+    let mut results = desk.import_alerts(tokio_stream::iter(lines)).await?.into_inner();
+    let mut all = Vec::new();
+    while let Some(result) = results.message().await? {
+        all.push(result);
+    }
+    Ok(all)
+}
+
+fn line(draft: &Value) -> ImportLine {
+    ImportLine { line: 1, draft: draft.to_string(), ..Default::default() }
+}
+
+fn created(result: &ImportResult) -> anyhow::Result<String> {
+    match &result.outcome {
+        Some(Outcome::Created(id)) => Ok(id.clone()),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+fn refused(result: &ImportResult) -> anyhow::Result<(String, String)> {
+    match &result.outcome {
+        Some(Outcome::Refused(refusal)) => Ok((refusal.reason.clone(), refusal.message.clone())),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_says_what_is_there_already_and_loses_nobody_who_disappears_again()
+-> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi"]).await?;
+    let mut officer = DeskClient::new(federation.nodes[0].desk("officer").await?);
+    let draft = missing("1", "FB123456");
+    let first = created(&import(&mut officer, vec![line(&draft)]).await?[0])?;
+    let again = &import(&mut officer, vec![line(&draft)]).await?[0];
+    assert_eq!(again.outcome, Some(Outcome::Existing(first.clone())));
+
+    // The same passport in another case.
+    let other = line(&missing("2", "FB123456"));
+    let (why, says) = refused(&import(&mut officer, vec![other.clone()]).await?[0])?;
+    assert!(why == "same_identifier" && says.contains(&first), "{why}: {says}");
+    let confirmed = ImportLine { confirmation: "a second case".to_owned(), ..other };
+    let result = &import(&mut officer, vec![confirmed]).await?[0];
+    let second = created(result)?;
+    assert!(result.warnings[0].contains(&first), "{:?}", result.warnings);
+    officer.withdraw_alert(WithdrawAlertRequest { id: second, reason: "closed".into() }).await?;
+
+    // A reason given for many lines does not confirm the check of a protected person.
+    let mut check = suspect();
+    check["subjects"][0]["identifiers"] = draft["subjects"][0]["identifiers"].clone();
+    let check = ImportLine { confirmation: "whatever".to_owned(), ..line(&check) };
+    assert_eq!(refused(&import(&mut officer, vec![check]).await?[0])?.0, "incompatible");
+
+    // Found, then gone once more.
+    let found = WithdrawAlertRequest { id: first.clone(), reason: "found".into() };
+    officer.withdraw_alert(found).await?;
+    let (why, says) = refused(&import(&mut officer, vec![line(&draft)]).await?[0])?;
+    assert_eq!(why, "import_ended");
+    let day = federation.nodes[0].clock.now().date().to_string();
+    let all = ["withdrawn", first.as_str(), day.as_str(), "--again"];
+    assert!(all.iter().all(|word| says.contains(word)), "{says}");
+    let with_again = ImportLine { again: true, ..line(&draft) };
+    let anew = created(&import(&mut officer, vec![with_again.clone()]).await?[0])?;
+    assert_ne!(anew, first);
+    let repeated = &import(&mut officer, vec![with_again]).await?[0];
+    assert_eq!(repeated.outcome, Some(Outcome::Existing(anew.clone())), "live: nothing new");
+    let events = logged(&federation.nodes[0], "alert.created").await?;
+    let last = events.last().expect("an event");
+    assert_eq!(last["again_after"], json!(first), "{last}");
+
+    // Its time is over, though it was not swept yet.
+    federation.nodes[0].clock.shift(6 * 365 * 86_400);
+    let line = Line { draft: draft.to_string(), ..Line::default() };
+    let late = desk::import(federation.nodes[0].node(), &line, &person("officer")).await;
+    let says = late.expect_err("expired").to_string();
+    assert!(says.contains(&anew) && says.contains("expired"), "{says}");
+    federation.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_whom_no_search_finds_is_named_at_creation() -> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi"]).await?;
+    let mut officer = DeskClient::new(federation.nodes[0].desk("officer").await?);
+    let mut draft = missing("1", "FB123456");
+    let subject = json!({
+        "category": "missing", "birth_date": "1998",
+        "names": [{ "family": "Torvekova", "given": "Ina" }],
+    });
+    draft["subjects"] = json!([draft["subjects"][0], subject]);
+    let alert = officer.create_alert(asked(&draft, "")).await?.into_inner();
+    let [warning] = alert.warnings.as_slice() else { anyhow::bail!("{:?}", alert.warnings) };
+    assert!(warning.contains("no search finds subjects[1]") && !warning.contains("Torvekova"));
+    draft["case_ref"] = json!("2");
+    draft["subjects"] = json!([draft["subjects"][1]]);
+    let result = &import(&mut officer, vec![line(&draft)]).await?[0];
+    assert!(result.warnings[0].contains("subjects[0]"), "{:?}", result.warnings);
+    draft["case_ref"] = json!("3");
+    draft["subjects"][0]["birth_date"] = json!("1998-04-12");
+    let alert = officer.create_alert(asked(&draft, "")).await?.into_inner();
+    assert!(alert.warnings.is_empty(), "{:?}", alert.warnings);
+    federation.stop().await
+}
+
+async fn opened(
+    desk: &mut Desk,
+    id: &str,
+    export: bool,
+    export_reason: &str,
+) -> Result<Alert, Status> {
+    let (id, justification) = (id.to_owned(), "hit of a search".to_owned());
+    let export_reason = export_reason.to_owned();
+    let asked = GetAlertRequest { id, justification, export, export_reason };
+    Ok(desk.get_alert(asked).await?.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handling_codes_bind_a_receiver_and_not_the_issuer() -> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
+    let [dk, fr] = federation.nodes.as_slice() else { anyhow::bail!("two nodes") };
+    dk.apply(ALL).await?;
+    let mut here = DeskClient::new(dk.desk("officer").await?);
+    let mut there = DeskClient::new(fr.desk("officer").await?);
+    for (number, (codes, barred, reasoned)) in [
+        (vec!["H0"], false, false),
+        (vec!["H2"], true, false),
+        (vec!["H1", "H2"], true, false),
+        (vec!["H1"], false, true),
+        (vec!["H0", "H3"], false, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut draft = missing(&number.to_string(), &format!("FB{number:06}"));
+        draft["handling"] = json!(codes);
+        if codes.contains(&"H3") {
+            draft["handling_text"] = json!("tell nobody at the border");
+        }
+        let id = here.create_alert(asked(&draft, "")).await?.into_inner().id;
+        federation.settle().await?;
+
+        let own = opened(&mut here, &id, true, "").await?;
+        assert!(!own.token.is_empty() && own.token_withheld.is_empty(), "{codes:?}");
+        let read = opened(&mut there, &id, false, "").await?;
+        assert!(read.token.is_empty() && read.content.contains("FB"), "{codes:?}");
+        assert_eq!(!read.token_withheld.is_empty(), barred, "{codes:?}");
+        let said = codes.iter().filter(|code| **code != "H0");
+        for code in said {
+            assert!(read.warnings.iter().any(|w| w.starts_with(code)), "{:?}", read.warnings);
+        }
+        let bare = opened(&mut there, &id, true, "").await;
+        let with_reason = opened(&mut there, &id, true, "permitted by DK on the phone").await;
+        if barred {
+            assert_eq!(reason(&bare.expect_err("barred")), "export_barred", "{codes:?}");
+            assert_eq!(reason(&with_reason.expect_err("barred")), "export_barred", "{codes:?}");
+            continue;
+        }
+        assert!(!with_reason?.token.is_empty(), "{codes:?}");
+        match bare {
+            Ok(alert) => assert!(!reasoned && !alert.token.is_empty(), "{codes:?}"),
+            Err(status) => {
+                assert!(reasoned && reason(&status) == "export_reason_missing", "{status:?}");
+            }
+        }
+    }
+    let exported = logged(fr, "alert.exported").await?;
+    let reasons = exported.iter().map(|event| event["reason"].as_str());
+    let given = Some("permitted by DK on the phone");
+    assert_eq!(reasons.collect::<Vec<_>>(), [None, given, given, given], "{exported:?}");
+    let codes = exported.iter().map(|event| event["handling"].as_str().unwrap_or_default());
+    assert_eq!(codes.collect::<Vec<_>>(), ["", "", "H1", "H3"], "{exported:?}");
+    federation.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_who_is_a_victim_elsewhere_and_the_reverse_carries_the_non_punishment_warning()
+-> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
+    let [dk, fr] = federation.nodes.as_slice() else { anyhow::bail!("two nodes") };
+    dk.apply(ALL).await?;
+    let mut here = DeskClient::new(dk.desk("officer").await?);
+    let mut victim = missing("1", "VV111111");
+    victim["subjects"][0]["category"] = json!("victim_presumed");
+    let mut accused = suspect();
+    accused["subjects"][0]["identifiers"] =
+        json!([{ "type": "passport", "country": "UA", "number": "SS222222" }]);
+    let mut notice = accused.clone();
+    notice["category"] = json!("intelligence_notice");
+    notice["subjects"][0]["category"] = json!("contact");
+    notice["subjects"][0]["identifiers"] = json!([{ "type": "phone", "number": "+4532123456" }]);
+    for draft in [&victim, &accused, &notice] {
+        here.create_alert(asked(draft, "")).await?;
+    }
+    federation.settle().await?;
+    let (victim, accused) = ("passport:UA:VV111111", "passport:UA:SS222222");
+    for node in [dk, fr] {
+        let mut officer = DeskClient::new(node.desk("officer").await?);
+        for (sought, number, shown_as, warned) in [
+            ("suspect", victim, "victim_presumed", true),
+            ("convicted", victim, "victim_presumed", true),
+            ("victim_identified", accused, "suspect", true),
+            ("missing", accused, "suspect", true),
+            ("suspect", accused, "suspect", false),
+            ("missing", victim, "victim_presumed", false),
+            ("witness", victim, "victim_presumed", false),
+            ("object", victim, "victim_presumed", false),
+            ("suspect", "phone::+4532123456", "contact", false),
+        ] {
+            let parts: Vec<&str> = number.split(':').collect();
+            let asked = by_number(parts[0], parts[1], parts[2]);
+            let found = hits_of(&mut officer, sought, asked).await?;
+            let [hit] = found.as_slice() else { anyhow::bail!("{sought} {number}: {found:?}") };
+            assert_eq!(hit.subject_categories, [shown_as], "{sought} {number}");
+            let says = &hit.non_punishment;
+            assert_eq!(!says.is_empty(), warned, "{sought} {number}: {says}");
+            assert!(
+                !warned || says.contains("2011/36 Art. 8") && says.contains(shown_as),
+                "{says}"
+            );
+        }
+    }
     federation.stop().await
 }

@@ -11,7 +11,7 @@ use entente_node::alert::{Category, Draft};
 use entente_node::desk::State;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{
-    Alert, AlertSummary, CreateAlertRequest, GetAlertRequest, ListAlertsRequest,
+    Alert, AlertSummary, CreateAlertRequest, GetAlertRequest, ImportLine, ListAlertsRequest,
     UpdateAlertRequest, WatchAlertsRequest, WithdrawAlertRequest,
 };
 use serde_json::{Value, json};
@@ -43,11 +43,17 @@ pub enum Command {
     },
     /// Imports drafts, JSON Lines or a JSON array; can be repeated without creating anything twice
     #[command(
-        after_help = "The file is UTF-8, with or without a byte-order mark; LF, CR LF and CR end a line.\n\nExamples:\n  entente alert import drafts.jsonl --profile officer\n  iconv -f WINDOWS-1254 -t UTF-8 drafts.jsonl | entente alert import - --profile officer"
+        after_help = "The file is UTF-8, with or without a byte-order mark; LF, CR LF and CR end a line.\n\nExamples:\n  entente alert import drafts.jsonl --profile officer\n  entente alert import drafts.jsonl --confirm 'second case, agreed with its officer' --profile officer\n  iconv -f WINDOWS-1254 -t UTF-8 drafts.jsonl | entente alert import - --profile officer"
     )]
     Import {
         /// The drafts, one a line or all in one array, or - for stdin
         file: PathBuf,
+        /// Your reason to go on where an own alert has the same document, VIN or plate
+        #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
+        confirm: String,
+        /// Makes a new alert where the one that a line made before was withdrawn or expired
+        #[arg(long)]
+        again: bool,
     },
     /// Replaces the content of an own alert
     #[command(
@@ -78,7 +84,7 @@ pub enum Command {
     },
     /// Opens an alert
     #[command(
-        after_help = "Example:\n  entente alert show fr.police-judiciaire:2026-481920375 --justification 'hit of search 4711' --profile officer"
+        after_help = "Examples:\n  entente alert show fr.police-judiciaire:2026-481920375 --justification 'hit of search 4711' --profile officer\n  entente alert show fr.police-judiciaire:2026-481920375 --justification 'hit of search 4711' --token alert.jwt --export-reason 'for the prosecutor, permitted by FR on the phone' --profile officer"
     )]
     Show {
         /// The alert
@@ -86,9 +92,12 @@ pub enum Command {
         /// Why; mandatory for another authority's alert, stays in this node's log
         #[arg(long, default_value = "", hide_default_value = true)]
         justification: String,
-        /// Also writes the signed token, for `alert verify`
+        /// Also writes the signed token, for `alert verify`: an export, which H2 bars
         #[arg(long, value_name = "FILE")]
         token: Option<PathBuf>,
+        /// Why it is exported; mandatory where another authority's alert has H1 or H3, stays in this node's log
+        #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
+        export_reason: String,
     },
     /// Lists alerts
     #[command(
@@ -145,7 +154,10 @@ impl Command {
                 let asked = CreateAlertRequest { draft, confirmation: confirm };
                 issued(desk.create_alert(asked).await?.into_inner())
             }
-            Self::Import { file } => import::import(desk, &file, format).await,
+            Self::Import { file, confirm, again } => {
+                let line = ImportLine { confirmation: confirm, again, ..ImportLine::default() };
+                import::import(desk, &file, line, format).await
+            }
             Self::Update { id, file, version, confirm } => {
                 let draft = files::read(&file)?;
                 let (expected_version, confirmation) = (version, confirm);
@@ -156,8 +168,9 @@ impl Command {
                 let asked = WithdrawAlertRequest { id, reason };
                 issued(desk.withdraw_alert(asked).await?.into_inner())
             }
-            Self::Show { id, justification, token } => {
-                let asked = GetAlertRequest { id, justification };
+            Self::Show { id, justification, token, export_reason } => {
+                let export = token.is_some();
+                let asked = GetAlertRequest { id, justification, export, export_reason };
                 let alert = desk.get_alert(asked).await?.into_inner();
                 if let Some(path) = token {
                     files::write_new(&path, &alert.token, true)?;
@@ -224,7 +237,7 @@ fn shown(alert: &Alert) -> Outcome {
         "id": alert.id, "version": alert.version, "state": alert.state, "own": alert.own,
         "category": alert.category, "content": content, "claims": alert.claims,
         "confirmed": alert.confirmed, "confirmed_at": at(alert.confirmed_at), "contact": alert.contact,
-        "warnings": alert.warnings, "gap": alert.gap, "expires_at": at(alert.expires_at),
+        "warnings": alert.warnings, "token_withheld": alert.token_withheld, "gap": alert.gap, "expires_at": at(alert.expires_at),
     });
     let confirmed = match (alert.own, alert.confirmed) {
         (true, _) => "own alert".to_owned(),

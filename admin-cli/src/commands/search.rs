@@ -124,7 +124,8 @@ fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
             "id": hit.id, "version": hit.version, "issuer": hit.issuer, "own": hit.own,
             "quality": hit.quality, "matched": hit.matched, "category": hit.category,
             "action": hit.action, "confirmed": hit.confirmed, "confirmed_at": at(hit.confirmed_at),
-            "contact": hit.contact, "warnings": hit.warnings,
+            "contact": hit.contact, "subject_categories": hit.subject_categories,
+            "non_punishment": hit.non_punishment, "warnings": hit.warnings,
         })).collect::<Vec<_>>(),
         "next": null,
         "more": summary.more,
@@ -150,6 +151,10 @@ fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
             hits.iter().map(row).collect(),
         ),
     };
+    // Below the table, where no narrow terminal cuts it.
+    for hit in hits.iter().filter(|hit| !hit.non_punishment.is_empty()) {
+        text += &format!("{}: {}\n", hit.id, hit.non_punishment);
+    }
     if summary.more {
         text +=
             "there are more hits than are shown: search for something that fewer alerts share\n";

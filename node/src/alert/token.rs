@@ -63,6 +63,11 @@ pub struct Facts {
 }
 
 impl View {
+    /// Categories of the people in it.
+    pub fn people(&self) -> Vec<SubjectCategory> {
+        self.content.subjects.iter().filter_map(|subject| subject.category).collect()
+    }
+
     /// What sharing rules look at.
     pub fn facts(&self) -> Facts {
         let content = &self.content;
@@ -71,7 +76,7 @@ impl View {
             exploitation: content.exploitation.clone(),
             urgency: content.urgency,
             handling: content.handling.clone(),
-            subject_categories: content.subjects.iter().filter_map(|s| s.category).collect(),
+            subject_categories: self.people(),
         }
     }
 

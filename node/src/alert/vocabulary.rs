@@ -318,6 +318,11 @@ impl Category {
 }
 
 impl SubjectCategory {
+    /// People against whom an offence is alleged or found.
+    pub fn accused(self) -> bool {
+        matches!(self, Self::Suspect | Self::Convicted)
+    }
+
     /// People whom the law protects in the first place.
     pub fn protected(self) -> bool {
         matches!(self, Self::VictimPresumed | Self::VictimIdentified | Self::AtRisk | Self::Missing)

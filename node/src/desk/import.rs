@@ -1,56 +1,115 @@
-//! Imports: as creating, but a draft that was imported before makes nothing again.
+//! Imports: as creating, but a draft that was imported before makes nothing again while its alert is live.
 
+use super::conflicts::Confirmed;
 use super::create::create_draft;
 use super::{DeskError, Issued};
 use crate::alert::Draft;
+use crate::audit::Event;
 use crate::id::AlertId;
-use crate::node::SharedNode;
+use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Imports, IndexKey, Tx};
+use crate::store::{Imports, IndexKey, Own, StoreError, Tombstones, Tx};
 
 /// Lines of one import are worked on side by side: where two are about the same person, one is looked at again, at most
 /// so often.
 const RACES_MAX: usize = 8;
 
+/// A line of an import.
+#[derive(Clone, Default)]
+pub struct Line {
+    /// The draft (JSON).
+    pub draft: String,
+    /// The officer's reason to go on though an own alert has the same document, VIN or plate; empty when none was given.
+    pub confirmation: String,
+    /// Makes a new alert where the one that this draft made before has ended.
+    pub again: bool,
+}
+
 /// What a line of an import came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
     /// A new alert.
-    Created(AlertId),
-    /// The alert that the same draft made before.
+    Created(Issued),
+    /// The alert that the same draft made before; it is live.
     Existing(AlertId),
 }
 
-/// Imports a draft (JSON). The same checked content is known again by a keyed hash.
+/// Imports a draft. The same checked content is known again by a keyed hash.
 ///
 /// # Errors
-/// As [`super::create`]; an import gives no confirmation.
-pub async fn import(node: &SharedNode, draft: &str, actor: &Actor) -> Result<Imported, DeskError> {
-    let draft = Draft::parse(draft)?;
+/// As [`super::create`]; and when the alert that the draft made before has ended, unless the line says `again`: somebody
+/// who disappears a second time must not be lost.
+pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imported, DeskError> {
+    let draft = Draft::parse(&line.draft)?;
     let key = node.store.index_key(&[b"import\0", draft.digest().0.as_slice()].concat());
+    let mut note = Note { key, ended: None };
     if let Some(id) = node.store.get::<Imports>(&key)? {
-        node.store.settled().await?;
-        return Ok(Imported::Existing(id));
+        if is_live(node, &id)? {
+            node.store.settled().await?;
+            return Ok(Imported::Existing(id));
+        }
+        if !line.again {
+            return Err(ended(node, id)?);
+        }
+        note.ended = Some(id);
     }
-    let mut created = create_draft(node, &draft, "", actor, Some(key)).await;
+    let confirmed = Confirmed::same_identifiers(&line.confirmation);
+    let mut created = create_draft(node, &draft, confirmed, actor, Some(note.clone())).await;
     for _ in 0..RACES_MAX {
         if !matches!(created, Err(DeskError::Raced(_))) {
             break;
         }
-        created = create_draft(node, &draft, "", actor, Some(key)).await;
+        created = create_draft(node, &draft, confirmed, actor, Some(note.clone())).await;
     }
     match created {
-        Ok(Issued { id, .. }) => Ok(Imported::Created(id)),
+        Ok(issued) => Ok(Imported::Created(issued)),
         Err(DeskError::AlreadyImported(id)) => Ok(Imported::Existing(id)),
         Err(error) => Err(error),
     }
 }
 
-/// Notes which alert a draft made; refuses when another line of the same import was quicker.
-pub(super) fn note(tx: &mut Tx<'_>, key: IndexKey, id: &AlertId) -> Result<(), DeskError> {
-    if let Some(before) = tx.get::<Imports>(&key)? {
-        return Err(DeskError::AlreadyImported(before));
+/// Whether the alert is in force; one whose time is over is not, though it was not swept yet.
+fn is_live(node: &Node, id: &AlertId) -> Result<bool, StoreError> {
+    let own = node.store.get::<Own>(id)?;
+    Ok(own.is_some_and(|own| own.expires_at > node.clock.now()))
+}
+
+fn ended(node: &Node, id: AlertId) -> Result<DeskError, StoreError> {
+    let (state, at) = match (node.store.get::<Tombstones>(&id)?, node.store.get::<Own>(&id)?) {
+        (Some(tombstone), _) => (tombstone.erased.as_str(), tombstone.at),
+        (None, Some(own)) => ("expired", own.expires_at),
+        (None, None) => return Ok(DeskError::NotFound(id)),
+    };
+    Ok(DeskError::ImportEnded { id, state, at })
+}
+
+/// Which draft an alert is made of.
+#[derive(Clone)]
+pub(super) struct Note {
+    key: IndexKey,
+    /// The alert that the same draft made before, which has ended.
+    ended: Option<AlertId>,
+}
+
+impl Note {
+    /// The event, with the alert that this one follows.
+    pub(super) fn noted(&self, event: Event) -> Event {
+        match &self.ended {
+            Some(id) => event.with("again_after", id.to_string()),
+            None => event,
+        }
     }
-    tx.put::<Imports>(&key, id);
-    Ok(())
+
+    /// Notes which alert the draft made; refuses when another line of the same import was quicker.
+    pub(super) fn keep(&self, tx: &mut Tx<'_>, id: &AlertId) -> Result<(), DeskError> {
+        match tx.get::<Imports>(&self.key)? {
+            Some(before) if self.ended.as_ref() != Some(&before) => {
+                Err(DeskError::AlreadyImported(before))
+            }
+            _ => {
+                tx.put::<Imports>(&self.key, id);
+                Ok(())
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Opening one alert, and listing what is held. Every look is in the log before it is answered.
 
 use super::{DeskError, reason};
-use crate::alert::{Category, View};
+use crate::alert::{Category, Handling, View};
 use crate::audit::{Event, Operation};
 use crate::exchange;
 use crate::holding::{read_copy, read_held, read_own};
@@ -50,10 +50,21 @@ impl State {
     }
 }
 
+/// The signed token leaves the node with the answer.
+#[derive(Clone, Copy)]
+pub struct Export<'a> {
+    /// Why; mandatory where handling codes of a received alert restrict its use, and in the log.
+    pub reason: &'a str,
+}
+
 /// An alert as an officer sees it. It cannot be printed.
 pub struct Opened {
     /// With the claims held here.
     pub view: View,
+    /// The token is to be handed over.
+    pub exported: bool,
+    /// Why it may never be handed over, where that is so.
+    pub withheld: Option<&'static str>,
     /// Issued here.
     pub own: bool,
     /// A copy within its lease; own alerts always.
@@ -90,11 +101,12 @@ pub struct Listed {
 /// Opens an alert. A justification is mandatory for what another authority issued; it stays in this node's log.
 ///
 /// # Errors
-/// When it is not held, was erased, or the justification is missing.
+/// When it is not held, was erased, the justification is missing, or its handling codes bar the export.
 pub async fn get(
     node: &SharedNode,
     id: &AlertId,
     justification: &str,
+    export: Option<Export<'_>>,
     actor: &Actor,
 ) -> Result<Opened, DeskError> {
     let own = *id.authority() == node.authority;
@@ -110,7 +122,11 @@ pub async fn get(
         .alert(id)
         .with("version", view.head.version)
         .with("justification", why);
-    log(node, event).await?;
+    let exported = match export {
+        Some(export) => Some(exported(&view, own, export, actor)?),
+        None => None,
+    };
+    log(node, event, exported).await?;
     let gap = node.store.get::<Copies>(id)?.is_some_and(|copy| copy.gap);
     let (leased, confirmed_at) = exchange::lease_of(node, id, view.head.version)?;
     let confirmed = own || leased;
@@ -120,9 +136,59 @@ pub async fn get(
         confirmed,
         confirmed_at: confirmed_at.filter(|_| !own),
         contact: contact(node, id.authority()),
-        warnings: warnings(&view, confirmed, gap),
+        warnings: opened_warnings(&view, own, confirmed, gap),
+        exported: export.is_some(),
+        withheld: (!own && restricts(&view, Handling::H2)).then_some(H2_MEANS),
         view,
     })
+}
+
+/// What `H2` means to whoever opens a received alert.
+const H2_MEANS: &str = "H2: no dissemination without the issuer's permission";
+
+fn restricts(view: &View, code: Handling) -> bool {
+    view.content.handling.contains(&code)
+}
+
+/// The event of an export. Handling codes bind who received an alert, not its issuer (2016/794 Art. 29).
+fn exported(view: &View, own: bool, export: Export<'_>, actor: &Actor) -> Result<Event, DeskError> {
+    let id = &view.head.id;
+    if !own && restricts(view, Handling::H2) {
+        return Err(DeskError::ExportBarred(id.clone()));
+    }
+    let codes = [Handling::H1, Handling::H3].into_iter().filter(|code| restricts(view, *code));
+    let codes = codes.map(Handling::as_str).collect::<Vec<_>>().join(" and ");
+    let event = Event::new(Operation::Disclose, "alert.exported", &actor.name)
+        .alert(id)
+        .with("version", view.head.version);
+    if own || codes.is_empty() && export.reason.is_empty() {
+        return Ok(event);
+    }
+    if export.reason.is_empty() {
+        return Err(DeskError::ExportReason { id: id.clone(), codes });
+    }
+    let why = reason("the reason for the export", export.reason)?;
+    Ok(event.with("handling", codes).with("reason", why))
+}
+
+/// As [`warnings`], and how a receiver may use the alert.
+fn opened_warnings(view: &View, own: bool, confirmed: bool, gap: bool) -> Vec<String> {
+    let mut warnings = warnings(view, confirmed, gap);
+    let means = |code: &Handling| match code {
+        Handling::H0 => None,
+        Handling::H1 => {
+            Some("H1: not in judicial proceedings without the issuer's permission".to_owned())
+        }
+        Handling::H2 => Some(H2_MEANS.to_owned()),
+        Handling::H3 => {
+            let text = view.content.handling_text.as_deref().unwrap_or("ask the issuer");
+            Some(format!("H3: {text}"))
+        }
+    };
+    if !own {
+        warnings.extend(view.content.handling.iter().filter_map(means));
+    }
+    warnings
 }
 
 /// What to beware of before anything is done about a hit.
@@ -189,7 +255,7 @@ pub async fn list(
     let looked = tokio::task::spawn_blocking(move || look(&here, &wanted, after, limit));
     let page = looked.await.map_err(|_| DeskError::Store(StoreError::Closed))??;
     let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
-    log(node, event.with("count", page.found.len())).await?;
+    log(node, event.with("count", page.found.len()), None).await?;
     Ok((page.found, page.more.then_some(page.after).flatten()))
 }
 
@@ -307,7 +373,9 @@ fn missing(id: &AlertId, erased: Option<Erased>) -> DeskError {
     }
 }
 
-async fn log(node: &SharedNode, event: Event) -> Result<(), DeskError> {
-    let committed = node.store.commit(|_| Ok::<_, DeskError>(Committed::new((), event)));
+async fn log(node: &SharedNode, event: Event, second: Option<Event>) -> Result<(), DeskError> {
+    let committed = node.store.commit(|_| {
+        Ok::<_, DeskError>(second.into_iter().fold(Committed::new((), event), Committed::and))
+    });
     Ok(committed.await?)
 }

@@ -85,6 +85,10 @@ pub struct Hit {
     pub contact: String,
     /// What to beware of.
     pub warnings: Vec<String>,
+    /// Categories of the people in it.
+    pub people: Vec<SubjectCategory>,
+    /// Who is sought as a suspect is a victim here, or the reverse; never left out of what is shown.
+    pub non_punishment: Option<String>,
 }
 
 /// The answer to a search.
@@ -111,7 +115,7 @@ pub async fn search(
     actor: &Actor,
 ) -> Result<Found, DeskError> {
     let case_ref = reason("the case reference", &why.case_ref)?;
-    let (hits, more) = find(node, query)?;
+    let (hits, more) = find(node, query, why.subject)?;
     let names = |list: Vec<String>| Value::from(list);
     let event = Event::new(Operation::Consult, "consult.asked", &actor.name)
         .with("case", Digest::of(case_ref.as_bytes()).to_string())
@@ -128,7 +132,11 @@ pub async fn search(
     Ok(Found { hits, more, log_entry, silent: exchange::silent_peers(node) })
 }
 
-fn find(node: &Node, query: &Query) -> Result<(Vec<Hit>, bool), DeskError> {
+fn find(
+    node: &Node,
+    query: &Query,
+    sought: Option<SubjectCategory>,
+) -> Result<(Vec<Hit>, bool), DeskError> {
     let mut matched: BTreeMap<AlertId, Vec<&'static str>> = BTreeMap::new();
     let mut more = false;
     for key in query.keys() {
@@ -141,7 +149,7 @@ fn find(node: &Node, query: &Query) -> Result<(Vec<Hit>, bool), DeskError> {
     }
     let mut hits = Vec::with_capacity(matched.len());
     for (id, fields) in matched {
-        hits.extend(hit(node, id, &fields)?);
+        hits.extend(hit(node, id, &fields, sought)?);
     }
     hits.sort_by_key(|hit| std::cmp::Reverse(hit.quality));
     Ok((hits, more))
@@ -171,7 +179,12 @@ pub(super) fn matches_of(
 }
 
 /// `None` when the alert was erased meanwhile, or its time is over.
-fn hit(node: &Node, id: AlertId, fields: &[&'static str]) -> Result<Option<Hit>, DeskError> {
+fn hit(
+    node: &Node,
+    id: AlertId,
+    fields: &[&'static str],
+    sought: Option<SubjectCategory>,
+) -> Result<Option<Hit>, DeskError> {
     let Some((view, own)) = read_held(node, &id)? else { return Ok(None) };
     if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
         return Ok(None);
@@ -192,6 +205,20 @@ fn hit(node: &Node, id: AlertId, fields: &[&'static str]) -> Result<Option<Hit>,
         confirmed_at: confirmed_at.filter(|_| !own),
         contact: contact(node, id.authority()),
         warnings: warnings(&view, confirmed, gap),
+        non_punishment: non_punishment(sought, &view.people()),
+        people: view.people(),
         id,
     }))
+}
+
+/// One state's suspect may be another's victim, who is not punished for what they were compelled to do (2011/36 Art. 8).
+fn non_punishment(sought: Option<SubjectCategory>, people: &[SubjectCategory]) -> Option<String> {
+    let sought = sought?;
+    let contrary = |person: &SubjectCategory| {
+        sought.accused() && person.protected() || sought.protected() && person.accused()
+    };
+    let person = people.iter().copied().find(contrary)?;
+    Some(format!(
+        "non-punishment [2011/36 Art. 8]: sought as {sought}, shown here as {person}; a victim is not punished for what they were compelled to do: speak to the issuer before you act"
+    ))
 }

@@ -1,13 +1,15 @@
 //! A new version takes the place of the one before; its end stays, within the retention of its category, unless the
 //! draft names another.
 
-use super::create::{conflicts, enter, may_issue, next_version};
+use super::conflicts::{Confirmed, conflicts};
+use super::create::{enter, may_issue, next_version};
 use super::read::{gone, own_alert};
 use super::{DeskError, Issued, reason};
 use crate::alert::{Draft, View};
 use crate::audit::{Event, Operation};
 use crate::holding::{forget_own, read_own};
 use crate::id::{AlertId, Version};
+use crate::matching::unsearchable;
 use crate::node::SharedNode;
 use crate::roles::Actor;
 use crate::store::{Committed, Own};
@@ -34,7 +36,8 @@ pub async fn update(
     let latest = draft.content().category.map_or(0, |category| category.retention_s());
     let end = held.expires_at.min(node.clock.now().plus(latest));
     let draft = draft.ending_at(end);
-    let conflict = conflicts(node, &draft, Some(id), confirmation)?;
+    let confirmed = Confirmed::everything(confirmation);
+    let conflict = conflicts(node, &draft, Some((id, &held)), confirmed)?;
     let before = read_own(node, id, &held)?;
     let recategorised = recategorised(&before, &draft, confirmation)?;
     let version = held.version + 1;
@@ -43,6 +46,8 @@ pub async fn update(
         .alert(id)
         .with("version", version)
         .with("jwt", sealed.view.jwt_digest.to_string());
+    let mut warnings = conflict.warnings();
+    warnings.extend(unsearchable(draft.content()));
     let event = conflict.noted(event);
     let event = match recategorised {
         Some((from, why)) => event.with("category_before", from).with("confirmation", why),
@@ -62,7 +67,6 @@ pub async fn update(
         Ok(Committed::new((), event))
     });
     committed.await?;
-    let mut warnings = vec![];
     if held.recovered {
         warnings.push("this alert was recovered from peers: claims that no peer had were lost, so give them all again".to_owned());
     }

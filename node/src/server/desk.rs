@@ -7,7 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::authorise;
-use crate::desk::{self, Imported, State, Wanted};
+use crate::desk::{self, Export, Imported, State, Wanted};
 use crate::exchange;
 use crate::node::SharedNode;
 use crate::roles::{Action, Actor};
@@ -131,7 +131,8 @@ impl Desk for DeskService {
         let actor = authorise(&self.node, &request, Action::GetAlert)?;
         let asked = request.into_inner();
         let id = alert_id(&asked.id)?;
-        let opened = desk::get(&self.node, &id, &asked.justification, &actor).await;
+        let export = asked.export.then_some(Export { reason: &asked.export_reason });
+        let opened = desk::get(&self.node, &id, &asked.justification, export, &actor).await;
         Ok(Response::new(wire::opened(opened.map_err(|error| desk_status(&error))?)))
     }
 
@@ -228,8 +229,9 @@ async fn import(
         let Some(line) = line else { return Ok(()) };
         let (node, actor) = (node.clone(), actor.clone());
         open.push_back(tokio::spawn(async move {
-            let outcome = desk::import(&node, &line.draft, &actor).await;
-            (line.line, outcome)
+            let (number, line) = wire::import_line(line);
+            let outcome = desk::import(&node, &line, &actor).await;
+            (number, outcome)
         }));
     }
 }
@@ -239,15 +241,19 @@ type Importing = tokio::task::JoinHandle<(u64, Result<Imported, desk::DeskError>
 async fn answered(importing: Importing) -> Result<proto::ImportResult, Status> {
     use proto::import_result::Outcome;
     let (line, outcome) = importing.await.map_err(|_| ending())?;
+    let mut warnings = vec![];
     let outcome = match outcome {
-        Ok(Imported::Created(id)) => Outcome::Created(id.to_string()),
+        Ok(Imported::Created(issued)) => {
+            warnings = issued.warnings;
+            Outcome::Created(issued.id.to_string())
+        }
         Ok(Imported::Existing(id)) => Outcome::Existing(id.to_string()),
         Err(error @ (desk::DeskError::Store(_) | desk::DeskError::LostState)) => {
             return Err(desk_status(&error));
         }
         Err(error) => Outcome::Refused(wire::line_refused(&error)),
     };
-    Ok(proto::ImportResult { line, outcome: Some(outcome) })
+    Ok(proto::ImportResult { line, outcome: Some(outcome), warnings })
 }
 
 async fn watch(

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 
 use super::exchange::{Malformed, refusal};
 use crate::alert::SubjectCategory;
-use crate::desk::{Aim, DeskError, Found, Hit, Issued, Justification, Listed, Opened, State};
+use crate::desk::{Aim, DeskError, Found, Hit, Issued, Justification, Line, Listed, Opened, State};
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::matching::Query;
 use crate::store::StoreError;
@@ -39,6 +39,12 @@ fn seconds(at: Option<Timestamp>) -> i64 {
     at.map_or(0, Timestamp::seconds)
 }
 
+/// A line of an import, with its number.
+pub fn import_line(line: proto::ImportLine) -> (u64, Line) {
+    let proto::ImportLine { line: number, draft, confirmation, again } = line;
+    (number, Line { draft, confirmation, again })
+}
+
 /// A refusal of a line of an import.
 pub fn line_refused(error: &DeskError) -> proto::Refusal {
     proto::Refusal { reason: error.reason().to_owned(), message: error.to_string() }
@@ -69,7 +75,8 @@ pub fn opened(opened: Opened) -> proto::Alert {
         claims: view.claims.names().into_iter().map(str::to_owned).collect(),
         category: view.content.category.map(|c| c.as_str().to_owned()).unwrap_or_default(),
         expires_at: view.content.expires_at().unwrap_or(view.head.expires_at).seconds(),
-        token: view.token,
+        token: if opened.exported { view.token } else { String::new() },
+        token_withheld: opened.withheld.unwrap_or_default().to_owned(),
         confirmed: opened.confirmed,
         confirmed_at: seconds(opened.confirmed_at),
         contact: opened.contact,
@@ -140,19 +147,27 @@ fn hit(hit: Hit) -> proto::Hit {
         contact: hit.contact,
         warnings: hit.warnings,
         version: hit.version,
+        subject_categories: hit.people.iter().map(ToString::to_string).collect(),
+        non_punishment: hit.non_punishment.unwrap_or_default(),
     }
 }
 
 /// The status that a refusal or failure becomes.
 pub fn desk_status(error: &DeskError) -> Status {
     let code = match error {
-        DeskError::Draft(_) | DeskError::Query(_) | DeskError::Reason(_) => Code::InvalidArgument,
+        DeskError::Draft(_)
+        | DeskError::Query(_)
+        | DeskError::Reason(_)
+        | DeskError::ExportReason { .. } => Code::InvalidArgument,
         DeskError::NotFound(_) | DeskError::Gone { .. } => Code::NotFound,
         DeskError::NotOwn(_) | DeskError::Incompatible(_) | DeskError::TooManyMatchKeys => {
             Code::FailedPrecondition
         }
         DeskError::ConfirmationNeeded(_)
         | DeskError::CategoryChanges { .. }
+        | DeskError::SameIdentifier { .. }
+        | DeskError::ImportEnded { .. }
+        | DeskError::ExportBarred(_)
         | DeskError::LostState
         | DeskError::ClockLeapt => Code::FailedPrecondition,
         DeskError::VersionMoved { .. } | DeskError::Raced(_) => Code::Aborted,

@@ -25,12 +25,18 @@ const DRAFTS_OPEN_MAX: usize = 128;
 /// The lines of the drafts that are on their way, by their number in the file.
 type Lines = Arc<Mutex<BTreeMap<u64, u64>>>;
 
-pub async fn import(desk: DeskClient<Channel>, file: &Path, format: Format) -> Outcome {
+/// `asked` is what goes with every draft.
+pub async fn import(
+    desk: DeskClient<Channel>,
+    file: &Path,
+    asked: ImportLine,
+    format: Format,
+) -> Outcome {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut report = Report::new(file, format);
     let imported = tokio::select! {
-        imported = send_and_hear(desk, file, &mut report) => imported,
+        imported = send_and_hear(desk, file, asked, &mut report) => imported,
         _ = interrupt.recv() => Err(Failure::new("interrupted")),
         _ = terminate.recv() => Err(Failure::new("interrupted")),
     };
@@ -41,12 +47,14 @@ pub async fn import(desk: DeskClient<Channel>, file: &Path, format: Format) -> O
 async fn send_and_hear(
     mut desk: DeskClient<Channel>,
     file: &Path,
+    asked: ImportLine,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let (sender, drafts) = mpsc::channel(DRAFTS_OPEN_MAX);
     let (unfit, mut refused) = mpsc::channel(DRAFTS_OPEN_MAX);
     let reader = Reader {
         file: file.to_owned(),
+        asked,
         lines: report.lines.clone(),
         progress: report.progress.clone(),
         drafts: sender,
@@ -75,6 +83,7 @@ async fn send_and_hear(
 
 struct Reader {
     file: PathBuf,
+    asked: ImportLine,
     lines: Lines,
     progress: ProgressBar,
     drafts: mpsc::Sender<ImportLine>,
@@ -105,12 +114,14 @@ impl Reader {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(number, line);
         match found {
             Found::Draft(draft) => {
-                self.drafts.blocking_send(ImportLine { line: number, draft }).is_ok()
+                let line = ImportLine { line: number, draft, ..self.asked.clone() };
+                self.drafts.blocking_send(line).is_ok()
             }
             Found::Unfit(reason, message) => {
                 let refusal = Refusal { reason: reason.to_owned(), message };
                 let outcome = Some(Line::Refused(refusal));
-                self.unfit.blocking_send(ImportResult { line: number, outcome }).is_ok()
+                let result = ImportResult { line: number, outcome, ..Default::default() };
+                self.unfit.blocking_send(result).is_ok()
             }
         }
     }
@@ -141,7 +152,11 @@ impl Report {
         let said = match result.outcome {
             Some(Line::Created(id)) => {
                 self.created += 1;
-                json!({ "outcome": "created", "id": id })
+                for warning in &result.warnings {
+                    let said = format!("line {line}: {warning}");
+                    self.progress.suspend(|| remark("warning", &said));
+                }
+                json!({ "outcome": "created", "id": id, "warnings": result.warnings })
             }
             Some(Line::Existing(id)) => {
                 self.existing += 1;

@@ -199,7 +199,11 @@ async fn import_all(node: &Node, drafts: Vec<Value>, until: usize) -> Result<Vec
     let (sender, lines) = mpsc::channel(64);
     tokio::spawn(async move {
         for (line, draft) in (1..).zip(drafts) {
-            if sender.send(ImportLine { line, draft: draft.to_string() }).await.is_err() {
+            if sender
+                .send(ImportLine { line, draft: draft.to_string(), ..Default::default() })
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -245,7 +249,8 @@ async fn wait_for_copies(node: &Node, count: usize) -> Result<(), Failure> {
 
 async fn open(node: &Node, id: &str) -> Result<Alert, Failure> {
     let (id, justification) = (id.to_owned(), "the demonstration".to_owned());
-    let asked = GetAlertRequest { id, justification };
+    let export_reason = "the demonstration".to_owned();
+    let asked = GetAlertRequest { id, justification, export: true, export_reason };
     Ok(node.officer().await?.get_alert(asked).await?.into_inner())
 }
 
