@@ -14,13 +14,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::config::{Config, ConfigError};
-use crate::id::{Clock, Entropy, Secret};
+use crate::id::{CLOCK_TOLERANCE_S, Clock, Entropy, Secret};
 use crate::jose::SigningKey;
 use crate::pki::{PkiError, read_signing_key};
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::text;
 use crate::tls::{TlsError, TlsIdentity, read_pem_certificates};
-use crate::trust::{DatedKey, Identity, SignedDescriptor, TrustError, check_root_der};
+use crate::trust::{
+    CertificateError, DatedKey, Identity, SignedDescriptor, TrustError, check_root_der,
+};
 
 /// Where everything lies below the home folder.
 #[derive(Clone, Debug)]
@@ -173,7 +175,13 @@ impl Credentials {
         clock: &Clock,
     ) -> Result<Self, HomeError> {
         let now = clock.now();
-        let tls = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now)?;
+        let tls = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now);
+        let tls = tls.map_err(|error| match error {
+            TlsError::Certificate(file, ended @ CertificateError::Ended(_)) => HomeError::Unfit(
+                format!("the node's own certificate {file} does not fit: {ended}; {RENEW}"),
+            ),
+            other => other.into(),
+        })?;
         if *tls.identity() != Identity::Node(config.authority.clone()) {
             return Err(HomeError::Unfit(format!(
                 "{} is not the certificate of {}'s node: its URI must be {}",
@@ -190,8 +198,10 @@ impl Credentials {
         }
         let descriptor = read_descriptor(layout)?;
         let said = descriptor.descriptor();
+        // A key that has ended is no reason not to start: it stops issuing, not reading, searching and erasing.
         let names = |keys: &[DatedKey], key: &SigningKey| {
-            keys.iter().any(|dated| dated.key.key_id() == key.key_id() && dated.valid_at(now))
+            let begun = |dated: &DatedKey| dated.not_before - CLOCK_TOLERANCE_S <= now.seconds();
+            keys.iter().any(|dated| dated.key.key_id() == key.key_id() && begun(dated))
         };
         let unfit = |what: &str| {
             let file = shown(&layout.descriptor());
@@ -203,7 +213,7 @@ impl Credentials {
             return unfit("is another authority's");
         }
         if !names(&said.statement_keys, statement_key) || !names(&said.log_keys, log_key) {
-            return unfit("does not name the keys in keys/, or not for today");
+            return unfit("does not name the keys in keys/, or from a later day on only");
         }
         if !said.endpoints.contains(&config.exchange.advertise.to_string()) {
             return unfit("does not name exchange.advertise of the configuration");
@@ -211,14 +221,27 @@ impl Credentials {
         let roots = said.tls_roots.iter().map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()));
         let roots: Vec<_> = roots.filter_map(Result::ok).collect();
         if let Err(error) = tls.vouched_by(&roots, now) {
-            return unfit(&format!(
-                "has no root that vouches for {}, so no peer would let this node in ({error})",
-                shown(&layout.certificate())
-            ));
+            let file = shown(&layout.certificate());
+            let none =
+                format!("has no root that vouches for {file}, so no peer would let this node in");
+            return match tls.missing_issuer(&roots) {
+                Some(issuer) => Err(HomeError::Unfit(format!(
+                    "{} {none}: it leads to {issuer}, which is neither a root there nor in {file}. Append the \
+                     certificate of that intermediate CA to {file}; or, when {issuer} is a new root, put it into {}, \
+                     and run `entente-node draft` and `entente identity sign`",
+                    shown(&layout.descriptor()),
+                    shown(&layout.roots())
+                ))),
+                None => unfit(&format!("{none} ({error})")),
+            };
         }
         Ok(Self { tls, user_ca, descriptor })
     }
 }
+
+/// What helps when the certificate of a node ends.
+pub const RENEW: &str = "make a new one (`entente certs node`, or your own CA), put it and its key in place of tls/node.pem and \
+     tls/node.key, then start the node or run `entente reload`";
 
 fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {

@@ -261,6 +261,9 @@ pub struct Timestamp(i64);
 pub const TIMESTAMP_MAX: i64 = 253_402_207_200;
 
 impl Timestamp {
+    /// 1970.
+    pub const EPOCH: Self = Self(0);
+
     /// From UTC seconds, held within 1970 … 9999.
     pub fn from_seconds(seconds: i64) -> Self {
         Self(seconds.clamp(0, TIMESTAMP_MAX))

@@ -20,6 +20,7 @@ use rcgen::{
 use crate::id::{AuthorityId, Entropy, Secret, Timestamp};
 use crate::jose::SigningKey;
 use crate::text;
+use crate::tls::key_fault;
 
 /// Validity of what is made here, in days: within the profile's 398.
 const LEAF_DAYS: i64 = 397;
@@ -39,6 +40,9 @@ pub enum PkiError {
     /// rcgen refused.
     #[error("the certificate cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A key file holds no key that can be used.
+    #[error("the key file {0}")]
+    Key(&'static str),
     /// A CA's key and certificate are not a pair: what they made, nobody could verify.
     #[error("the key does not belong to the certificate")]
     ForeignKey,
@@ -86,7 +90,9 @@ impl Authority {
     /// # Errors
     /// When they are no CA, or the key is not its own.
     pub fn open(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
-        let key = KeyPair::from_pem(key_pem)?;
+        let key = KeyPair::from_pem(key_pem).map_err(|error| {
+            key_fault(key_pem.as_bytes()).map_or(PkiError::Certificate(error), PkiError::Key)
+        })?;
         let own =
             x509_parser::pem::parse_x509_pem(certificate_pem.as_bytes()).is_ok_and(|(_, pem)| {
                 let certificate = pem.parse_x509();
@@ -276,7 +282,10 @@ pub fn read_signing_key(path: &Path) -> Result<SigningKey, PkiError> {
     let file = |error| PkiError::File(path.display().to_string(), error);
     let pem = Secret::new(text::read(path).map_err(file)?);
     let dalek = ed25519_dalek::SigningKey::from_pkcs8_pem(pem.expose())
-        .map_err(|_| file(std::io::Error::other("no Ed25519 key in PKCS#8 PEM")))?;
+        .map_err(|_| {
+            key_fault(pem.expose().as_bytes()).unwrap_or("holds no Ed25519 key in PKCS#8 PEM")
+        })
+        .map_err(|fault| file(std::io::Error::other(fault)))?;
     Ok(SigningKey::from_seed(Secret::new(dalek.to_bytes())))
 }
 

@@ -3,11 +3,13 @@
 
 mod client;
 mod identity;
+mod pem;
 mod server;
 
 pub use client::{Target, connect, handshake};
 pub(crate) use client::{chain, channel};
-pub use identity::{TlsIdentity, read_pem_certificates};
+pub use identity::TlsIdentity;
+pub use pem::{key_fault, read_pem_certificates};
 pub use server::{Desk, Exchange, desk_config, exchange_config};
 
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::id::Timestamp;
-use crate::trust::check_root_der;
+use crate::trust::{CertificateError, check_root_der};
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,9 @@ pub enum TlsError {
     /// A certificate or key does not fit.
     #[error("{0}")]
     Unfit(String),
+    /// A certificate does not fit the profile.
+    #[error("the certificate {0} does not fit: {1}")]
+    Certificate(String, CertificateError),
     /// rustls refused.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),

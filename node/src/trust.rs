@@ -9,8 +9,8 @@ pub use descriptor::{DESCRIPTOR_TYP, DatedKey, Descriptor, Draft, Fingerprint, S
 pub use directory::{Directory, Known};
 pub use peer::{Peer, PeerState};
 pub use profile::{
-    CertificateError, Identity, certificate_end, certificate_identity, check_leaf, check_root,
-    check_root_der, is_user_name, key_digest,
+    CertificateError, Identity, certificate_end, certificate_end_der, certificate_identity,
+    check_leaf, check_root, check_root_der, is_user_name, key_digest,
 };
 
 use crate::id::AuthorityId;

@@ -5,20 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
 
 use super::client::vouched;
+use super::pem::{chain_fault, missing_issuer, read_pem_certificates, read_pem_key};
 use super::{TlsError, provider};
 use crate::id::Timestamp;
-use crate::trust::{Identity, check_leaf};
+use crate::trust::{Identity, certificate_end_der, check_leaf};
 
 /// A certificate chain with its key. The key cannot be printed.
 #[derive(Clone)]
 pub struct TlsIdentity {
     key: Arc<CertifiedKey>,
     identity: Identity,
+    ends: Timestamp,
 }
 
 impl TlsIdentity {
@@ -30,18 +31,24 @@ impl TlsIdentity {
         let chain = read_pem_certificates(certificate)?;
         let name = certificate.display();
         let leaf = chain.first().ok_or_else(|| TlsError::Unfit(format!("{name} is empty")))?;
-        let identity = check_leaf(leaf, now).map_err(|error| {
-            TlsError::Unfit(format!("the certificate {name} does not fit: {error}"))
+        let identity = check_leaf(leaf, now).map_err(|error| match chain_fault(&chain) {
+            Some(fault) => TlsError::Unfit(format!("{name} {fault}")),
+            None => TlsError::Certificate(name.to_string(), error),
         })?;
+        let ends = certificate_end_der(leaf).unwrap_or(now);
         let unfit = |what: &str| TlsError::Unfit(format!("{} {what}", key.display()));
-        let private = PrivateKeyDer::from_pem_file(key);
-        let private = private.map_err(|_| unfit("holds no private key in PEM"))?;
+        let private = read_pem_key(key)?;
         let signing = provider().key_provider.load_private_key(private);
         let signing = signing.map_err(|_| unfit("holds a key that TLS cannot sign with"))?;
         // Not `CertifiedKey::from_der`: it refuses another's key without naming a file.
         let certified = CertifiedKey::new(chain, signing);
         certified.keys_match().map_err(|_| unfit(&format!("is not the key of {name}")))?;
-        Ok(Self { key: Arc::new(certified), identity })
+        Ok(Self { key: Arc::new(certified), identity, ends })
+    }
+
+    /// The last second of its certificate.
+    pub fn ends(&self) -> Timestamp {
+        self.ends
     }
 
     /// Who it speaks for.
@@ -64,6 +71,11 @@ impl TlsIdentity {
         Ok(vouched(roots, leaf, chain, UnixTime::since_unix_epoch(seconds))?)
     }
 
+    /// The CA that signed it, or the last certificate beside it, when it is neither beside it nor among these roots.
+    pub fn missing_issuer(&self, roots: &[CertificateDer<'static>]) -> Option<String> {
+        missing_issuer(&self.key.cert, roots)
+    }
+
     pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }
@@ -73,16 +85,4 @@ impl fmt::Debug for TlsIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TlsIdentity({:?})", self.identity)
     }
-}
-
-/// The certificates in a PEM file.
-///
-/// # Errors
-/// When it cannot be read, or holds none.
-pub fn read_pem_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let name = || path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| TlsError::File(name(), error))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let certificates = certificates.ok().filter(|certificates| !certificates.is_empty());
-    certificates.ok_or_else(|| TlsError::Unfit(format!("{} holds no certificate in PEM", name())))
 }

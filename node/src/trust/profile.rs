@@ -22,8 +22,10 @@ const KEYS: [Oid<'static>; 2] = [oid!(1.3.101.112), oid!(1.2.840.10045.2.1)];
 pub enum CertificateError {
     #[error("it is not a PEM or DER X.509 version 3 certificate")]
     Malformed,
-    #[error("its validity has not begun or has ended")]
-    NotValidNow,
+    #[error("it ended on {}", .0.date())]
+    Ended(Timestamp),
+    #[error("it is valid from {0} only: is this machine's clock right?")]
+    NotBegun(Timestamp),
     #[error("its validity is longer than 398 days")]
     TooLong,
     #[error("a leaf may not sign certificates")]
@@ -127,6 +129,12 @@ pub fn certificate_end(pem: &str) -> Option<Timestamp> {
     Some(Timestamp::from_seconds(end))
 }
 
+/// As [`certificate_end`], of a certificate as DER.
+pub fn certificate_end_der(der: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(Timestamp::from_seconds(certificate.validity().not_after.timestamp()))
+}
+
 /// SHA-256 of the public key in a certificate: what a user record is bound to.
 ///
 /// # Errors
@@ -148,8 +156,11 @@ fn check_common(
     let validity = certificate.validity();
     let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
     let tolerance = crate::id::CLOCK_TOLERANCE_S;
-    if now.seconds() + tolerance < from || now.seconds() > to {
-        return Err(CertificateError::NotValidNow);
+    if now.seconds() + tolerance < from {
+        return Err(CertificateError::NotBegun(Timestamp::from_seconds(from)));
+    }
+    if now.seconds() > to {
+        return Err(CertificateError::Ended(Timestamp::from_seconds(to)));
     }
     if !KEYS.contains(&certificate.public_key().algorithm.algorithm) {
         return Err(CertificateError::Key);

@@ -1,5 +1,6 @@
 //! TLS at the two doors.
 
+mod chains;
 mod client;
 mod profile;
 mod protocol;

@@ -78,11 +78,11 @@ const VARIANTS: [(&str, Option<CertificateError>, Change); 18] = [
         params.not_after = params.not_before + days(398) + time::Duration::SECOND;
         Ok(())
     }),
-    ("ended", Some(CertificateError::NotValidNow), |params| {
+    ("ended", Some(CertificateError::Ended(Timestamp::EPOCH)), |params| {
         params.not_after = params.not_before + days(1) - time::Duration::MINUTE;
         Ok(())
     }),
-    ("not begun", Some(CertificateError::NotValidNow), |params| {
+    ("not begun", Some(CertificateError::NotBegun(Timestamp::EPOCH)), |params| {
         params.not_before += days(2);
         Ok(())
     }),
@@ -154,7 +154,9 @@ async fn a_certificate_outside_of_the_profile_is_refused_at_both_doors() -> anyh
             change(&mut params)?;
             let card = Card::signed(ca, &params)?;
             let fits = check_leaf(&card.certificate, Clock::system().now());
-            assert_eq!(fits.err(), expected, "{name}");
+            // The kind: the day is not the same every day.
+            let kind = |error: &CertificateError| std::mem::discriminant(error);
+            assert_eq!(fits.err().as_ref().map(kind), expected.as_ref().map(kind), "{name}");
             let config = card.config()?;
             match expected {
                 None => drop(let_in(&config, door).await.context(name)?),

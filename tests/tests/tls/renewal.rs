@@ -126,11 +126,11 @@ async fn a_home_whose_certificates_do_not_fit_is_not_started() -> anyhow::Result
     let (user_ca, ended_user_ca) = (user_ca(IN_FORCE)?, user_ca(ENDED)?);
     let cases = [
         (node(foreign), ["has no root that vouches for", "tls/node.pem"]),
-        (node(ended), ["validity has not begun or has ended", "tls/node.pem"]),
+        (node(ended), ["the node's own certificate", "ended on"]),
         (node(swedish), ["is not the certificate of dk.politi's node", "tls/node.pem"]),
         (node(other_key), ["tls/node.key is not the key of", "tls/node.pem"]),
-        (users(ended_user_ca.clone()), ["not begun or has ended", "users/ca.pem"]),
-        (users(user_ca + &ended_user_ca), ["not begun or has ended", "users/ca.pem"]),
+        (users(ended_user_ca.clone()), ["it ended on", "users/ca.pem"]),
+        (users(user_ca + &ended_user_ca), ["it ended on", "users/ca.pem"]),
         (users(leaf_as_ca), ["a root must be a CA", "users/ca.pem"]),
     ];
     let files = [layout.certificate(), layout.certificate_key(), layout.user_ca()];

@@ -1,0 +1,122 @@
+//! Certificates and keys as people bring them: what is in a file that should hold PEM, named where it is something else.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::TlsError;
+use crate::id::printable;
+use crate::text::{BYTE_ORDER_MARK, FILE_BYTES_MAX, other_encoding};
+
+/// The certificates in a PEM file.
+///
+/// # Errors
+/// When it cannot be read, or what it holds instead.
+pub fn read_pem_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(without_mark(&bytes)).collect();
+    let certificates = certificates.ok().filter(|certificates| !certificates.is_empty());
+    certificates.ok_or_else(|| unfit(path, certificate_fault(&bytes)))
+}
+
+/// The private key in a PEM file.
+pub(super) fn read_pem_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = read(path)?;
+    let key = PrivateKeyDer::from_pem_slice(without_mark(&bytes));
+    key.map_err(|_| unfit(path, key_fault(&bytes).unwrap_or("holds no private key in PEM")))
+}
+
+/// What bytes are that should be a private key in PEM; `None` when it can't be told.
+pub fn key_fault(bytes: &[u8]) -> Option<&'static str> {
+    if holds(bytes, "ENCRYPTED") {
+        return Some(
+            "holds a key under a passphrase, and nobody is there to type it: take it off with `openssl pkey -in FILE \
+             -out NEW`, and let nobody else read the folder",
+        );
+    }
+    if holds(bytes, "-----BEGIN CERTIFICATE") {
+        return Some("holds a certificate, not its private key: are the two files exchanged?");
+    }
+    not_pem(bytes)
+}
+
+fn certificate_fault(bytes: &[u8]) -> &'static str {
+    if holds(bytes, "PRIVATE KEY-----") {
+        return "holds a private key, not a certificate: are the two files exchanged?";
+    }
+    if holds(bytes, "-----BEGIN CERTIFICATE REQUEST") {
+        return "holds a certificate request: what the CA made of it belongs here";
+    }
+    if holds(bytes, "-----BEGIN CERTIFICATE") {
+        return "holds a certificate that was cut or changed: its PEM can't be read";
+    }
+    not_pem(bytes).unwrap_or("holds no certificate in PEM")
+}
+
+/// What a file holds that is no text with a `-----BEGIN`.
+fn not_pem(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Some("is empty");
+    }
+    // A SEQUENCE of more than 127 bytes: every certificate, key and PKCS#12 file begins so.
+    if bytes.starts_with(&[0x30, 0x81]) || bytes.starts_with(&[0x30, 0x82]) {
+        return Some(
+            "is DER or PKCS#12, not PEM: convert it with `openssl x509`, `openssl pkey` or `openssl pkcs12`",
+        );
+    }
+    other_encoding(bytes).map(|_| "is UTF-16 or UTF-32, not PEM: save it as plain text")
+}
+
+/// What is wrong with the order of a chain: the first certificate must be the bearer's own, each further one that of the CA
+/// above.
+pub(super) fn chain_fault(chain: &[CertificateDer<'_>]) -> Option<&'static str> {
+    let first = parse(chain.first()?)?;
+    first.is_ca().then_some(match chain.len() {
+        1 => "is the certificate of a CA: the one that the CA issued to the node or user belongs here",
+        _ => "begins with the certificate of a CA: the own certificate must come first, then the one that signed it",
+    })
+}
+
+/// The CA that a chain should lead to: its subject is neither that of a certificate in the chain nor of a root. `None` when
+/// nothing is missing.
+pub(super) fn missing_issuer(
+    chain: &[CertificateDer<'_>],
+    roots: &[CertificateDer<'_>],
+) -> Option<String> {
+    let mut last = parse(chain.first()?)?;
+    let mut above: Vec<_> = chain.iter().skip(1).filter_map(|der| parse(der)).collect();
+    while let Some(at) = above.iter().position(|ca| ca.subject() == last.issuer()) {
+        last = above.swap_remove(at);
+    }
+    let known = roots.iter().filter_map(|der| parse(der));
+    let mut known = known.filter(|root| root.subject() == last.issuer());
+    known.next().is_none().then(|| printable(&last.issuer().to_string()))
+}
+
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+    read.map_err(|error| TlsError::File(path.display().to_string(), error))?;
+    Ok(bytes)
+}
+
+fn unfit(path: &Path, what: &str) -> TlsError {
+    TlsError::Unfit(format!("{} {what}", path.display()))
+}
+
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
