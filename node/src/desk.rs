@@ -140,6 +140,9 @@ pub enum DeskError {
         /// `H1`, `H3` or both.
         codes: String,
     },
+    /// Sixteen numbers were drawn, and all are given.
+    #[error("no unused number was found for a new alert of this year: repeat")]
+    NoFreeId,
     /// The node forgot what it issued.
     #[error(
         "this node lost state and issues nothing until an administrator runs `entente epoch recover` and two people run `entente epoch start`"
@@ -188,6 +191,7 @@ impl DeskError {
             Self::Raced(_) => "raced",
             Self::TooManyMatchKeys => "too_many_match_keys",
             Self::AlreadyImported(_) => "already_imported",
+            Self::NoFreeId => "no_free_id",
             Self::LostState => "lost_state",
             Self::ClockLeapt => "clock_leapt",
             Self::Holding(_) => "record_unreadable",

@@ -53,7 +53,8 @@ impl Sealed {
         self.keys.iter().map(|(key, _)| *key).collect()
     }
 
-    /// Enters it as an own alert at this place of the feed.
+    /// Enters it as an own alert at this place of the feed; a version before was [forgotten](forget_own) in the same
+    /// transaction.
     pub(crate) fn enter_own(&self, tx: &mut Tx<'_>, feed: FeedSeq, recovered: bool) {
         let token = self.keep(tx, true);
         let own = OwnAlert {
@@ -67,7 +68,7 @@ impl Sealed {
             match_keys: self.match_keys(),
             recovered,
         };
-        tx.put::<Own>(&self.view.head.id, &own);
+        tx.insert::<Own>(&self.view.head.id, &own);
     }
 
     /// Makes key, token, index and expiry durable with `tx`; the record itself is the caller's, and says where the token
@@ -84,13 +85,15 @@ impl Sealed {
     }
 }
 
-/// Takes an own alert's content out of the index and destroys its key; the record is the caller's.
+/// Deletes an own alert: its record, its place in the index, and its key.
 pub(crate) fn forget_own(tx: &mut Tx<'_>, id: &AlertId, own: &OwnAlert) {
+    tx.delete::<Own>(id);
     forget(tx, id, &own.match_keys, own.expires_at, own.slot);
 }
 
-/// Takes a copy's content out of the index and destroys its key; the record is the caller's.
+/// Deletes a copy: its record, its place in the index, and its key.
 pub(crate) fn forget_copy(tx: &mut Tx<'_>, id: &AlertId, copy: &HeldCopy) {
+    tx.delete::<Copies>(id);
     forget(tx, id, &copy.match_keys, copy.expires_at, copy.slot);
 }
 
@@ -113,7 +116,6 @@ pub(crate) fn erase_copy(
     let held = tx.get::<Copies>(id)?;
     if let Some(held) = &held {
         forget_copy(tx, id, held);
-        tx.delete::<Copies>(id);
     }
     let before = tx.get::<Tombstones>(id)?;
     let jwt_digest = held.as_ref().map(|held| held.jwt_digest);

@@ -98,7 +98,7 @@ pub struct AlertId {
 impl AlertId {
     /// A fresh id in `year` (four digits).
     pub fn random(authority: &AuthorityId, year: u16, entropy: &Entropy) -> Self {
-        let body = entropy.below(100_000_000) as u32;
+        let body = entropy.below(entropy.alert_numbers.into()) as u32;
         let number = body * 10 + check_digit(body);
         Self { authority: authority.clone(), year, number }
     }
@@ -383,19 +383,32 @@ fn system_seconds() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// Numbers that alerts of a year are drawn from: eight digits, so that ids count nothing.
+const ALERT_NUMBERS: u32 = 100_000_000;
+
 /// A source of randomness: the operating system's, or a seeded one for tests and samples.
 #[derive(Clone)]
-pub struct Entropy(Option<Arc<Mutex<ChaCha20Rng>>>);
+pub struct Entropy {
+    seeded: Option<Arc<Mutex<ChaCha20Rng>>>,
+    alert_numbers: u32,
+}
 
 impl Entropy {
     /// The operating system's randomness.
     pub fn os() -> Self {
-        Self(None)
+        Self { seeded: None, alert_numbers: ALERT_NUMBERS }
     }
 
     /// The same bytes for the same seed. Never for keys that guard real data.
     pub fn seeded(seed: u64) -> Self {
-        Self(Some(Arc::new(Mutex::new(ChaCha20Rng::seed_from_u64(seed)))))
+        let rng = Arc::new(Mutex::new(ChaCha20Rng::seed_from_u64(seed)));
+        Self { seeded: Some(rng), ..Self::os() }
+    }
+
+    /// Alerts get one of so few numbers (at least 1, at most 10⁸), for tests that want two to draw the same.
+    #[must_use]
+    pub fn with_alert_numbers(self, numbers: u32) -> Self {
+        Self { alert_numbers: numbers.clamp(1, ALERT_NUMBERS), ..self }
     }
 
     /// Fills `bytes`.
@@ -403,7 +416,7 @@ impl Entropy {
     /// # Panics
     /// If the operating system gives no randomness: going on would make guessable keys.
     pub fn fill(&self, bytes: &mut [u8]) {
-        match &self.0 {
+        match &self.seeded {
             Some(rng) => rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes),
             None => DRAWN.with_borrow_mut(|drawn| drawn.fill(bytes)),
         }
@@ -464,7 +477,7 @@ impl Drawn {
 
 impl fmt::Debug for Entropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Entropy(seeded)" } else { "Entropy(os)" })
+        f.write_str(if self.seeded.is_some() { "Entropy(seeded)" } else { "Entropy(os)" })
     }
 }
 

@@ -54,6 +54,7 @@ pub struct Node {
     /// Reads certificates, descriptor and peers anew.
     pub reload: Reload,
     tls: ArcSwapOption<TlsIdentity>,
+    refreshing: Mutex<()>,
 }
 
 /// What a node is made of, besides what it reads from its store.
@@ -94,6 +95,7 @@ impl Node {
             streams: crate::exchange::Streams::default(),
             reload: Reload::default(),
             tls: ArcSwapOption::empty(),
+            refreshing: Mutex::new(()),
             home: parts.home,
             config: parts.config,
             clock: parts.clock,
@@ -111,6 +113,8 @@ impl Node {
     /// # Errors
     /// When the store cannot be read, or holds a peer or a policy that does not parse.
     pub fn refresh(&self) -> Result<(), NodeError> {
+        // Of two at once the one that read earlier must not publish later: a removed user would be let in again.
+        let _alone = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = directory(&self.store)?;
         let (users, policy) = (users(&self.store)?, policy(&self.store)?);
         self.users.store(Arc::new(users));

@@ -16,7 +16,7 @@ mod open;
 mod log;
 mod fsck;
 
-pub use fsck::Fsck;
+pub use fsck::{Fsck, Problem, Remedy};
 pub use group::Tx;
 pub use keys::TableKey;
 pub use log::LogError;
@@ -188,6 +188,11 @@ pub enum StoreError {
     /// The content was erased.
     #[error("the content was erased")]
     Erased,
+    /// A transaction would have written over a record that it had not taken out: a fault of this program.
+    #[error(
+        "a record is there already, so nothing was written: report this as a fault of the node"
+    )]
+    Occupied,
     /// A value is larger than [`VALUE_BYTES_MAX`].
     #[error("a record of {0} bytes is larger than the store takes")]
     TooLarge(usize),

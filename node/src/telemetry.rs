@@ -80,6 +80,10 @@ fn describe() {
         "Statements refused, by direction (in: theirs, out: ours) and reason"
     );
     metrics::describe_counter!("entente_reloads_total", "Reloads by outcome");
+    metrics::describe_counter!(
+        "entente_index_faults_total",
+        "Hits that were not shown, since the record does not say what the index says of it"
+    );
     gauges::describe();
 }
 
@@ -108,6 +112,12 @@ pub fn reloaded(authority: &AuthorityId, outcome: &'static str) {
         "outcome" => outcome,
     )
     .increment(1);
+}
+
+/// Counts a hit that was not shown, since the record does not say what the index says of it.
+pub fn index_fault(authority: &AuthorityId) {
+    metrics::counter!("entente_index_faults_total", "authority" => authority.to_string())
+        .increment(1);
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ pub struct TestNode {
     pub home: PathBuf,
     /// What time it thinks it is, off the system's.
     pub clock: Clock,
+    /// Where it has its randomness from, from its next start on.
+    pub entropy: Entropy,
     /// In front of its exchange door.
     pub proxy: Proxy,
     running: Option<Running>,
@@ -163,13 +165,14 @@ impl TestNode {
         let config = config.replace("disk_free_bytes_min = 536870912", "disk_free_bytes_min = 0");
         fs::write(layout.config(), config)?;
         sign(&layout)?;
-        Ok(Self { authority, home, clock: Clock::shifted(), proxy, running: None })
+        let (clock, entropy) = (Clock::shifted(), Entropy::os());
+        Ok(Self { authority, home, clock, entropy, proxy, running: None })
     }
 
     /// Starts it, if it is not running.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         if self.running.is_none() {
-            let options = Options { clock: self.clock.clone(), entropy: Entropy::os() };
+            let options = Options { clock: self.clock.clone(), entropy: self.entropy.clone() };
             let running = start(&self.home, options).await?;
             self.proxy.carry_to(running.exchange);
             self.running = Some(running);

@@ -1,6 +1,8 @@
 //! An officer's draft becomes an alert: checked, signed, sealed, indexed, and given to the feed in one commit.
 
-use super::conflicts::{Confirmed, conflicts};
+use std::sync::Arc;
+
+use super::conflicts::{Confirmed, Conflicts, conflicts};
 use super::import::Note;
 use super::{DeskError, Issued};
 use crate::alert::{self, Draft, View};
@@ -11,10 +13,10 @@ use crate::id::{AlertId, Version};
 use crate::matching::{MATCH_KEYS_MAX, unsearchable};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Change, Committed, Own, StoreError, Tombstones, Tx};
+use crate::store::{Change, CommitError, Committed, Own, Tombstones, Tx};
 
-/// Tries for an id that was never given before: two in a row collide once in 10¹⁰ alerts.
-const ID_TRIES: usize = 8;
+/// Tries for an id that was never given before: with a million alerts in a year one draw in a hundred is taken.
+const ID_TRIES: usize = 16;
 
 /// Creates an alert from a draft (JSON). `confirmation` is the officer's reason to go on where
 /// [`DeskError::ConfirmationNeeded`] was answered; else empty.
@@ -39,29 +41,66 @@ pub(super) async fn create_draft(
     actor: &Actor,
     imported: Option<Note>,
 ) -> Result<Issued, DeskError> {
-    let conflict = conflicts(node, draft, None, confirmed)?;
+    let conflict = Arc::new(conflicts(node, draft, None, confirmed)?);
     let mut warnings = conflict.warnings();
     warnings.extend(unsearchable(draft.content()));
-    let (now, year) = (node.clock.now(), node.clock.now().date().year());
-    let id = unused_id(node, u16::try_from(year).unwrap_or_default())?;
-    let view = alert::issue(draft, id.clone(), 1, None, now, &node.statement_key, &node.entropy)?;
-    let sealed = sealed(node, view)?;
-    let event = conflict.noted(created_event(&sealed.view, actor));
-    let event = imported.iter().fold(event, |event, note| note.noted(event));
-    let committed = node.store.commit_growing(move |tx| {
-        may_issue(tx)?;
-        conflict.unchanged(tx)?;
-        if let Some(note) = imported {
-            note.keep(tx, &sealed.view.head.id)?;
+    for _ in 0..ID_TRIES {
+        let id = unused_id(node)?;
+        let (now, key) = (node.clock.now(), &node.statement_key);
+        let view = alert::issue(draft, id.clone(), 1, None, now, key, &node.entropy)?;
+        let sealed = sealed(node, view)?;
+        let event = conflict.noted(created_event(&sealed.view, actor));
+        let event = imported.iter().fold(event, |event, note| note.noted(event));
+        let (conflict, note) = (Arc::clone(&conflict), imported.clone());
+        let committed =
+            node.store.commit_growing(move |tx| begin(tx, &sealed, &conflict, note, event));
+        match committed.await {
+            Ok(()) => return Ok(Issued { id, version: 1, warnings }),
+            Err(CommitError::Refused(NotBegun::Taken)) => {}
+            Err(CommitError::Refused(NotBegun::Refused(error))) => return Err(error),
+            Err(CommitError::Store(error)) => return Err(error.into()),
         }
-        enter(tx, &sealed, None, "created");
-        Ok::<_, DeskError>(Committed::new((), event))
-    });
-    committed.await?;
-    Ok(Issued { id, version: 1, warnings })
+    }
+    Err(DeskError::NoFreeId)
 }
 
-fn unused_id(node: &Node, year: u16) -> Result<AlertId, DeskError> {
+/// Why a new alert was not entered.
+enum NotBegun {
+    /// Its number was given to another between the draw and the commit: it is in the signed token, so both are made anew.
+    Taken,
+    Refused(DeskError),
+}
+
+impl<E: Into<DeskError>> From<E> for NotBegun {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// Enters the first version of an alert, if nothing speaks against it now.
+fn begin(
+    tx: &mut Tx<'_>,
+    sealed: &Sealed,
+    conflict: &Conflicts,
+    imported: Option<Note>,
+    event: Event,
+) -> Result<Committed<()>, NotBegun> {
+    may_issue(tx)?;
+    conflict.unchanged(tx)?;
+    let id = &sealed.view.head.id;
+    if tx.get::<Own>(id)?.is_some() || tx.get::<Tombstones>(id)?.is_some() {
+        return Err(NotBegun::Taken);
+    }
+    if let Some(note) = imported {
+        note.keep(tx, id)?;
+    }
+    enter(tx, sealed, None, "created");
+    Ok(Committed::new((), event))
+}
+
+/// An id that no alert has, and none that was erased. Another caller may draw it too: the transaction looks again.
+fn unused_id(node: &Node) -> Result<AlertId, DeskError> {
+    let year = u16::try_from(node.clock.now().date().year()).unwrap_or_default();
     for _ in 0..ID_TRIES {
         let id = AlertId::random(&node.authority, year, &node.entropy);
         let used =
@@ -70,7 +109,7 @@ fn unused_id(node: &Node, year: u16) -> Result<AlertId, DeskError> {
             return Ok(id);
         }
     }
-    Err(StoreError::Corrupt("no unused alert id was found".to_owned()).into())
+    Err(DeskError::NoFreeId)
 }
 
 fn created_event(view: &View, actor: &Actor) -> Event {

@@ -4,10 +4,10 @@ use super::DeskError;
 use crate::audit::{Event, Operation};
 use crate::exchange;
 use crate::holding::{erase_copy, forget_own};
-use crate::id::AlertId;
+use crate::id::{AlertId, Timestamp};
 use crate::node::SharedNode;
 use crate::store::{
-    Change, Committed, Copies, Erased, Expiries, Feed, Own, Tombstone, Tombstones, Tx,
+    Change, Committed, Copies, Erased, Expiries, Feed, Own, StoreError, Tombstone, Tombstones, Tx,
 };
 
 /// Alerts erased in one commit: keeps the writer free for others.
@@ -33,27 +33,35 @@ pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
     let committed = node.store.commit(move |tx| {
         let mut events = Vec::with_capacity(ended.len());
         for (end, id) in ended {
-            tx.delete::<Expiries>(&(end, id.clone()));
-            if let Some(own) = tx.get::<Own>(&id)?.filter(|own| own.expires_at == end) {
-                forget_own(tx, &id, &own);
-                tx.delete::<Own>(&id);
-                if exchange::outlived(tx, &id, own.version)? {
-                    exchange::feed(tx, &id, true, Some(own.feed));
-                } else {
-                    tx.delete::<Feed>(&own.feed);
-                }
-                bury(tx, &id, own.version, own.jwt_digest);
-            } else if let Some(copy) = tx.get::<Copies>(&id)?.filter(|copy| copy.expires_at == end)
-            {
-                erase_copy(tx, &id, Erased::Expired, copy.version, None)?;
+            if end_one(tx, end, &id)? {
+                events.push(Event::new(Operation::Erase, "alert.expired", "node").alert(&id));
             }
-            events.push(Event::new(Operation::Erase, "alert.expired", "node").alert(&id));
         }
-        let swept = Event::new(Operation::Erase, "alert.expiry", "node").with("count", count);
+        let swept = Event::new(Operation::Erase, "alert.expiry", "node");
+        let swept = swept.with("count", events.len());
         Ok::<_, DeskError>(events.into_iter().fold(Committed::new((), swept), Committed::and))
     });
     committed.await?;
     Ok(count)
+}
+
+/// Erases an alert that ends at this time; `false` when it was erased, or got another end, since it was looked up.
+fn end_one(tx: &mut Tx<'_>, end: Timestamp, id: &AlertId) -> Result<bool, StoreError> {
+    tx.delete::<Expiries>(&(end, id.clone()));
+    if let Some(own) = tx.get::<Own>(id)?.filter(|own| own.expires_at == end) {
+        forget_own(tx, id, &own);
+        if exchange::outlived(tx, id, own.version)? {
+            exchange::feed(tx, id, true, Some(own.feed));
+        } else {
+            tx.delete::<Feed>(&own.feed);
+        }
+        bury(tx, id, own.version, own.jwt_digest);
+        return Ok(true);
+    }
+    match tx.get::<Copies>(id)?.filter(|copy| copy.expires_at == end) {
+        Some(copy) => erase_copy(tx, id, Erased::Expired, copy.version, None),
+        None => Ok(false),
+    }
 }
 
 fn bury(tx: &mut Tx<'_>, id: &AlertId, version: u32, jwt_digest: crate::id::Digest) {

@@ -7,15 +7,16 @@ use serde_json::Value;
 
 use super::read::{contact, warnings};
 use super::{DeskError, reason};
-use crate::alert::{Category, Exploitation, SubjectCategory};
+use crate::alert::{Category, Exploitation, SubjectCategory, View};
 use crate::audit::{Event, Operation};
 use crate::exchange;
 use crate::holding::read_held;
 use crate::id::{AlertId, AuthorityId, Digest, Timestamp, Version};
-use crate::matching::{Quality, Query};
+use crate::matching::{MatchKey, Quality, Query, match_keys};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{Committed, Copies, IndexKey, MatchEntry, Matches, StoreError};
+use crate::telemetry;
 
 /// Alerts that one value may find: more are no hit but a list, and the answer says that there are more.
 pub(super) const HITS_MAX: usize = 64;
@@ -137,19 +138,19 @@ fn find(
     query: &Query,
     sought: Option<SubjectCategory>,
 ) -> Result<(Vec<Hit>, bool), DeskError> {
-    let mut matched: BTreeMap<AlertId, Vec<&'static str>> = BTreeMap::new();
+    let mut matched: BTreeMap<AlertId, Vec<&MatchKey>> = BTreeMap::new();
     let mut more = false;
     for key in query.keys() {
         let index = node.store.index_key(&key.bytes());
         let (found, cut) = matches_of(node, &index)?;
         more |= cut;
         for (id, _) in found {
-            matched.entry(id).or_default().push(key.kind());
+            matched.entry(id).or_default().push(key);
         }
     }
     let mut hits = Vec::with_capacity(matched.len());
-    for (id, fields) in matched {
-        hits.extend(hit(node, id, &fields, sought)?);
+    for (id, keys) in matched {
+        hits.extend(hit(node, id, &keys, sought)?);
     }
     hits.sort_by_key(|hit| std::cmp::Reverse(hit.quality));
     Ok((hits, more))
@@ -178,14 +179,51 @@ pub(super) fn matches_of(
     Ok((found.into_iter().map(|((_, id), entry)| (id, entry)).collect(), more))
 }
 
-/// `None` when the alert was erased meanwhile, or its time is over.
+/// An alert that has one of these keys, and which of them it has. The index only says where to look: what the record
+/// itself does not say is no hit.
+fn having(
+    node: &Node,
+    id: &AlertId,
+    keys: &[&MatchKey],
+) -> Result<Option<(View, bool, Vec<&'static str>)>, DeskError> {
+    for again in [true, false] {
+        let Some((view, own)) = read_held(node, id)? else { return Ok(None) };
+        let had = match_keys(&view);
+        let fields: Vec<_> =
+            keys.iter().filter(|key| had.contains(key)).map(|key| key.kind()).collect();
+        if !fields.is_empty() {
+            return Ok(Some((view, own, fields)));
+        }
+        // A new version without the key may have come in between; its place in the index went with it.
+        if again && !indexed(node, id, keys)? {
+            return Ok(None);
+        }
+    }
+    tracing::error!(
+        "the index names {id} for what it does not say, so it was not shown: end the node and run `entente-node check`"
+    );
+    telemetry::index_fault(&node.authority);
+    Ok(None)
+}
+
+fn indexed(node: &Node, id: &AlertId, keys: &[&MatchKey]) -> Result<bool, StoreError> {
+    for key in keys {
+        let place = (node.store.index_key(&key.bytes()), id.clone());
+        if node.store.get::<Matches>(&place)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `None` when the alert was erased meanwhile, does not have the keys, or its time is over.
 fn hit(
     node: &Node,
     id: AlertId,
-    fields: &[&'static str],
+    keys: &[&MatchKey],
     sought: Option<SubjectCategory>,
 ) -> Result<Option<Hit>, DeskError> {
-    let Some((view, own)) = read_held(node, &id)? else { return Ok(None) };
+    let Some((view, own, fields)) = having(node, &id, keys)? else { return Ok(None) };
     if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
         return Ok(None);
     }

@@ -53,13 +53,13 @@ pub async fn update(
         Some((from, why)) => event.with("category_before", from).with("confirmation", why),
         None => event,
     };
-    let (key, based_on) = (id.clone(), held.version);
+    let (key, based_on) = (id.clone(), (held.version, held.jwt_digest));
     let committed = node.store.commit_growing(move |tx| {
         may_issue(tx)?;
         conflict.unchanged(tx)?;
         let Some(own) = tx.get::<Own>(&key)? else { return Err(gone(tx, &key)?) };
-        if own.version != based_on {
-            let (held, expected) = (own.version, based_on);
+        if (own.version, own.jwt_digest) != based_on {
+            let (held, expected) = (own.version, based_on.0);
             return Err(DeskError::VersionMoved { id: key, held, expected });
         }
         forget_own(tx, &key, &own);

@@ -39,7 +39,6 @@ pub async fn withdraw(
             return Err(DeskError::VersionMoved { id: key, held, expected });
         }
         forget_own(tx, &key, &own);
-        tx.delete::<Own>(&key);
         let tombstone = Tombstone {
             erased: Erased::Withdrawn,
             version,

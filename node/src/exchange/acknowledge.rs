@@ -30,6 +30,9 @@ pub enum AcknowledgeError {
     /// Its chain value is not ours: the receiver committed something else.
     #[error("the receipt's chain value at {0} is not the one that was sent")]
     Forked(StreamSeq),
+    /// A later one of another connection was quicker; the place that it settled.
+    #[error("everything up to {0} is acknowledged already")]
+    Overtaken(StreamSeq),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,6 +68,7 @@ pub async fn acknowledge(
             (0..refused).for_each(|_| telemetry::refused(&node.authority, peer, "out", "by_peer"));
             Ok(place)
         }
+        Err(CommitError::Refused(AcknowledgeError::Overtaken(place))) => Ok(place),
         Err(CommitError::Refused(error)) => Err(error),
         Err(CommitError::Store(error)) => Err(error.into()),
     }
@@ -80,6 +84,9 @@ fn enter(
     let stream = tx.get::<StreamsOut>(peer)?.ok_or(AcknowledgeError::Misdirected)?;
     if stream.epoch != receipt.epoch {
         return Err(AcknowledgeError::Misdirected);
+    }
+    if receipt.seq <= stream.acked {
+        return Err(AcknowledgeError::Overtaken(stream.acked));
     }
     let refused: HashMap<_, _> =
         receipt.refused.iter().map(|r| (r.seq, shortened(&r.reason))).collect();

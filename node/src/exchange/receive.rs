@@ -101,6 +101,8 @@ struct Sound {
     head: Head,
     jws: String,
     held: StreamIn,
+    /// Revision of the sender's record that it is judged by.
+    trust: u64,
     items: Vec<Item>,
     acknowledged: StreamSeq,
 }
@@ -141,7 +143,7 @@ impl Reception {
         }
         let now = node.clock.now();
         let directory = node.directory.load();
-        directory.active(&self.peer).ok_or(ReceiveError::NotActive)?;
+        let trust = directory.active(&self.peer).ok_or(ReceiveError::NotActive)?.peer.revision;
         let key_of = |kid: &_| directory.statement_key(&self.peer, kid, now);
         let head: Head = jose::verify(HEAD_TYP, &batch.head, key_of).map_err(ReceiveError::Head)?;
         let held = node.store.get::<StreamsIn>(&self.peer)?.unwrap_or_default();
@@ -149,7 +151,7 @@ impl Reception {
             return Err(ReceiveError::Misdirected);
         }
         let Batch { items, head: jws, acknowledged } = batch;
-        let sound = Sound { head, jws, held, items, acknowledged };
+        let sound = Sound { head, jws, held, trust, items, acknowledged };
         sound.check_chain(&node.authority)?;
         Ok(sound)
     }

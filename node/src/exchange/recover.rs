@@ -160,7 +160,6 @@ fn keep_withdrawal(
         let own = tx.get::<Own>(id)?;
         if let Some(own) = &own {
             forget_own(tx, id, own);
-            tx.delete::<Own>(id);
         }
         let tombstone = Tombstone {
             erased: Erased::Withdrawn,

@@ -4,6 +4,7 @@
 
 mod link;
 mod nodes;
+mod races;
 
 use link::{Cut, Link};
 use nodes::{TestNode, join};

@@ -9,7 +9,10 @@ use super::people::keys_left;
 use super::{Credentials, Home, HomeError, Layout, read_config, read_node_key, shown};
 use crate::id::{Clock, Entropy};
 use crate::pki::read_signing_key;
-use crate::store::StoreError;
+use crate::store::{Problem, Remedy, StoreError};
+
+/// Problems of a store that are named one by one: whoever has more begins with these.
+const PROBLEMS_SHOWN_MAX: usize = 10;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,12 +160,23 @@ fn store(home: &Path, clock: &Clock) -> Result<String, HomeError> {
     let store = home.open_store(clock.clone(), Entropy::os())?;
     let report = store.fsck(&home.log_key.public())?;
     store.close();
-    if let Some(problem) = report.problems.first() {
-        let more = report.problems.len() - 1;
-        return Err(HomeError::Unfit(format!(
-            "{problem}, and {more} more: set the folder aside and restore a backup"
-        )));
+    if !report.problems.is_empty() {
+        return Err(HomeError::Unfit(listed(&report.problems)));
     }
     let (own, copies, log) = (report.own, report.copies, report.log);
     Ok(format!("{own} own alerts, {copies} copies, {log} log entries, all of them sound"))
+}
+
+/// The first problems with what to do about each; where a backup must be restored, nothing else helps.
+fn listed(problems: &[Problem]) -> String {
+    let shown: Vec<_> = match problems.iter().find(|problem| problem.remedy == Remedy::Restore) {
+        Some(gravest) => vec![gravest],
+        None => problems.iter().take(PROBLEMS_SHOWN_MAX).collect(),
+    };
+    let more = match problems.len() - shown.len() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let shown: Vec<_> = shown.into_iter().map(ToString::to_string).collect();
+    format!("{}{more}", shown.join("; "))
 }

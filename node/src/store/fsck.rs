@@ -1,18 +1,26 @@
-//! The whole store read once: every record decodes, opens and agrees with the others.
+//! The whole store read once: every record decodes, opens, is what its key says, and agrees with the others.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use super::open::for_each;
 use super::schema::{
     Copies, Expiries, Feed, Imports, Ledger, Matches, Offers, Own, ParkedIn, ParkedOut, Peers,
-    Policies, Proposals, StreamsIn, StreamsOut, Tombstones, Users, about,
+    Policies, Proposals, Retries, SealedToken, SlotId, StreamsIn, StreamsOut, Tombstones, Users,
+    about,
 };
 use super::{IndexKey, Store, StoreError, Table};
-use crate::id::AlertId;
+use crate::alert::{self, View};
+use crate::audit::Entry;
+use crate::id::{AlertId, Digest, Timestamp, Version};
 use crate::jose::PublicKey;
+use crate::matching::match_keys;
 
 /// Problems named at most: the first ones tell what happened.
 const PROBLEMS_MAX: usize = 50;
+
+/// Entries of the log read at a time.
+const LEAVES_PAGE: usize = 1024;
 
 /// What a check of the whole store found.
 #[derive(Clone, Debug, Default)]
@@ -24,63 +32,267 @@ pub struct Fsck {
     /// Entries of the audit log.
     pub log: u64,
     /// What is wrong, by id; empty when all is well.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What; ids and places only.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: Remedy,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+/// What people do about a problem, the gravest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remedy {
+    /// The store as a whole can't be relied on.
+    Restore,
+    /// An alert is lost; the entry of the audit log that says who made it.
+    CreateAgain(u64),
+    /// An own alert is not what it should be.
+    Withdraw(AlertId),
+    /// Of an own alert, what stands beside its record is not what it should be: a new version writes it anew.
+    Update(AlertId),
+    /// A copy is not what it should be: its issuer's next version takes its place.
+    AskIssuer(AlertId),
+    /// It is left over, and has no effect.
+    None,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restore => f.write_str("set the folder aside and restore a backup"),
+            Self::CreateAgain(entry) => write!(
+                f,
+                "look up who made it in entry {entry} of the audit log (`entente audit list`), and have it created again"
+            ),
+            Self::Withdraw(id) => {
+                write!(f, "run `entente alert withdraw {id}`, and have it created again")
+            }
+            Self::Update(id) => {
+                write!(f, "run `entente alert update {id}` with its draft, which enters it anew")
+            }
+            Self::AskIssuer(id) => write!(
+                f,
+                "ask the desk of {} to update it, and its next version takes its place here",
+                id.authority()
+            ),
+            Self::None => {
+                f.write_str("nothing to do, since no search shows it and no peer gets it")
+            }
+        }
+    }
+}
+
+/// Whose record is looked at.
+#[derive(Clone, Copy)]
+enum Whose {
+    Own,
+    Copy,
+}
+
+impl Whose {
+    fn name(self, id: &AlertId) -> String {
+        match self {
+            Self::Own => format!("own alert {id}"),
+            Self::Copy => format!("the copy of {id}"),
+        }
+    }
+
+    /// What helps where content or record is wrong.
+    fn replace(self, id: &AlertId) -> Remedy {
+        match self {
+            Self::Own => Remedy::Withdraw(id.clone()),
+            Self::Copy => Remedy::AskIssuer(id.clone()),
+        }
+    }
+
+    /// What helps where the record is right.
+    fn renew(self, id: &AlertId) -> Remedy {
+        match self {
+            Self::Own => Remedy::Update(id.clone()),
+            Self::Copy => Remedy::AskIssuer(id.clone()),
+        }
+    }
+}
+
+/// What an own alert and a copy have in common.
+struct Held<'a> {
+    whose: Whose,
+    id: &'a AlertId,
+    version: Version,
+    jwt_digest: Digest,
+    expires_at: Timestamp,
+    slot: SlotId,
+    token: &'a SealedToken,
+    match_keys: &'a [IndexKey],
+}
+
+/// What records say must stand elsewhere; what is found there is taken out.
+#[derive(Default)]
+struct Expected {
+    indexed: HashMap<(IndexKey, AlertId), Whose>,
+    expiring: HashMap<(Timestamp, AlertId), Whose>,
+    feed: HashSet<(u64, AlertId)>,
 }
 
 impl Fsck {
-    fn problem(&mut self, what: impl std::fmt::Display) {
+    fn problem(&mut self, what: impl fmt::Display, remedy: Remedy) {
         if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(what.to_string());
+            self.problems.push(Problem { what: what.to_string(), remedy });
         }
     }
 }
 
 impl Store {
-    /// Reads everything once; `log_key` signed the kept checkpoints.
+    /// Reads everything once; `log_key` signed the kept checkpoints. The gravest problems come first.
     ///
     /// # Errors
     /// When a table cannot be read at all.
     pub fn fsck(&self, log_key: &PublicKey) -> Result<Fsck, StoreError> {
         let mut report = Fsck::default();
-        let mut indexed: HashSet<(IndexKey, AlertId)> = HashSet::new();
-        let mut feed: HashSet<(u64, AlertId)> = HashSet::new();
+        let mut expected = Expected::default();
         for_each::<Own>(self, |id, own| {
             report.own += 1;
-            if self.unseal(own.slot, &about(true, &id), &own.token).is_err() {
-                report.problem(format!("own alert {id} does not open"));
-            }
-            indexed.extend(own.match_keys.iter().map(|key| (*key, id.clone())));
-            feed.insert((own.feed, id));
+            let held = Held {
+                whose: Whose::Own,
+                id: &id,
+                version: own.version,
+                jwt_digest: own.jwt_digest,
+                expires_at: own.expires_at,
+                slot: own.slot,
+                token: &own.token,
+                match_keys: &own.match_keys,
+            };
+            self.look_at(&held, &mut expected, &mut report);
+            expected.feed.insert((own.feed, id));
         })?;
         for_each::<Copies>(self, |id, copy| {
             report.copies += 1;
-            if self.unseal(copy.slot, &about(false, &id), &copy.token).is_err() {
-                report.problem(format!("the copy of {id} does not open"));
-            }
-            indexed.extend(copy.match_keys.iter().map(|key| (*key, id.clone())));
+            let held = Held {
+                whose: Whose::Copy,
+                id: &id,
+                version: copy.version,
+                jwt_digest: copy.jwt_digest,
+                expires_at: copy.expires_at,
+                slot: copy.slot,
+                token: &copy.token,
+                match_keys: &copy.match_keys,
+            };
+            self.look_at(&held, &mut expected, &mut report);
         })?;
-        for_each::<Matches>(self, |(key, id), _| {
-            if !indexed.remove(&(key, id.clone())) {
-                report.problem(format!("the index names {id}, which does not have that key"));
-            }
-        })?;
-        for_each::<Feed>(self, |place, entry| {
-            if !entry.withdrawn && !feed.remove(&(place, entry.alert.clone())) {
-                report.problem(format!("place {place} of the feed names {}", entry.alert));
-            }
-        })?;
-        indexed.iter().for_each(|(_, id)| report.problem(format!("{id} is missing in the index")));
-        feed.iter().for_each(|(_, id)| report.problem(format!("{id} is missing in the feed")));
+        self.compare(expected, &mut report)?;
         self.read_the_rest(&mut report);
         match self.verify_log(log_key) {
             Ok(tree) => report.log = tree.size(),
-            Err(error) => report.problem(error),
+            Err(error) => report.problem(error, Remedy::Restore),
         }
+        self.made_twice(&mut report)?;
+        report.problems.sort_by(|one, other| one.remedy.cmp(&other.remedy));
         Ok(report)
     }
 
+    /// One record: it opens, and is the alert that its key and its fields name.
+    fn look_at(&self, held: &Held<'_>, expected: &mut Expected, report: &mut Fsck) {
+        let &Held { whose, id, .. } = held;
+        let name = whose.name(id);
+        let entry = |key: &IndexKey| ((*key, id.clone()), whose);
+        expected.indexed.extend(held.match_keys.iter().map(entry));
+        expected.expiring.insert((held.expires_at, id.clone()), whose);
+        let Some(view) = self.opened(held) else {
+            return report.problem(format!("{name} does not open"), whose.replace(id));
+        };
+        if view.head.id != *id {
+            let what = format!("{name} holds what was signed as {}", view.head.id);
+            report.problem(what, whose.replace(id));
+        } else if (view.head.version, view.jwt_digest) != (held.version, held.jwt_digest) {
+            let what = format!("{name} holds another version than its record says");
+            report.problem(what, whose.replace(id));
+        }
+        let keys = match_keys(&view);
+        let keys: HashSet<_> = keys.iter().map(|key| self.index_key(&key.bytes())).collect();
+        if keys != held.match_keys.iter().copied().collect() {
+            report.problem(format!("{name} is indexed for what it does not say"), whose.renew(id));
+        }
+    }
+
+    fn opened(&self, held: &Held<'_>) -> Option<View> {
+        let about = about(matches!(held.whose, Whose::Own), held.id);
+        let token = self.unseal(held.slot, &about, held.token).ok()?;
+        alert::read(std::str::from_utf8(&token).ok()?).ok()
+    }
+
+    /// What stands beside the records against what they say, both ways.
+    fn compare(&self, mut expected: Expected, report: &mut Fsck) -> Result<(), StoreError> {
+        for_each::<Matches>(self, |key, entry| match expected.indexed.remove(&key) {
+            None => {
+                let what = format!("the index names {} for what it does not say", key.1);
+                report.problem(what, Remedy::None);
+            }
+            Some(whose) if entry.own != matches!(whose, Whose::Own) => {
+                let what = format!("the index mistakes whose alert {} is", key.1);
+                report.problem(what, whose.renew(&key.1));
+            }
+            Some(_) => {}
+        })?;
+        for_each::<Expiries>(self, |key, ()| {
+            expected.expiring.remove(&key);
+        })?;
+        for_each::<Feed>(self, |place, entry| {
+            if !entry.withdrawn && !expected.feed.remove(&(place, entry.alert.clone())) {
+                let what = format!("place {place} of the feed names {} out of turn", entry.alert);
+                report.problem(what, Remedy::None);
+            }
+        })?;
+        for ((_, id), whose) in expected.indexed {
+            let what = format!("{} is missing in the index", whose.name(&id));
+            report.problem(what, whose.renew(&id));
+        }
+        for ((_, id), whose) in expected.expiring {
+            let what = format!("{} would not be erased at its end", whose.name(&id));
+            report.problem(what, whose.renew(&id));
+        }
+        for (_, id) in expected.feed {
+            let what = format!("own alert {id} is missing in the feed");
+            report.problem(what, Remedy::Update(id));
+        }
+        for_each::<Tombstones>(self, |id, _| {
+            if self.get::<Own>(&id).is_ok_and(|own| own.is_some()) {
+                let what = format!("own alert {id} was erased, and is there");
+                report.problem(what, Remedy::Withdraw(id));
+            }
+        })
+    }
+
+    /// Two alerts that were created under one id: the first was overwritten, though it was acknowledged.
+    fn made_twice(&self, report: &mut Fsck) -> Result<(), StoreError> {
+        let mut made: HashMap<AlertId, u64> = HashMap::new();
+        let mut from = 0;
+        loop {
+            let page = self.leaves(from, LEAVES_PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = last + 1;
+            let entries = page.iter().filter_map(|(_, leaf)| Entry::parse(leaf).ok());
+            for entry in entries.filter(|entry| entry.kind == "alert.created") {
+                let Some(id) = entry.alert else { continue };
+                if let Some(first) = made.insert(id.clone(), entry.index) {
+                    let what = format!("two alerts were created as {id}, and the first is lost");
+                    report.problem(what, Remedy::CreateAgain(first));
+                }
+            }
+        }
+    }
+
     fn read_the_rest(&self, report: &mut Fsck) {
-        self.readable::<Tombstones>(report);
         self.readable::<Imports>(report);
         self.readable::<Peers>(report);
         self.readable::<StreamsOut>(report);
@@ -89,7 +301,7 @@ impl Store {
         self.readable::<Ledger>(report);
         self.readable::<ParkedOut>(report);
         self.readable::<ParkedIn>(report);
-        self.readable::<Expiries>(report);
+        self.readable::<Retries>(report);
         self.readable::<Policies>(report);
         self.readable::<Proposals>(report);
         self.readable::<Users>(report);
@@ -100,7 +312,7 @@ impl Store {
         T::Key: Clone + PartialEq,
     {
         if let Err(error) = for_each::<T>(self, |_, _| {}) {
-            report.problem(error);
+            report.problem(error, Remedy::Restore);
         }
     }
 }

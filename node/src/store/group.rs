@@ -211,6 +211,16 @@ impl Tx<'_> {
         }
     }
 
+    /// Writes a new record; where there is one already the transaction fails, so that nothing live is overwritten unseen.
+    /// As [`Self::put`] else.
+    pub fn insert<T: Table>(&mut self, key: &T::Key, value: &T::Value) {
+        match self.group.read(&key_bytes::<T>(key)) {
+            Ok(None) => self.put::<T>(key, value),
+            Ok(Some(_)) => self.failed = Some(StoreError::Occupied),
+            Err(error) => self.failed = Some(error),
+        }
+    }
+
     /// Deletes a record, if there is one.
     pub fn delete<T: Table>(&mut self, key: &T::Key) {
         self.write::<T>(key_bytes::<T>(key), None);

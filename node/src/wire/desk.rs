@@ -170,7 +170,7 @@ pub fn desk_status(error: &DeskError) -> Status {
         | DeskError::ExportBarred(_)
         | DeskError::LostState
         | DeskError::ClockLeapt => Code::FailedPrecondition,
-        DeskError::VersionMoved { .. } | DeskError::Raced(_) => Code::Aborted,
+        DeskError::VersionMoved { .. } | DeskError::Raced(_) | DeskError::NoFreeId => Code::Aborted,
         DeskError::AlreadyImported(_) => Code::AlreadyExists,
         DeskError::Holding(_) => Code::DataLoss,
         DeskError::Store(error) => store_code(error),
@@ -183,6 +183,7 @@ pub(super) fn store_code(error: &StoreError) -> Code {
     match error {
         StoreError::Full | StoreError::TooLarge(_) => Code::ResourceExhausted,
         StoreError::Corrupt(_) | StoreError::WrongKey | StoreError::Erased => Code::DataLoss,
+        StoreError::Occupied => Code::Internal,
         _ => Code::Unavailable,
     }
 }

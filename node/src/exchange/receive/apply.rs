@@ -39,7 +39,7 @@ pub(super) fn apply(
     arrival: Arrival,
     judged: Vec<Judged>,
 ) -> Result<Committed<Applied>, ReceiveError> {
-    arrival.still_right(tx)?;
+    let held = arrival.still_right(tx)?;
     let refused = arrival.sound.refused_open();
     let applied = Applied { refused, reasons: vec![] };
     let mut batch = Applying { arrival: &arrival, applied, events: vec![] };
@@ -50,30 +50,31 @@ pub(super) fn apply(
     if applied.refused.len() > REFUSED_OPEN_MAX {
         return Err(ReceiveError::TooManyRefused);
     }
-    let event = arrival.enter_stream(tx, &applied.refused);
+    let event = arrival.enter_stream(tx, &held, &applied.refused);
     Ok(events.into_iter().fold(Committed::new(applied, event), Committed::and))
 }
 
 impl Arrival {
-    /// The stream is the newest of an active peer, and stands where the batch begins.
-    fn still_right(&self, tx: &Tx<'_>) -> Result<(), ReceiveError> {
+    /// The stream as it stands, if it is the newest of an active peer and stands where the batch begins; the peer's keys are
+    /// those that the batch was judged by.
+    fn still_right(&self, tx: &Tx<'_>) -> Result<StreamIn, ReceiveError> {
         if !self.live.is_newest(self.number) {
             return Err(ReceiveError::Superseded);
         }
-        let peer = tx.get::<Peers>(&self.peer)?;
-        if peer.is_none_or(|peer| peer.state != PeerState::Active) {
-            return Err(ReceiveError::NotActive);
+        let peer = tx.get::<Peers>(&self.peer)?.filter(|peer| peer.state == PeerState::Active);
+        if peer.ok_or(ReceiveError::NotActive)?.revision != self.sound.trust {
+            return Err(ReceiveError::Superseded);
         }
         let held = tx.get::<StreamsIn>(&self.peer)?.unwrap_or_default();
         let seen = &self.sound.held;
         if (held.epoch, held.seq) != (seen.epoch, seen.seq) {
             return Err(ReceiveError::Superseded);
         }
-        Ok(())
+        Ok(held)
     }
 
-    fn enter_stream(&self, tx: &mut Tx<'_>, refused: &[Refused]) -> Event {
-        let (head, held) = (&self.sound.head, &self.sound.held);
+    fn enter_stream(&self, tx: &mut Tx<'_>, held: &StreamIn, refused: &[Refused]) -> Event {
+        let head = &self.sound.head;
         let log = (head.log_size, head.log_root);
         let stream = StreamIn {
             epoch: head.epoch,
@@ -274,7 +275,7 @@ fn enter_copy(
         token,
         match_keys: sealed.match_keys(),
     };
-    tx.put::<Copies>(&view.head.id, &copy);
+    tx.insert::<Copies>(&view.head.id, &copy);
     copy
 }
 

@@ -3,7 +3,8 @@
 use super::TestNode;
 use crate::alert::SCHEMA;
 use crate::exchange::{
-    self, Batch, Dispatcher, HEAD_TYP, Head, Item, Nonce, Place, Reception, ResumeError, Resumed,
+    self, Batch, Dispatcher, HEAD_TYP, Head, Item, Nonce, Place, ReceiveError, Reception,
+    ResumeError, Resumed,
 };
 use crate::jose;
 
@@ -81,10 +82,28 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// Offers what is next.
+    pub(super) async fn offer(&mut self) -> Batch {
+        let offering = self.dispatcher.offer_next(&self.from.node).await.unwrap();
+        self.batch(offering.items, offering.caught_up, !offering.stream.snapshot)
+    }
+
+    /// Gives a batch to the receiver; returns its receipt.
+    pub(super) async fn give(&mut self, batch: Batch) -> Result<String, ReceiveError> {
+        let (receipt, nonce) = self.reception.receive(&self.to.node, batch).await?;
+        self.nonce = nonce;
+        Ok(receipt)
+    }
+
+    /// Offers what is next, and keeps the receipt from the sender.
+    pub(super) async fn receipt(&mut self) -> String {
+        let batch = self.offer().await;
+        self.give(batch).await.unwrap()
+    }
+
     async fn exchange(&mut self, items: Vec<Item>, caught_up: bool, complete: bool) {
         let batch = self.batch(items, caught_up, complete);
-        let (receipt, nonce) = self.reception.receive(&self.to.node, batch).await.unwrap();
-        self.nonce = nonce;
+        let receipt = self.give(batch).await.unwrap();
         let receiver = &self.to.node.authority;
         exchange::acknowledge(&self.from.node, receiver, &receipt).await.unwrap();
     }

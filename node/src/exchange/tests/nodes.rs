@@ -223,7 +223,7 @@ pub(super) async fn join(a: &TestNode, b: &TestNode) {
     }
 }
 
-fn person(name: &str) -> Actor {
+pub(super) fn person(name: &str) -> Actor {
     let role = Role::parse(name).unwrap();
     Actor { name: name.to_owned(), roles: vec![role] }
 }
