@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::id::{AuthorityId, Clock, Entropy, KeyId, PolicyVersion};
@@ -53,6 +54,8 @@ pub struct Node {
     pub streams: crate::exchange::Streams,
     /// Reads certificates, descriptor and peers anew.
     pub reload: Reload,
+    /// Tells at each change of peers, users or policy that what it holds of them is new.
+    pub refreshed: watch::Sender<()>,
     tls: ArcSwapOption<TlsIdentity>,
     refreshing: Mutex<()>,
 }
@@ -94,6 +97,7 @@ impl Node {
             descriptor: ArcSwap::from_pointee(parts.descriptor),
             streams: crate::exchange::Streams::default(),
             reload: Reload::default(),
+            refreshed: watch::Sender::new(()),
             tls: ArcSwapOption::empty(),
             refreshing: Mutex::new(()),
             home: parts.home,
@@ -120,6 +124,7 @@ impl Node {
         self.users.store(Arc::new(users));
         self.directory.store(Arc::new(directory));
         self.policy.store(Arc::new(policy));
+        self.refreshed.send_replace(());
         Ok(())
     }
 

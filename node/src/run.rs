@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+use tonic::service::Routes;
 
 use crate::desk;
 use crate::home::{Credentials, Home, read_config};
@@ -24,8 +25,10 @@ use crate::node::{Node, Parts, Reloaded, SharedNode};
 use crate::server::admin::AdminService;
 use crate::server::audit::AuditService;
 use crate::server::desk::DeskService;
-use crate::server::door::{Door, MESSAGE_BYTES_MAX, server};
+use crate::server::door::{Door, Peers};
 use crate::server::exchange::ExchangeService;
+use crate::server::gate::EXCHANGE_MESSAGE_BYTES_MAX;
+use crate::server::serve::Serving;
 use crate::shutdown::{Shutdown, Trigger};
 use crate::telemetry::CallsLayer;
 use crate::{outbound, telemetry, tls};
@@ -188,9 +191,8 @@ fn tls_configs(
     credentials: &Credentials,
 ) -> Result<(ServerConfig, ServerConfig), tls::TlsError> {
     // Weak: the node holds the doors' set-ups, for reloads.
-    let peers = Arc::downgrade(node);
-    let peers = move || peers.upgrade().map(|node| node.directory.load_full()).unwrap_or_default();
-    let peers = tls::Exchange::new(peers);
+    let peers = peers(node);
+    let peers = tls::Exchange::new(move || peers());
     let users = tls::Desk::new(node.authority.clone(), credentials.user_ca.clone());
     let own = &credentials.tls;
     Ok((tls::exchange_config(own, peers)?, tls::desk_config(own, users)?))
@@ -236,24 +238,23 @@ fn serve_exchange(
     doors: &Doors,
     shutdown: Shutdown,
 ) -> impl Future<Output = ()> + use<> {
-    let config = node.config.exchange.clone();
+    let config = &node.config.exchange;
     let door = Door {
         listener,
         config: Arc::clone(&doors.exchange),
         connections_max: config.connections_max.count(),
+        peers: peers(&node),
     };
+    let calls_max = config.calls_per_connection_max.count();
+    let age = config.connection_age_s.seconds();
     async move {
-        let service = ExchangeService::new(node.clone(), shutdown.clone());
-        let service = ExchangeServer::new(service)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let calls = config.calls_per_connection_max.count();
-        let router = server(calls, config.connection_age_s.seconds())
-            .layer(CallsLayer::new(node.authority.clone(), "exchange"))
-            .add_service(service)
-            .add_service(health().await);
-        let incoming = door.open(shutdown.clone());
-        ended("exchange", router.serve_with_incoming_shutdown(incoming, begun(shutdown)).await);
+        let service = ExchangeServer::new(ExchangeService::new(node.clone()))
+            .max_decoding_message_size(EXCHANGE_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(EXCHANGE_MESSAGE_BYTES_MAX);
+        let services = Routes::new(service).add_service(health().await).prepare();
+        let calls = CallsLayer::new(node.authority.clone(), "exchange");
+        let accepted = door.open(shutdown.clone());
+        Serving { services, node, calls, calls_max, age }.run(accepted, shutdown).await;
     }
 }
 
@@ -263,36 +264,38 @@ fn serve_desk(
     doors: &Doors,
     shutdown: Shutdown,
 ) -> impl Future<Output = ()> + use<> {
-    let config = node.config.desk.clone();
+    let config = &node.config.desk;
     let door = Door {
         listener,
         config: Arc::clone(&doors.desk),
         connections_max: config.connections_max.count(),
+        peers: peers(&node),
     };
+    let calls_max = config.calls_per_connection_max.count();
+    let age = config.connection_age_s.seconds();
     async move {
-        let desk = DeskServer::new(DeskService::new(node.clone(), shutdown.clone()))
-            .max_decoding_message_size(DESK_MESSAGE_BYTES_MAX);
-        let admin = AdminServer::new(AdminService::new(node.clone()))
-            .max_decoding_message_size(DESK_MESSAGE_BYTES_MAX);
-        let audit = AuditServer::new(AuditService::new(node.clone()))
-            .max_decoding_message_size(DESK_MESSAGE_BYTES_MAX);
-        let calls = config.calls_per_connection_max.count();
+        let mut services = Routes::new(DeskServer::new(DeskService::new(node.clone())))
+            .add_service(AdminServer::new(AdminService::new(node.clone())))
+            .add_service(AuditServer::new(AuditService::new(node.clone())))
+            .add_service(health().await);
         let reflects = node.config.reflection;
-        let router = server(calls, config.connection_age_s.seconds())
-            .layer(CallsLayer::new(node.authority.clone(), "desk"))
-            .add_service(desk)
-            .add_service(admin)
-            .add_service(audit)
-            .add_service(health().await)
-            .add_optional_service(reflection(reflects).and_then(|with| with.build_v1().ok()))
-            .add_optional_service(reflection(reflects).and_then(|with| with.build_v1alpha().ok()));
-        let incoming = door.open(shutdown.clone());
-        ended("desk", router.serve_with_incoming_shutdown(incoming, begun(shutdown)).await);
+        if let Some(service) = reflection(reflects).and_then(|with| with.build_v1().ok()) {
+            services = services.add_service(service);
+        }
+        if let Some(service) = reflection(reflects).and_then(|with| with.build_v1alpha().ok()) {
+            services = services.add_service(service);
+        }
+        let (services, calls) =
+            (services.prepare(), CallsLayer::new(node.authority.clone(), "desk"));
+        let accepted = door.open(shutdown.clone());
+        Serving { services, node, calls, calls_max, age }.run(accepted, shutdown).await;
     }
 }
 
-/// Largest request at the desk door: a policy or a descriptor.
-const DESK_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+fn peers(node: &SharedNode) -> Peers {
+    let node = Arc::downgrade(node);
+    Arc::new(move || node.upgrade().map(|node| node.directory.load_full()).unwrap_or_default())
+}
 
 async fn health()
 -> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
@@ -306,16 +309,6 @@ fn reflection(on: bool) -> Option<tonic_reflection::server::Builder<'static>> {
     let set = entente_proto::DESCRIPTORS;
     let builder = || tonic_reflection::server::Builder::configure();
     on.then(|| builder().register_encoded_file_descriptor_set(set))
-}
-
-async fn begun(mut shutdown: Shutdown) {
-    shutdown.begun().await;
-}
-
-fn ended(door: &str, served: Result<(), tonic::transport::Error>) {
-    if let Err(error) = served {
-        tracing::error!(door, "the door failed: {error}");
-    }
 }
 
 async fn expire(node: SharedNode, mut shutdown: Shutdown) {

@@ -10,7 +10,7 @@ pub use directory::{Directory, Known};
 pub use peer::{Peer, PeerState};
 pub use profile::{
     CertificateError, Identity, certificate_end, certificate_end_der, certificate_identity,
-    check_leaf, check_root, check_root_der, is_user_name, key_digest,
+    chain_end, check_leaf, check_root, check_root_der, is_user_name, key_digest,
 };
 
 use crate::id::AuthorityId;

@@ -15,7 +15,7 @@ use entente_node::jose::SigningKey;
 use entente_node::node::SharedNode;
 use entente_node::roles::{Actor, Role};
 use entente_node::run::{Options, Running, start};
-use entente_node::server::door::{Door, server};
+use entente_node::server::door::Door;
 use entente_node::shutdown::Trigger;
 use entente_node::store::{Change, Copies, StreamsIn, StreamsOut};
 use entente_node::tls::{
@@ -26,7 +26,7 @@ use entente_node::{admin, desk};
 use entente_proto::desk::{Identifier, SearchRequest};
 use entente_proto::exchange::exchange_server::{self, ExchangeServer};
 use tempfile::TempDir;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Server};
 
 use crate::proxy::Proxy;
 
@@ -208,14 +208,15 @@ impl TestNode {
         let own = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now)?;
         let peers = self.node().directory.load_full();
         self.stop().await?;
-        let config = exchange_config(&own, Exchange::new(move || Arc::clone(&peers)))?;
+        let known = Arc::clone(&peers);
+        let config = exchange_config(&own, Exchange::new(move || Arc::clone(&known)))?;
         let config = Arc::new(arc_swap::ArcSwap::from_pointee(config));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (trigger, shutdown) = Trigger::new();
-        let incoming = Door { listener, config, connections_max: 64 }.open(shutdown);
-        let serving =
-            server(64, Duration::from_secs(3600)).add_service(ExchangeServer::new(service));
+        let peers = Arc::new(move || Arc::clone(&peers));
+        let incoming = Door { listener, config, connections_max: 64, peers }.open(shutdown);
+        let serving = Server::builder().add_service(ExchangeServer::new(service));
         tokio::spawn(serving.serve_with_incoming(incoming));
         self.proxy.carry_to(address);
         Ok(trigger)

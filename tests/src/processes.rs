@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use anyhow::Context;
 use entente_node::config::Choices;
 use entente_node::home::{Layout, init};
 use entente_node::id::{AuthorityId, Clock, Entropy};
@@ -26,7 +27,10 @@ pub struct Process {
     /// Its home folder.
     pub home: PathBuf,
     program: Command,
-    desk: SocketAddr,
+    /// Its desk door.
+    pub desk: SocketAddr,
+    /// Its exchange door.
+    pub exchange: SocketAddr,
     /// Where it tells its health.
     pub telemetry: SocketAddr,
     child: Option<Child>,
@@ -51,7 +55,7 @@ impl Process {
         init(&home, &choices, None, &Clock::system(), &Entropy::os())?;
         sign(&Layout::new(&home))?;
         let program = Command::new(program);
-        Ok(Self { authority, home, program, desk, telemetry, child: None })
+        Ok(Self { authority, home, program, desk, exchange, telemetry, child: None })
     }
 
     /// It gets what the others leave of the machine's time: as little as if it ran on another.
@@ -146,15 +150,33 @@ impl Process {
 
     /// A channel to its desk as one of the first users.
     pub async fn desk(&self, user: &str) -> anyhow::Result<Channel> {
-        let layout = Layout::new(&self.home);
-        let users = layout.users();
+        let users = Layout::new(&self.home).users();
         let (pem, key) = (users.join(format!("{user}.pem")), users.join(format!("{user}.key")));
+        self.connect(&pem, &key, self.desk).await
+    }
+
+    /// A channel to one of its doors, with any certificate.
+    pub async fn connect(
+        &self,
+        pem: &Path,
+        key: &Path,
+        door: SocketAddr,
+    ) -> anyhow::Result<Channel> {
         let target = Target {
             authority: self.authority.clone(),
-            roots: read_pem_certificates(&layout.roots())?,
-            own: TlsIdentity::read(&pem, &key, Clock::system().now())?,
+            roots: read_pem_certificates(&Layout::new(&self.home).roots())?,
+            own: TlsIdentity::read(pem, key, Clock::system().now())?,
         };
-        connect(&self.desk.to_string(), &target).await.map_err(anyhow::Error::msg)
+        connect(&door.to_string(), &target).await.map_err(anyhow::Error::msg)
+    }
+
+    /// Resident memory of the process, in bytes; only while it runs.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let pid = self.child.as_ref().and_then(Child::id).context("it runs")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?;
+        Ok(kib.parse::<u64>()? * 1024)
     }
 }
 

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::{Code, Request, Response, Status};
 
-use super::authorise;
+use super::gate;
 use crate::admin::{self, AdminError};
 use crate::node::{Reloaded, SharedNode};
 use crate::outbound;
@@ -37,10 +37,9 @@ impl AdminService {
     async fn change_peer(
         &self,
         request: Request<proto::ChangePeerRequest>,
-        action: Action,
         to: PeerState,
     ) -> Result<Response<proto::Peer>, Status> {
-        let actor = authorise(&self.node, &request, action)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let peer = authority(&asked.authority)?;
         self.peer(admin::change_peer(&self.node, &peer, to, &asked.reason, &actor).await)
@@ -51,9 +50,8 @@ impl AdminService {
 impl Admin for AdminService {
     async fn export_descriptor(
         &self,
-        request: Request<proto::ExportDescriptorRequest>,
+        _: Request<proto::ExportDescriptorRequest>,
     ) -> Result<Response<proto::ExportDescriptorResponse>, Status> {
-        authorise(&self.node, &request, Action::ExportDescriptor)?;
         let descriptor = self.node.descriptor.load();
         let Some(descriptor) = descriptor.as_ref() else {
             let message = "this node has no signed descriptor";
@@ -69,16 +67,15 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ImportPeerRequest>,
     ) -> Result<Response<proto::Peer>, Status> {
-        let actor = authorise(&self.node, &request, Action::ImportPeer)?;
+        let actor = gate::user(&request)?;
         let descriptor = request.into_inner().descriptor;
         self.peer(admin::import_peer(&self.node, &descriptor, &actor).await)
     }
 
     async fn list_peers(
         &self,
-        request: Request<proto::ListPeersRequest>,
+        _: Request<proto::ListPeersRequest>,
     ) -> Result<Response<proto::ListPeersResponse>, Status> {
-        authorise(&self.node, &request, Action::ListPeers)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let peers: Result<Vec<_>, _> =
@@ -92,7 +89,6 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::PeerRequest>,
     ) -> Result<Response<proto::Peer>, Status> {
-        authorise(&self.node, &request, Action::ShowPeer)?;
         let peer = authority(&request.into_inner().authority)?;
         let directory = self.node.directory.load();
         let known = directory.peer(&peer).map(|known| known.peer.clone());
@@ -103,7 +99,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ApprovePeerRequest>,
     ) -> Result<Response<proto::Peer>, Status> {
-        let actor = authorise(&self.node, &request, Action::ApprovePeer)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let peer = authority(&asked.authority)?;
         let fingerprint: Result<Fingerprint, _> = asked.fingerprint.parse();
@@ -115,28 +111,27 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ChangePeerRequest>,
     ) -> Result<Response<proto::Peer>, Status> {
-        self.change_peer(request, Action::SuspendPeer, PeerState::Suspended).await
+        self.change_peer(request, PeerState::Suspended).await
     }
 
     async fn resume_peer(
         &self,
         request: Request<proto::ChangePeerRequest>,
     ) -> Result<Response<proto::Peer>, Status> {
-        self.change_peer(request, Action::ResumePeer, PeerState::Active).await
+        self.change_peer(request, PeerState::Active).await
     }
 
     async fn remove_peer(
         &self,
         request: Request<proto::ChangePeerRequest>,
     ) -> Result<Response<proto::Peer>, Status> {
-        self.change_peer(request, Action::RemovePeer, PeerState::Removed).await
+        self.change_peer(request, PeerState::Removed).await
     }
 
     async fn test_peer(
         &self,
         request: Request<proto::PeerRequest>,
     ) -> Result<Response<proto::TestPeerResponse>, Status> {
-        authorise(&self.node, &request, Action::TestPeer)?;
         let peer = authority(&request.into_inner().authority)?;
         let steps = outbound::test_peer(&self.node, &peer).await;
         Ok(Response::new(wire::tested(steps)))
@@ -146,7 +141,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::PeerRequest>,
     ) -> Result<Response<proto::RetryParkedResponse>, Status> {
-        let actor = authorise(&self.node, &request, Action::RetryParked)?;
+        let actor = gate::user(&request)?;
         let peer = authority(&request.into_inner().authority)?;
         let retried = admin::retry_parked(&self.node, &peer, &actor).await;
         let retried = retried.map_err(|error| admin_status(&error))?;
@@ -157,7 +152,6 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::PeerRequest>,
     ) -> Result<Response<proto::ListParkedResponse>, Status> {
-        authorise(&self.node, &request, Action::ListParked)?;
         let peer = authority(&request.into_inner().authority)?;
         let parked = admin::parked(&self.node, &peer);
         let parked = parked.map_err(|error| admin_status(&error.into()))?;
@@ -170,7 +164,6 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ShowPolicyRequest>,
     ) -> Result<Response<proto::Policy>, Status> {
-        authorise(&self.node, &request, Action::ShowPolicy)?;
         let shown = admin::shown(&self.node, request.into_inner().version);
         let (version, record) = shown.map_err(|error| admin_status(&error))?;
         let pending = admin::pending(&self.node);
@@ -182,7 +175,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ApplyPolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
-        let actor = authorise(&self.node, &request, Action::ApplyPolicy)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let applied = admin::apply(&self.node, &asked.source, asked.dry_run, &actor).await;
         applied.map(wire::applied).map(Response::new).map_err(|error| admin_status(&error))
@@ -192,7 +185,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ApprovePolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
-        let actor = authorise(&self.node, &request, Action::ApprovePolicy)?;
+        let actor = gate::user(&request)?;
         let applied = admin::approve(&self.node, request.into_inner().proposal, &actor).await;
         applied.map(wire::applied).map(Response::new).map_err(|error| admin_status(&error))
     }
@@ -201,7 +194,6 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ExplainPolicyRequest>,
     ) -> Result<Response<proto::ExplainPolicyResponse>, Status> {
-        authorise(&self.node, &request, Action::ExplainPolicy)?;
         let asked = request.into_inner();
         let (alert, peer) = (alert_id(&asked.alert)?, authority(&asked.peer)?);
         let explained = admin::explain(&self.node, &alert, &peer);
@@ -210,9 +202,8 @@ impl Admin for AdminService {
 
     async fn list_users(
         &self,
-        request: Request<proto::ListUsersRequest>,
+        _: Request<proto::ListUsersRequest>,
     ) -> Result<Response<proto::ListUsersResponse>, Status> {
-        authorise(&self.node, &request, Action::ListUsers)?;
         let users = admin::users(&self.node).map_err(|error| admin_status(&error.into()))?;
         let users = users.iter().map(|(name, user)| wire::user(name, user)).collect();
         Ok(Response::new(proto::ListUsersResponse { users }))
@@ -222,7 +213,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::AddUserRequest>,
     ) -> Result<Response<proto::User>, Status> {
-        let actor = authorise(&self.node, &request, Action::AddUser)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let roles: Option<Vec<Role>> = asked.roles.iter().map(|role| Role::parse(role)).collect();
         let roles = roles.ok_or(Malformed("roles"))?;
@@ -237,7 +228,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::UserRequest>,
     ) -> Result<Response<proto::User>, Status> {
-        let actor = authorise(&self.node, &request, Action::ApproveUser)?;
+        let actor = gate::user(&request)?;
         let name = request.into_inner().name;
         let approved = admin::approve_user(&self.node, &name, &actor).await;
         let user = approved.map_err(|error| admin_status(&error))?;
@@ -248,7 +239,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::UserRequest>,
     ) -> Result<Response<proto::User>, Status> {
-        let actor = authorise(&self.node, &request, Action::RemoveUser)?;
+        let actor = gate::user(&request)?;
         let name = request.into_inner().name;
         let removed = admin::remove_user(&self.node, &name, &actor).await;
         let user = removed.map_err(|error| admin_status(&error))?;
@@ -257,9 +248,8 @@ impl Admin for AdminService {
 
     async fn recover_statements(
         &self,
-        request: Request<proto::RecoverStatementsRequest>,
+        _: Request<proto::RecoverStatementsRequest>,
     ) -> Result<Response<proto::RecoverStatementsResponse>, Status> {
-        authorise(&self.node, &request, Action::RecoverStatements)?;
         let recovered = outbound::recover(&self.node).await;
         let failed = recovered.failed.iter().map(|(peer, why)| format!("{peer}: {why}"));
         Ok(Response::new(proto::RecoverStatementsResponse {
@@ -275,7 +265,8 @@ impl Admin for AdminService {
     ) -> Result<Response<proto::StartEpochResponse>, Status> {
         let proposes = request.get_ref().approve == 0;
         let action = if proposes { Action::ProposeEpoch } else { Action::ApproveEpoch };
-        let actor = authorise(&self.node, &request, action)?;
+        let actor = gate::user(&request)?;
+        gate::held_to(&actor, &[action])?;
         let asked = request.into_inner();
         let answered = if proposes {
             admin::propose_epoch(&self.node, &asked.reason, &actor).await
@@ -290,7 +281,7 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ReloadRequest>,
     ) -> Result<Response<proto::ReloadResponse>, Status> {
-        let actor = authorise(&self.node, &request, Action::Reload)?;
+        let actor = gate::user(&request)?;
         let reloaded = admin::reload(&self.node, &actor.name).await;
         let reloaded = reloaded.map_err(|error| admin_status(&error))?;
         let Reloaded { in_force, not_in_force } = reloaded;

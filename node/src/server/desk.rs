@@ -1,17 +1,20 @@
 //! The desk door's service for officers.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use entente_proto::desk as proto;
 use entente_proto::desk::desk_server::Desk;
+use prost::Message;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::authorise;
+use super::gate::{self, Call};
 use crate::desk::{self, Export, Imported, State, Wanted};
 use crate::exchange;
 use crate::node::SharedNode;
-use crate::roles::{Action, Actor};
-use crate::shutdown::Shutdown;
+use crate::roles::Actor;
 use crate::store::{
     Change, Copies, Erased, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut, TableKey,
 };
@@ -21,6 +24,9 @@ use crate::wire::exchange::{Malformed, refusal};
 
 /// Lines of an import that are worked on at once: they share commits.
 const IMPORTS_OPEN_MAX: usize = 64;
+
+/// Bytes of those lines: half of what the gate counts for an import, for what is made of them.
+const IMPORT_BYTES_OPEN_MAX: usize = 512 * 1024;
 
 /// Messages waiting for a slow reader.
 const ANSWERS_MAX: usize = 256;
@@ -35,13 +41,12 @@ const PARKED_MAX: usize = 10_000;
 #[derive(Clone)]
 pub struct DeskService {
     node: SharedNode,
-    shutdown: Shutdown,
 }
 
 impl DeskService {
-    /// For this node; streams end when `shutdown` begins.
-    pub fn new(node: SharedNode, shutdown: Shutdown) -> Self {
-        Self { node, shutdown }
+    /// For this node.
+    pub fn new(node: SharedNode) -> Self {
+        Self { node }
     }
 }
 
@@ -60,7 +65,7 @@ impl Desk for DeskService {
         &self,
         request: Request<proto::WhoamiRequest>,
     ) -> Result<Response<proto::WhoamiResponse>, Status> {
-        let actor = authorise(&self.node, &request, Action::Whoami)?;
+        let actor = gate::user(&request)?;
         Ok(Response::new(proto::WhoamiResponse {
             authority: self.node.authority.to_string(),
             user: actor.name,
@@ -73,7 +78,7 @@ impl Desk for DeskService {
         &self,
         request: Request<proto::CreateAlertRequest>,
     ) -> Result<Response<proto::Alert>, Status> {
-        let actor = authorise(&self.node, &request, Action::CreateAlert)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let created = desk::create(&self.node, &asked.draft, &asked.confirmation, &actor).await;
         let issued = created.map_err(|error| desk_status(&error))?;
@@ -84,14 +89,11 @@ impl Desk for DeskService {
         &self,
         request: Request<Streaming<proto::ImportLine>>,
     ) -> Result<Response<Self::ImportAlertsStream>, Status> {
-        let actor = authorise(&self.node, &request, Action::ImportAlerts)?;
+        let (actor, call) = (gate::user(&request)?, gate::call(&request)?);
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
-        let (node, mut shutdown) = (self.node.clone(), self.shutdown.clone());
+        let node = self.node.clone();
         tokio::spawn(async move {
-            let imported = tokio::select! {
-                imported = import(node, request.into_inner(), actor, &answers) => imported,
-                () = shutdown.begun() => Err(ending()),
-            };
+            let imported = import(node, request.into_inner(), actor, call, &answers).await;
             if let Err(status) = imported {
                 let _ = answers.send(Err(status)).await;
             }
@@ -103,7 +105,7 @@ impl Desk for DeskService {
         &self,
         request: Request<proto::UpdateAlertRequest>,
     ) -> Result<Response<proto::Alert>, Status> {
-        let actor = authorise(&self.node, &request, Action::UpdateAlert)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let (id, expected) = (alert_id(&asked.id)?, asked.expected_version);
         let (draft, confirmation) = (&asked.draft, &asked.confirmation);
@@ -116,7 +118,7 @@ impl Desk for DeskService {
         &self,
         request: Request<proto::WithdrawAlertRequest>,
     ) -> Result<Response<proto::Alert>, Status> {
-        let actor = authorise(&self.node, &request, Action::WithdrawAlert)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let id = alert_id(&asked.id)?;
         let withdrawn = desk::withdraw(&self.node, &id, &asked.reason, &actor).await;
@@ -128,7 +130,7 @@ impl Desk for DeskService {
         &self,
         request: Request<proto::GetAlertRequest>,
     ) -> Result<Response<proto::Alert>, Status> {
-        let actor = authorise(&self.node, &request, Action::GetAlert)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let id = alert_id(&asked.id)?;
         let export = asked.export.then_some(Export { reason: &asked.export_reason });
@@ -140,7 +142,7 @@ impl Desk for DeskService {
         &self,
         request: Request<proto::ListAlertsRequest>,
     ) -> Result<Response<proto::ListAlertsResponse>, Status> {
-        let actor = authorise(&self.node, &request, Action::ListAlerts)?;
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let wanted = Wanted {
             issuer: optional(&asked.issuer, "issuer")?,
@@ -160,22 +162,11 @@ impl Desk for DeskService {
 
     async fn watch_alerts(
         &self,
-        request: Request<proto::WatchAlertsRequest>,
+        _: Request<proto::WatchAlertsRequest>,
     ) -> Result<Response<Self::WatchAlertsStream>, Status> {
-        let actor = authorise(&self.node, &request, Action::WatchAlerts)?;
-        let key = super::door::user(&request)?.1;
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
-        let changes = self.node.store.changes();
-        let (node, mut shutdown) = (self.node.clone(), self.shutdown.clone());
-        tokio::spawn(async move {
-            let watched = tokio::select! {
-                watched = watch(&node, &actor, &key, changes, &answers) => watched,
-                () = shutdown.begun() => Err(ending()),
-            };
-            if let Err(status) = watched {
-                let _ = answers.send(Err(status)).await;
-            }
-        });
+        let (node, changes) = (self.node.clone(), self.node.store.changes());
+        tokio::spawn(async move { watch(&node, changes, &answers).await });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -183,7 +174,7 @@ impl Desk for DeskService {
         &self,
         request: Request<proto::SearchRequest>,
     ) -> Result<Response<Self::SearchStream>, Status> {
-        let actor = authorise(&self.node, &request, Action::Search)?;
+        let actor = gate::user(&request)?;
         let (query, why) = wire::search(request.into_inner())?;
         let found = desk::search(&self.node, &query, &why, &actor).await;
         let messages = wire::found(found.map_err(|error| desk_status(&error))?);
@@ -192,9 +183,8 @@ impl Desk for DeskService {
 
     async fn status(
         &self,
-        request: Request<proto::StatusRequest>,
+        _: Request<proto::StatusRequest>,
     ) -> Result<Response<proto::StatusResponse>, Status> {
-        authorise(&self.node, &request, Action::Status)?;
         status(&self.node).map(Response::new).map_err(|error| desk_status(&error.into()))
     }
 }
@@ -205,34 +195,56 @@ fn ending() -> Status {
 
 type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
-/// Imports lines side by side, and answers them in their order.
+/// Imports lines side by side, and answers them in their order. Where the caller may not go on, what was begun before is
+/// answered still.
 async fn import(
     node: SharedNode,
     mut lines: Streaming<proto::ImportLine>,
     actor: Actor,
+    call: Arc<Call>,
     answers: &Sender<proto::ImportResult>,
 ) -> Result<(), Status> {
-    let mut open = std::collections::VecDeque::new();
+    let mut open = Open::default();
     loop {
-        let line = lines.message().await?;
-        if line.is_none() || open.len() >= IMPORTS_OPEN_MAX {
-            while let Some(result) = open.pop_front() {
-                let answer = answered(result).await?;
-                if answers.send(Ok(answer)).await.is_err() {
-                    return Ok(());
-                }
-                if line.is_some() {
-                    break;
-                }
+        let next = lines.message().await;
+        let more = matches!(next, Ok(Some(_)));
+        while !(open.lines.is_empty() || more && open.has_room()) {
+            let Some(answer) = open.answer().await? else { break };
+            if answers.send(Ok(answer)).await.is_err() {
+                return Ok(());
             }
         }
-        let Some(line) = line else { return Ok(()) };
-        let (node, actor) = (node.clone(), actor.clone());
-        open.push_back(tokio::spawn(async move {
+        let Some(line) = next? else { return Ok(()) };
+        let (node, actor, call) = (node.clone(), actor.clone(), Arc::clone(&call));
+        let bytes = line.encoded_len();
+        let importing = tokio::spawn(async move {
+            // What a line holds counts until it is done, also where its caller has gone.
+            let _call = call;
             let (number, line) = wire::import_line(line);
-            let outcome = desk::import(&node, &line, &actor).await;
-            (number, outcome)
-        }));
+            (number, desk::import(&node, &line, &actor).await)
+        });
+        open.bytes += bytes;
+        open.lines.push_back((bytes, importing));
+    }
+}
+
+/// Lines that are worked on, in their order.
+#[derive(Default)]
+struct Open {
+    lines: VecDeque<(usize, Importing)>,
+    bytes: usize,
+}
+
+impl Open {
+    fn has_room(&self) -> bool {
+        self.lines.len() < IMPORTS_OPEN_MAX && self.bytes < IMPORT_BYTES_OPEN_MAX
+    }
+
+    /// Waits for the first.
+    async fn answer(&mut self) -> Result<Option<proto::ImportResult>, Status> {
+        let Some((bytes, importing)) = self.lines.pop_front() else { return Ok(None) };
+        self.bytes -= bytes;
+        answered(importing).await.map(Some)
     }
 }
 
@@ -258,47 +270,32 @@ async fn answered(importing: Importing) -> Result<proto::ImportResult, Status> {
 
 async fn watch(
     node: &SharedNode,
-    actor: &Actor,
-    key: &crate::id::Digest,
     mut changes: broadcast::Receiver<Change>,
     answers: &Sender<proto::Change>,
-) -> Result<(), Status> {
+) {
     let now = || node.clock.now();
     let mut next = Some(wire::change("ready", "", 0, now()));
     loop {
         if let Some(change) = next.take()
             && answers.send(Ok(change)).await.is_err()
         {
-            return Ok(());
+            return;
         }
         let received = tokio::select! {
             received = changes.recv() => received,
-            () = answers.closed() => return Ok(()),
+            () = answers.closed() => return,
         };
         next = match received {
             Ok(Change::Alert { kind, id, version }) => {
                 Some(wire::change(kind, &id.to_string(), version, now()))
             }
-            Ok(Change::Users) => {
-                still_allowed(node, actor, key)?;
-                None
-            }
             Ok(_) => None,
             Err(broadcast::error::RecvError::Lagged(_)) => {
                 Some(wire::change("lagged", "", 0, now()))
             }
-            Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            Err(broadcast::error::RecvError::Closed) => return,
         };
     }
-}
-
-/// A user that is removed while it watches sees nothing more.
-fn still_allowed(node: &SharedNode, actor: &Actor, key: &crate::id::Digest) -> Result<(), Status> {
-    let found = crate::admin::actor(node, &actor.name, key);
-    if found.is_some_and(|actor| actor.may(Action::WatchAlerts)) {
-        return Ok(());
-    }
-    Err(refusal(Code::PermissionDenied, "unknown_user", "this user was removed"))
 }
 
 fn status(node: &SharedNode) -> Result<proto::StatusResponse, StoreError> {

@@ -10,18 +10,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
-use tonic::{Code, Request, Status};
 
-use crate::id::{AuthorityId, Digest};
+use crate::id::{Digest, Timestamp};
 use crate::shutdown::Shutdown;
-use crate::trust::{Identity, certificate_identity, key_digest};
-use crate::wire::exchange::refusal;
+use crate::trust::{Directory, Identity, certificate_identity, chain_end, key_digest};
 
 /// Handshakes under way: each costs a signature, and an attacker nothing.
 const HANDSHAKES_MAX: usize = 64;
@@ -38,9 +37,6 @@ const CONNECTIONS_PER_CALLER_MAX: usize = 32;
 /// Pause after the listener failed, e.g. without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Largest message taken: a batch of statements with its head.
-pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
-
 /// Who is at the other end of a connection, as its certificate says.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -48,7 +44,17 @@ pub struct Caller {
     pub identity: Identity,
     /// SHA-256 of the public key.
     pub key: Digest,
+    /// When the first certificate of its chain ends.
+    pub ends_at: Timestamp,
+    /// Of the record of a peer, before its certificate was looked at.
+    pub revision: Option<u64>,
 }
+
+/// What a door gives: connections whose handshake is done.
+pub type Accepted = ReceiverStream<io::Result<Connection>>;
+
+/// The peers as they are now.
+pub type Peers = Arc<dyn Fn() -> Arc<Directory> + Send + Sync>;
 
 /// What is served at one door, until the end begins.
 pub struct Door {
@@ -58,11 +64,13 @@ pub struct Door {
     pub config: Arc<ArcSwap<ServerConfig>>,
     /// Connections at once.
     pub connections_max: usize,
+    /// The peers as they are now.
+    pub peers: Peers,
 }
 
 impl Door {
-    /// Accepts until `shutdown` begins; what it gives is for `serve_with_incoming`.
-    pub fn open(self, mut shutdown: Shutdown) -> ReceiverStream<io::Result<Connection>> {
+    /// Accepts until `shutdown` begins.
+    pub fn open(self, mut shutdown: Shutdown) -> Accepted {
         let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
         tokio::spawn(async move {
             let ending = shutdown.clone();
@@ -89,10 +97,10 @@ impl Door {
                 }
             };
             let (config, accepted) = (self.config.load_full(), accepted.clone());
-            let callers = callers.clone();
+            let (callers, peers) = (callers.clone(), (self.peers)());
             let end = Box::pin(overdue(ending.clone()));
             tokio::spawn(async move {
-                match shake_hands(tcp, config, place, end, &callers).await {
+                match shake_hands(tcp, config, place, end, (&callers, &peers)).await {
                     Ok(connection) => {
                         // The server has ended: so does the connection.
                         let _ = accepted.send(Ok(connection)).await;
@@ -115,18 +123,29 @@ async fn shake_hands(
     config: Arc<ServerConfig>,
     place: OwnedSemaphorePermit,
     end: End,
-    callers: &Callers,
+    (callers, peers): (&Callers, &Directory),
 ) -> io::Result<Connection> {
     tcp.set_nodelay(true)?;
     let shaking = TlsAcceptor::from(config).accept(tcp);
     let tls = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await;
     let tls = tls.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let leaf = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let leaf = leaf.ok_or_else(|| io::Error::from(io::ErrorKind::PermissionDenied))?;
+    let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
+    let caller = identify(chain, peers)?;
+    let seat = callers.seat(&caller.identity)?;
+    Ok(Connection { tls, caller, end, _place: place, _seat: seat })
+}
+
+fn identify(chain: &[CertificateDer<'_>], peers: &Directory) -> io::Result<Caller> {
+    let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+    let leaf = chain.first().ok_or_else(refused)?;
     let identity = certificate_identity(leaf).map_err(io::Error::other)?;
+    let revision = match &identity {
+        Identity::Node(peer) => peers.revision(peer),
+        Identity::User(..) => None,
+    };
     let key = key_digest(leaf).map_err(io::Error::other)?;
-    let seat = callers.seat(&identity)?;
-    Ok(Connection { tls, caller: Caller { identity, key }, end, _place: place, _seat: seat })
+    let ends_at = chain_end(chain.iter().map(AsRef::as_ref)).ok_or_else(refused)?;
+    Ok(Caller { identity, key, ends_at, revision })
 }
 
 /// How many connections each caller has.
@@ -181,6 +200,13 @@ async fn overdue(mut ending: Shutdown) {
     tokio::time::sleep(LINGER).await;
 }
 
+impl Connection {
+    /// Who is at the other end.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Caller;
 
@@ -218,53 +244,4 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tls).poll_shutdown(cx)
     }
-}
-
-/// HTTP/2 limits that both doors have.
-pub fn server(
-    calls_per_connection_max: usize,
-    connection_age: Duration,
-) -> tonic::transport::Server {
-    let streams = u32::try_from(calls_per_connection_max).unwrap_or(u32::MAX);
-    tonic::transport::Server::builder()
-        .concurrency_limit_per_connection(calls_per_connection_max)
-        .max_concurrent_streams(Some(streams))
-        .http2_max_pending_accept_reset_streams(Some(20))
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .max_connection_age(connection_age)
-}
-
-/// The caller of a request.
-fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
-    let unknown = || refusal(Code::Unauthenticated, "no_certificate", "call with a certificate");
-    request.extensions().get::<Caller>().ok_or_else(unknown)
-}
-
-/// The peer that calls at the exchange door.
-///
-/// # Errors
-/// When it is no node.
-pub fn peer<T>(request: &Request<T>) -> Result<AuthorityId, Status> {
-    match &caller(request)?.identity {
-        Identity::Node(peer) => Ok(peer.clone()),
-        Identity::User(..) => Err(wrong_door()),
-    }
-}
-
-/// The name and key of the person or system that calls at the desk door.
-///
-/// # Errors
-/// When it is a node.
-pub fn user<T>(request: &Request<T>) -> Result<(String, Digest), Status> {
-    let caller = caller(request)?;
-    match &caller.identity {
-        Identity::User(_, name) => Ok((name.clone(), caller.key)),
-        Identity::Node(_) => Err(wrong_door()),
-    }
-}
-
-fn wrong_door() -> Status {
-    let message = "this certificate is for the other door of this node";
-    refusal(Code::PermissionDenied, "wrong_door", message)
 }

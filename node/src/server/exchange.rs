@@ -4,18 +4,16 @@ use std::time::Duration;
 
 use entente_proto::exchange as proto;
 use entente_proto::exchange::exchange_server::Exchange;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::door;
+use super::gate;
 use crate::alert::SCHEMA;
 use crate::exchange::{self, Handed, PROTOCOL, ReceiveError, Reception};
 use crate::id::AuthorityId;
 use crate::node::SharedNode;
-use crate::shutdown::Shutdown;
-use crate::store::{Change, StreamsIn};
+use crate::store::StreamsIn;
 use crate::wire::exchange::{FromReceiver, FromSender, receive_status, refusal};
 
 /// Answers waiting to be sent on one stream: one for each batch under way.
@@ -28,28 +26,13 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct ExchangeService {
     node: SharedNode,
-    shutdown: Shutdown,
 }
 
 impl ExchangeService {
-    /// For this node; streams end when `shutdown` begins.
-    pub fn new(node: SharedNode, shutdown: Shutdown) -> Self {
-        Self { node, shutdown }
+    /// For this node.
+    pub fn new(node: SharedNode) -> Self {
+        Self { node }
     }
-
-    /// The calling peer, if it is active at this moment.
-    fn peer<T>(&self, request: &Request<T>) -> Result<AuthorityId, Status> {
-        let peer = door::peer(request)?;
-        match revision(&self.node, &peer) {
-            Some(_) => Ok(peer),
-            None => Err(receive_status(&ReceiveError::NotActive)),
-        }
-    }
-}
-
-/// Under which revision a peer is active; `None` when it is not.
-fn revision(node: &SharedNode, peer: &AuthorityId) -> Option<u64> {
-    node.directory.load().active(peer).map(|known| known.peer.revision)
 }
 
 type Answers = mpsc::Sender<Result<proto::FromReceiver, Status>>;
@@ -63,30 +46,12 @@ impl Exchange for ExchangeService {
         &self,
         request: Request<Streaming<proto::FromSender>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        let peer = self.peer(&request)?;
+        let peer = gate::peer(&request)?;
         let (answers, stream) = mpsc::channel(ANSWERS_OPEN_MAX);
-        let incoming = Incoming {
-            node: self.node.clone(),
-            changes: self.node.store.changes(),
-            revision: revision(&self.node, &peer),
-            peer,
-            sent: request.into_inner(),
-            answers,
-        };
-        let mut shutdown = self.shutdown.clone();
-        let age = self.node.config.exchange.connection_age_s.seconds();
+        let (node, sent) = (self.node.clone(), request.into_inner());
+        let incoming = Incoming { node, peer, sent, answers: answers.clone() };
         tokio::spawn(async move {
-            let answers = incoming.answers.clone();
-            let ended = tokio::select! {
-                ended = incoming.serve() => ended,
-                () = tokio::time::sleep(age) => {
-                    Err(refusal(Code::Unavailable, "stream_too_old", "the stream has reached its age; open another"))
-                }
-                () = shutdown.begun() => {
-                    Err(refusal(Code::Unavailable, "shutting_down", "this node is ending; try again later"))
-                }
-            };
-            if let Err(status) = ended {
+            if let Err(status) = incoming.serve().await {
                 let _ = answers.send(Err(status)).await;
             }
         });
@@ -97,7 +62,7 @@ impl Exchange for ExchangeService {
         &self,
         request: Request<proto::DescribeRequest>,
     ) -> Result<Response<proto::DescribeResponse>, Status> {
-        let peer = self.peer(&request)?;
+        let peer = gate::peer(&request)?;
         let held = self.node.store.get::<StreamsIn>(&peer);
         let held = held.map_err(|error| receive_status(&error.into()))?.unwrap_or_default();
         let descriptor = self.node.descriptor.load();
@@ -123,7 +88,7 @@ impl Exchange for ExchangeService {
         &self,
         request: Request<proto::RecoverRequest>,
     ) -> Result<Response<Self::RecoverStream>, Status> {
-        let peer = self.peer(&request)?;
+        let peer = gate::peer(&request)?;
         let (answers, stream) = mpsc::channel(ANSWERS_OPEN_MAX);
         let node = self.node.clone();
         tokio::spawn(async move { hand_back(&node, &peer, &answers).await });
@@ -134,8 +99,6 @@ impl Exchange for ExchangeService {
 struct Incoming {
     node: SharedNode,
     peer: AuthorityId,
-    revision: Option<u64>,
-    changes: broadcast::Receiver<Change>,
     sent: Streaming<proto::FromSender>,
     answers: Answers,
 }
@@ -148,9 +111,6 @@ impl Incoming {
         loop {
             let message = tokio::select! {
                 message = self.sent.message() => message?,
-                () = trust_changed(&self.node, &self.peer, self.revision, &mut self.changes) => {
-                    return Err(receive_status(&ReceiveError::NotActive));
-                }
                 () = reception.superseded() => {
                     return Err(receive_status(&ReceiveError::Superseded));
                 }
@@ -193,25 +153,6 @@ impl Incoming {
         let (reception, resume) = greeted.map_err(|error| receive_status(&error))?;
         let _ = self.answers.send(Ok(FromReceiver::Resume(resume).into())).await;
         Ok(Some(reception))
-    }
-}
-
-/// Returns when the peer is no longer active, or another descriptor of it is in force: its old roots may not vouch any
-/// more for who is at the other end.
-async fn trust_changed(
-    node: &SharedNode,
-    peer: &AuthorityId,
-    held: Option<u64>,
-    changes: &mut broadcast::Receiver<Change>,
-) {
-    loop {
-        let now = revision(node, peer);
-        if now.is_none() || now != held {
-            return;
-        }
-        if let Err(RecvError::Closed) = changes.recv().await {
-            std::future::pending::<()>().await;
-        }
     }
 }
 

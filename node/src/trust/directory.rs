@@ -45,6 +45,11 @@ impl Directory {
         self.peer(authority).filter(|known| known.peer.state == PeerState::Active)
     }
 
+    /// The revision of an active peer.
+    pub fn revision(&self, authority: &AuthorityId) -> Option<u64> {
+        self.active(authority).map(|known| known.peer.revision)
+    }
+
     /// All, in any state.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Known>> {
         self.peers.values()

@@ -135,6 +135,11 @@ pub fn certificate_end_der(der: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_seconds(certificate.validity().not_after.timestamp()))
 }
 
+/// When the first certificate of a chain ends, each as DER; `None` when one is none, or the chain is empty.
+pub fn chain_end<'a>(chain: impl IntoIterator<Item = &'a [u8]>) -> Option<Timestamp> {
+    chain.into_iter().map(certificate_end_der).reduce(|one, other| Some(one?.min(other?))).flatten()
+}
+
 /// SHA-256 of the public key in a certificate: what a user record is bound to.
 ///
 /// # Errors
