@@ -1,8 +1,7 @@
 //! The messages of the exchange door.
 
-use std::collections::HashMap;
-
 use entente_proto::exchange as proto;
+pub use entente_proto::refusal;
 use tonic::{Code, Status};
 
 use crate::exchange::{
@@ -19,13 +18,6 @@ impl From<Malformed> for Status {
     fn from(error: Malformed) -> Self {
         refusal(Code::InvalidArgument, "malformed_message", &error.to_string())
     }
-}
-
-/// A status with the stable reason that programs read.
-pub fn refusal(code: Code, reason: &str, message: &str) -> Status {
-    use tonic_types::{ErrorDetails, StatusExt};
-    let details = ErrorDetails::with_error_info(reason, "entente", HashMap::new());
-    Status::with_error_details(code, message, details)
 }
 
 /// What a sender may send.

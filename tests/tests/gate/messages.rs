@@ -68,6 +68,27 @@ async fn who_may_not_call_is_refused_before_a_byte_of_the_message() -> anyhow::R
     federation.stop().await
 }
 
+/// An empty entry of a list takes two bytes on the wire, and dozens once it is decoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_end_is_refused_before_it_is_decoded() -> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+    let (officer, peer) = (dk.desk("officer").await?, dk.as_peer(fr).await?);
+    let search: Vec<u8> = [0x2a, 0].repeat(8000);
+    let items: Vec<u8> = [0x0a, 0].repeat(500_000);
+    let mut batch = vec![0x12];
+    prost::encode_length_delimiter(items.len(), &mut batch)?;
+    batch.extend(items);
+    for (channel, path, message) in [
+        (&officer, "/entente.desk.v1.Desk/Search", search),
+        (&peer, "/entente.exchange.v1.Exchange/Deliver", batch),
+    ] {
+        let status = status_of(send(channel, path, HalfSent::message(&message))).await?;
+        assert_eq!(reason(&status), "list_too_long", "{path}");
+    }
+    federation.stop().await
+}
+
 /// As `server::gate` has it.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 

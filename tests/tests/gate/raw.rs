@@ -32,6 +32,15 @@ impl HalfSent {
         Self { first: Some(prefix.freeze()), left: sent }
     }
 
+    /// A whole message, after which nothing comes, not even its end.
+    pub fn message(message: &[u8]) -> Self {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(0);
+        bytes.put_u32(message.len() as u32);
+        bytes.put_slice(message);
+        Self { first: Some(bytes.freeze()), left: 0 }
+    }
+
     /// Headers, and nothing after them.
     pub fn silent() -> Self {
         Self { first: None, left: 0 }
