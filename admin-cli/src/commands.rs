@@ -3,6 +3,7 @@
 pub(crate) mod alert;
 pub(crate) mod audit;
 pub(crate) mod certs;
+pub(crate) mod clock;
 pub(crate) mod demo;
 pub(crate) mod identity;
 pub(crate) mod node;

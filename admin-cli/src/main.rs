@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use entente_node::command;
 
-use commands::{alert, audit, certs, demo, identity, node, peer, policy, sample, search, user};
+use commands::{
+    alert, audit, certs, clock, demo, identity, node, peer, policy, sample, search, user,
+};
 use output::{Answer, Format, Outcome};
 
 /// Exchange of alerts about trafficking in human beings between authorities
@@ -103,6 +105,12 @@ enum Command {
     /// How the node and its streams to peers stand
     #[command(after_help = "Example:\n  entente status --profile coordinator")]
     Status,
+    /// The node's clock, and a person's word on it after it leapt
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente clock show --profile administrator\n  entente clock confirm 2026-11-24T10:20:00Z --profile administrator"
+    )]
+    Clock(clock::Command),
     /// Has the node read certificates, descriptor and peers anew
     #[command(after_help = "Example:\n  entente reload --profile administrator")]
     Reload,
@@ -168,6 +176,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Certs(command) => command.run(),
         Command::Profile(command) => command.run(),
         Command::Sample(sample) => sample.run(),
+        Command::Clock(command) => command.run(profile).await,
         Command::Status => node::status(profile).await,
         Command::Reload => node::reload(profile).await,
         Command::Whoami => node::whoami(profile).await,

@@ -1,11 +1,13 @@
 //! Use cases of administration: peers, the sharing policy, users, epochs. None of them gives alert content, and what
 //! widens disclosure or trust takes two people.
 
+mod clock;
 mod epochs;
 mod peers;
 mod policy;
 mod users;
 
+pub use clock::confirm_clock;
 pub use epochs::{approve_epoch, propose_epoch};
 pub use peers::{approve_peer, change_peer, import_peer, parked, retry_parked};
 pub use policy::{Applied, Explained, Waiting, apply, approve, explain, pending, shown};
@@ -13,7 +15,7 @@ pub use users::{actor, add_user, approve_user, first_user, remove_user, users};
 
 use crate::audit::{Event, Operation};
 use crate::holding::HoldingError;
-use crate::id::{AlertId, AuthorityId};
+use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::node::{NodeError, Reloaded, SharedNode};
 use crate::policy::PolicyError;
 use crate::store::{CommitError, Committed, StoreError};
@@ -71,6 +73,16 @@ pub enum AdminError {
     /// The node did not lose state.
     #[error("this node did not lose state: there is nothing to start anew")]
     NotStopped,
+    /// The clock shows another time than the person read.
+    #[error(
+        "the node's clock shows {shown}, not {read}: set the machine's clock right, or look at yours again (UTC, or with its offset)"
+    )]
+    ClockDiffers {
+        /// By the node's clock.
+        shown: Timestamp,
+        /// By the person's.
+        read: Timestamp,
+    },
     /// What was to be read anew does not validate.
     #[error("nothing was reloaded, the old stays in force: {0}")]
     Reload(String),
@@ -114,6 +126,7 @@ impl AdminError {
             Self::Reason => "reason_missing",
             Self::LastOne(_) => "last_one",
             Self::NotStopped => "not_stopped",
+            Self::ClockDiffers { .. } => "clock_differs",
             Self::Reload(_) => "reload_refused",
             Self::Holding(_) => "record_unreadable",
             Self::Node(_) => "node_unreadable",

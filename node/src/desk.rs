@@ -5,6 +5,7 @@ mod create;
 mod expire;
 mod import;
 mod read;
+mod reissue;
 mod search;
 mod update;
 mod withdraw;
@@ -13,11 +14,13 @@ pub use create::create;
 pub use expire::expire;
 pub use import::{Imported, Line, import};
 pub use read::{Export, Listed, Opened, State, Wanted, get, list};
+pub use reissue::{Ahead, reissue};
 pub use search::{Aim, Found, Hit, Justification, search};
 pub use update::update;
 pub use withdraw::withdraw;
 
 use crate::alert::AlertError;
+use crate::exchange::ClockDoubt;
 use crate::holding::HoldingError;
 use crate::id::{AlertId, Timestamp, Version};
 use crate::matching::MatchError;
@@ -148,11 +151,9 @@ pub enum DeskError {
         "this node lost state and issues nothing until an administrator runs `entente epoch recover` and two people run `entente epoch start`"
     )]
     LostState,
-    /// The clock shows a time that nothing speaks for.
-    #[error(
-        "the clock is more than 30 days beyond the last time known to be right, so nothing is erased: set it right; if it is right, a peer's head confirms it, or three days of running"
-    )]
-    ClockLeapt,
+    /// The clock shows a time that nobody speaks for.
+    #[error("{0}")]
+    ClockInDoubt(Box<ClockDoubt>),
     /// A record of our own cannot be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),
@@ -193,7 +194,7 @@ impl DeskError {
             Self::AlreadyImported(_) => "already_imported",
             Self::NoFreeId => "no_free_id",
             Self::LostState => "lost_state",
-            Self::ClockLeapt => "clock_leapt",
+            Self::ClockInDoubt(_) => "clock_in_doubt",
             Self::Holding(_) => "record_unreadable",
             Self::Store(StoreError::Full) => "disk_full",
             Self::Store(_) => "store_unavailable",

@@ -16,11 +16,11 @@ mod statement;
 mod stream;
 
 pub use acknowledge::{AcknowledgeError, acknowledge};
-pub use clock::clock_believed;
-pub(crate) use clock::note_clock;
+pub use clock::{ClockDoubt, ClockWatch, Witness, clock_doubt, look_at_clock};
+pub(crate) use clock::{believe_clock, noted};
 pub use dispatch::{DispatchError, Dispatcher, Offering, next_rule_end};
 pub use live::{Live, StreamStatus, Streams, behind, is_silent, lease, lease_of, silent_peers};
-pub use parked::retry_parked;
+pub use parked::{FUTURE_IAT, retry_parked};
 pub use receive::{ReceiveError, Reception, hello};
 pub(crate) use recover::is_stopped;
 pub use recover::{Handed, RecoverError, keep_recovered, lost_state, statements_of};

@@ -174,7 +174,8 @@ impl Credentials {
         log_key: &SigningKey,
         clock: &Clock,
     ) -> Result<Self, HomeError> {
-        let now = clock.now();
+        // As TLS judges them: by what the clock shows.
+        let now = clock.shown();
         let tls = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now);
         let tls = tls.map_err(|error| match error {
             TlsError::Certificate(file, ended @ CertificateError::Ended(_)) => HomeError::Unfit(

@@ -2,14 +2,15 @@
 //!
 //! Nothing here knows of anything else in the project.
 
+mod clock;
 mod printable;
 
+pub use clock::{CLOCK_TOLERANCE_S, Clock, Doubt, LEAP_AT_START_S, LEAP_S};
 pub use printable::{PRINTABLE_CHARS_MAX, is_hidden, printable, visible};
 
 use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -321,66 +322,6 @@ impl FromStr for Timestamp {
             Err(IdError::Timestamp)
         }
     }
-}
-
-/// A signed statement dated further ahead than this is refused: clocks of peers may differ by it.
-pub const CLOCK_TOLERANCE_S: i64 = 300;
-
-/// What time it is: the system's clock, or one that tests set.
-#[derive(Clone, Debug)]
-pub struct Clock(ClockSource);
-
-#[derive(Clone, Debug)]
-enum ClockSource {
-    System,
-    Set(Arc<AtomicI64>),
-    Shifted(Arc<AtomicI64>),
-}
-
-impl Clock {
-    /// The system's clock.
-    pub fn system() -> Self {
-        Self(ClockSource::System)
-    }
-
-    /// A clock that stands at `now` until [`Clock::set`] moves it; clones share it.
-    pub fn fixed(now: Timestamp) -> Self {
-        Self(ClockSource::Set(Arc::new(AtomicI64::new(now.0))))
-    }
-
-    /// The system's clock moved by a number of seconds that [`Clock::shift`] sets; clones share it.
-    pub fn shifted() -> Self {
-        Self(ClockSource::Shifted(Arc::new(AtomicI64::new(0))))
-    }
-
-    /// The time now.
-    pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            ClockSource::System => Timestamp(system_seconds()),
-            ClockSource::Set(now) => Timestamp(now.load(Ordering::SeqCst)),
-            ClockSource::Shifted(by) => {
-                Timestamp::from_seconds(system_seconds() + by.load(Ordering::SeqCst))
-            }
-        }
-    }
-
-    /// Moves a fixed clock to `now`; others stay.
-    pub fn set(&self, now: Timestamp) {
-        if let ClockSource::Set(held) = &self.0 {
-            held.store(now.0, Ordering::SeqCst);
-        }
-    }
-
-    /// Sets how far a shifted clock is off the system's, in seconds; others stay.
-    pub fn shift(&self, seconds: i64) {
-        if let ClockSource::Shifted(held) = &self.0 {
-            held.store(seconds, Ordering::SeqCst);
-        }
-    }
-}
-
-fn system_seconds() -> i64 {
-    jiff::Timestamp::now().as_second()
 }
 
 /// Numbers that alerts of a year are drawn from: eight digits, so that ids count nothing.

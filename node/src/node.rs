@@ -87,6 +87,7 @@ impl Node {
     /// When the store cannot be read, or holds a peer or a policy that does not parse.
     pub fn new(parts: Parts) -> Result<SharedNode, NodeError> {
         let exchange = &parts.config.exchange;
+        parts.clock.watch(crate::exchange::noted(&parts.store)?);
         let node = Self {
             authority: parts.config.authority.clone(),
             copy_lease_s: i64::from(exchange.copy_lease_s),

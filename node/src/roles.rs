@@ -112,6 +112,7 @@ actions!(
     ProposeEpoch,
     ApproveEpoch,
     Reload,
+    ConfirmClock,
     ListEntries,
     Checkpoint,
     Proof,
@@ -146,7 +147,8 @@ pub fn allow(role: Role, action: Action) -> bool {
         | A::RemoveUser
         | A::RecoverStatements
         | A::ProposeEpoch
-        | A::Reload => role == R::Administrator,
+        | A::Reload
+        | A::ConfirmClock => role == R::Administrator,
         A::ListEntries | A::Checkpoint | A::Proof => role == R::Auditor,
     }
 }
@@ -190,6 +192,7 @@ mod tests {
         ProposeEpoch      . . x .
         ApproveEpoch      . x . .
         Reload            . . x .
+        ConfirmClock      . . x .
         ListEntries       . . . x
         Checkpoint        . . . x
         Proof             . . . x

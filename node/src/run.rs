@@ -31,13 +31,19 @@ use crate::server::gate::EXCHANGE_MESSAGE_BYTES_MAX;
 use crate::server::serve::Serving;
 use crate::shutdown::{Shutdown, Trigger};
 use crate::telemetry::CallsLayer;
-use crate::{outbound, telemetry, tls};
+use crate::{exchange, outbound, telemetry, tls};
 
 /// How long calls under way may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How often what has ended is looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often the clock is looked at: a leap is named within a second, and a peer's word ends the doubt as soon.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What peers refused for its date is looked for once in so many looks at the clock.
+const REISSUE_LOOKS: u32 = 5;
 
 /// How often the head of the audit log is signed: what an administrator could cut off unseen.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(3600);
@@ -150,6 +156,7 @@ pub async fn start(home: &Path, options: Options) -> anyhow::Result<Running> {
             shutdown.clone(),
         )),
         tokio::spawn(expire(node.clone(), shutdown.clone())),
+        tokio::spawn(watch_clock(node.clone(), shutdown.clone())),
         tokio::spawn(checkpoint(node.clone(), shutdown)),
     ];
     let (exchange, desk, telemetry) = addresses;
@@ -321,6 +328,31 @@ async fn expire(node: SharedNode, mut shutdown: Shutdown) {
         if !shutdown.tick(EXPIRY_INTERVAL).await {
             return;
         }
+    }
+}
+
+/// Looks at the clock, and issues anew what was issued while it was ahead.
+async fn watch_clock(node: SharedNode, mut shutdown: Shutdown) {
+    let mut watch = exchange::ClockWatch::default();
+    let mut looks = 0_u32;
+    loop {
+        let mut ahead = (looks % REISSUE_LOOKS == 0).then_some(desk::Ahead::Refused);
+        match exchange::look_at_clock(&node, &mut watch).await {
+            Ok(true) => ahead = Some(desk::Ahead::All),
+            Ok(false) => {}
+            Err(error) => tracing::error!("the clock was not looked at: {error}"),
+        }
+        if let Some(which) = ahead.filter(|_| exchange::clock_doubt(&node).is_none()) {
+            match desk::reissue(&node, which).await {
+                Ok(0) => {}
+                Ok(count) => tracing::warn!(count, "issued anew what was dated ahead of the time"),
+                Err(error) => tracing::error!("what was dated ahead was not issued anew: {error}"),
+            }
+        }
+        if !shutdown.tick(CLOCK_INTERVAL).await {
+            return;
+        }
+        looks = looks.wrapping_add(1);
     }
 }
 

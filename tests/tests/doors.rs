@@ -76,6 +76,7 @@ async fn call(channel: Channel, action: Action) -> Result<(), Status> {
             let asked = StartEpochRequest { approve: 1, ..Default::default() };
             admin.start_epoch(asked).await.map(drop)
         }
+        A::ConfirmClock => admin.confirm_clock(ConfirmClockRequest::default()).await.map(drop),
         A::Reload => admin.reload(ReloadRequest {}).await.map(drop),
         A::ListEntries => audit.list_entries(ListEntriesRequest::default()).await.map(drop),
         A::Checkpoint => audit.checkpoint(CheckpointRequest {}).await.map(drop),

@@ -272,25 +272,6 @@ async fn a_write_that_fails_is_refused_and_loses_nothing() -> anyhow::Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_of_a_clock_that_is_off_waits_and_its_next_version_arrives() -> anyhow::Result<()>
-{
-    let federation = pair().await?;
-    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
-    dk.clock.shift(1000);
-    let id = dk.create(&draft(1)).await?;
-    let parked = until("the refusal", || {
-        Ok(dk.node().store.get::<ParkedOut>(&(fr.authority.clone(), id.clone()))?)
-    })
-    .await?;
-    assert_eq!(parked.reason, "future_iat");
-    assert!(!fr.holds(&id)?);
-    dk.clock.shift(0);
-    desk::update(dk.node(), &id, 0, &draft(2).to_string(), "", &person("officer")).await?;
-    until("the next version", || Ok(fr.holds(&id)?.then_some(()))).await?;
-    federation.stop().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_was_away_gets_everything_and_costs_nothing_meanwhile() -> anyhow::Result<()> {
     let mut federation = pair().await?;
     federation.nodes[1].stop().await?;

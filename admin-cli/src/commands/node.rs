@@ -114,7 +114,8 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
         .collect();
     let json = json!({
         "authority": status.authority, "own_alerts": status.own_alerts, "copies": status.copies,
-        "lost_state": status.lost_state, "policy_version": status.policy_version, "peers": peers,
+        "lost_state": status.lost_state, "policy_version": status.policy_version,
+        "clock": super::clock::as_json(&status.clock.clone().unwrap_or_default()), "peers": peers,
     });
     let lost = match status.lost_state {
         true => "yes: nothing is issued until `entente epoch recover` and `entente epoch start`",
@@ -126,6 +127,7 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
         ("copies", status.copies.to_string()),
         ("policy", format!("version {}", status.policy_version)),
         ("lost state", lost.to_owned()),
+        ("clock", status.clock.map(|clock| clock.doubt).unwrap_or_default()),
     ]);
     if !status.peers.is_empty() {
         let headers = [

@@ -2,7 +2,7 @@
 
 use super::content::{Content, Location, Subject};
 use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
-use super::{AlertError, form, rules};
+use super::{AlertError, View, form, rules};
 use crate::id::{Digest, Timestamp};
 use crate::jose::JoseError;
 
@@ -42,6 +42,14 @@ impl Draft {
     pub fn ending_at(mut self, end: Timestamp) -> Self {
         self.content.expires_at.get_or_insert(end);
         self
+    }
+
+    /// The draft of what was issued, to be issued anew, to end no later than the retention of its category from `now`.
+    pub fn again(issued: &View, now: Timestamp) -> Self {
+        let mut content = issued.content.clone();
+        let latest = content.category.map_or(now, |category| now.plus(category.retention_s()));
+        content.expires_at = content.expires_at.map(|end| end.min(latest));
+        Self { content }
     }
 
     /// Digest of the checked content: an import that is repeated makes nothing twice.

@@ -7,7 +7,7 @@ use super::import::Note;
 use super::{DeskError, Issued};
 use crate::alert::{self, Draft, View};
 use crate::audit::{Event, Operation};
-use crate::exchange;
+use crate::exchange::{self, ClockDoubt};
 use crate::holding::Sealed;
 use crate::id::{AlertId, Version};
 use crate::matching::{MATCH_KEYS_MAX, unsearchable};
@@ -41,6 +41,7 @@ pub(super) async fn create_draft(
     actor: &Actor,
     imported: Option<Note>,
 ) -> Result<Issued, DeskError> {
+    may_date(node)?;
     let conflict = Arc::new(conflicts(node, draft, None, confirmed)?);
     let mut warnings = conflict.warnings();
     warnings.extend(unsearchable(draft.content()));
@@ -122,6 +123,14 @@ fn created_event(view: &View, actor: &Actor) -> Event {
 /// Nothing is issued while the node knows that it forgot what it issued.
 pub(super) fn may_issue(tx: &Tx<'_>) -> Result<(), DeskError> {
     if exchange::is_stopped(tx)? { Err(DeskError::LostState) } else { Ok(()) }
+}
+
+/// Nothing is signed for a time in the past.
+pub(super) fn may_date(node: &Node) -> Result<(), DeskError> {
+    match exchange::clock_doubt(node).filter(ClockDoubt::forbids_issuing) {
+        Some(doubt) => Err(DeskError::ClockInDoubt(Box::new(doubt))),
+        None => Ok(()),
+    }
 }
 
 /// Enters the newest version of an own alert, in place of the one at `freed`.

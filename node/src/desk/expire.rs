@@ -18,11 +18,11 @@ const PAGE: usize = 256;
 /// # Errors
 /// When the clock is not believed, or the store failed.
 pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
-    if !exchange::clock_believed(node)? {
-        return Err(DeskError::ClockLeapt);
-    }
-    exchange::note_clock(node).await?;
+    // The time before the doubt: a clock that leaps in between changes neither.
     let now = node.clock.now();
+    if let Some(doubt) = exchange::clock_doubt(node) {
+        return Err(DeskError::ClockInDoubt(Box::new(doubt)));
+    }
     let ended = node.store.scan::<Expiries>(&[], None, PAGE)?;
     let ended: Vec<_> =
         ended.into_iter().map(|(key, ())| key).take_while(|key| key.0 <= now).collect();

@@ -2,7 +2,7 @@
 //! draft names another.
 
 use super::conflicts::{Confirmed, conflicts};
-use super::create::{enter, may_issue, next_version};
+use super::create::{enter, may_date, may_issue, next_version};
 use super::read::{gone, own_alert};
 use super::{DeskError, Issued, reason};
 use crate::alert::{Draft, View};
@@ -32,6 +32,7 @@ pub async fn update(
     if expected != 0 && expected != held.version {
         return Err(moved(held.version, expected));
     }
+    may_date(node)?;
     let draft = Draft::parse(draft)?;
     let latest = draft.content().category.map_or(0, |category| category.retention_s());
     let end = held.expires_at.min(node.clock.now().plus(latest));

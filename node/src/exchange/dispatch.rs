@@ -31,9 +31,6 @@ pub enum DispatchError {
     /// This node lost state: nothing is issued.
     #[error("this node lost state: run `entente epoch recover`, then `entente epoch start`")]
     LostState,
-    /// By our clock an alert has ended, and the clock is not believed.
-    #[error("the clock leapt, see the metric entente_clock_leapt: set it right")]
-    ClockLeapt,
     /// A token of our own cannot be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),

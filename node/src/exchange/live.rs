@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use super::Witness;
 use crate::id::{AlertId, AuthorityId, FeedSeq, Timestamp, Version};
 use crate::node::Node;
 use crate::store::{Feed, ParkedIn, StoreError, StreamOut};
@@ -16,7 +15,6 @@ use crate::trust::PeerState;
 #[derive(Default)]
 pub struct Streams {
     peers: Mutex<HashMap<AuthorityId, Arc<Live>>>,
-    leapt_since: Mutex<Option<Instant>>,
 }
 
 /// Live state of the two streams with one peer.
@@ -37,8 +35,8 @@ pub struct StreamStatus {
     /// When what we hold of it was last known to be current: the time of our nonce that a head answered
     /// at the end of its feed. Forgotten at a restart, so that every copy is then unconfirmed.
     pub confirmed_at: Option<Timestamp>,
-    /// The time of our clock at its last head, and whether that was signed at about the same time.
-    pub clock_seen: Option<(Timestamp, bool)>,
+    /// What time its last head said it is.
+    pub witness: Option<Witness>,
     /// The feed is decided up to here; the store learns it later.
     pub decided: FeedSeq,
     /// Why nothing goes, e.g. a schema it lacks.
@@ -54,19 +52,12 @@ impl Streams {
         Arc::clone(peers.entry(peer.clone()).or_default())
     }
 
-    /// Whether the peers that were heard when our clock showed more than `since` agree with it; none heard, none agrees.
-    pub fn clock_agreed(&self, since: Timestamp) -> bool {
+    /// What time it is by the last head of each peer that was heard.
+    pub(super) fn witnesses(&self) -> Vec<(AuthorityId, Witness)> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = peers.values().filter_map(|live| live.status().clock_seen);
-        let mut later = seen.filter(|(at, _)| *at > since).peekable();
-        later.peek().is_some() && later.all(|(_, agreed)| agreed)
-    }
-
-    /// For how long the clock has been seen to have leapt; `None` while it has not.
-    pub fn leapt_for(&self, leapt: bool) -> Option<Duration> {
-        let mut since = self.leapt_since.lock().unwrap_or_else(PoisonError::into_inner);
-        *since = leapt.then(|| since.unwrap_or_else(Instant::now));
-        since.map(|since| since.elapsed())
+        let word =
+            |(peer, live): (&AuthorityId, &Arc<Live>)| Some((peer.clone(), live.status().witness?));
+        peers.iter().filter_map(word).collect()
     }
 
     /// How the streams with `peer` stand.

@@ -12,6 +12,9 @@ pub(super) const SCHEMA_LACKING: &str = "peer_lacks_schema";
 /// Why a receiver refuses what it has no room for.
 pub(super) const NO_ROOM: &str = "no_room";
 
+/// Why a receiver refuses what is dated ahead of its clock.
+pub const FUTURE_IAT: &str = "future_iat";
+
 /// Wait before what a peer takes for ended, or for signed by a key it does not know, is offered again, in seconds: its
 /// clock, or the descriptor it holds of us, is to be looked after by people.
 const PEOPLE_WAIT_S: i64 = 3600;
@@ -19,7 +22,7 @@ const PEOPLE_WAIT_S: i64 = 3600;
 /// When something refused for this reason is offered again by itself; `None`: by hand only.
 pub(super) fn retry_at(reason: &str, now: Timestamp) -> Option<Timestamp> {
     match reason {
-        "future_iat" | NO_ROOM => Some(now.plus(CLOCK_TOLERANCE_S)),
+        FUTURE_IAT | NO_ROOM => Some(now.plus(CLOCK_TOLERANCE_S)),
         "expired" | "unknown_key" => Some(now.plus(PEOPLE_WAIT_S)),
         _ => None,
     }
@@ -60,8 +63,14 @@ pub(super) fn due(
     now: Timestamp,
 ) -> Result<Vec<AlertId>, StoreError> {
     let waiting = node.store.scan::<Retries>(&within(peer), None, PAGE)?;
-    let due = waiting.into_iter().map(|((_, retry), ())| retry).take_while(|(at, _)| *at <= now);
-    Ok(due.map(|(_, alert)| alert).collect())
+    // No wait is longer: what waits for later was parked by a clock that was ahead.
+    let due = |at: &Timestamp| *at <= now || *at > now.plus(PEOPLE_WAIT_S);
+    Ok(waiting
+        .into_iter()
+        .map(|((_, retry), ())| retry)
+        .filter(|(at, _)| due(at))
+        .map(|(_, alert)| alert)
+        .collect())
 }
 
 /// Offers again what `peer` refused and `which` chooses, in the same transaction; returns how many.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::resume::Resume;
 use super::stream::{BATCH_ITEMS_MAX, Batch, Item, chain_next, chain_start};
-use super::{HEAD_TYP, Head, Live, Nonce, RECEIPT_TYP, Receipt, Refused};
+use super::{HEAD_TYP, Head, Live, Nonce, RECEIPT_TYP, Receipt, Refused, Witness};
 use crate::alert::SCHEMA;
-use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Digest, StreamSeq, Timestamp};
+use crate::id::{AuthorityId, Digest, StreamSeq, Timestamp};
 use crate::jose::{self, JoseError};
 use crate::node::SharedNode;
 use crate::store::{CommitError, StoreError, StreamIn, StreamsIn};
@@ -187,9 +187,8 @@ impl Reception {
 
     /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves nothing open.
     fn confirm(&self, node: &SharedNode, head: &Head) {
-        let now = node.clock.now();
-        let agrees = (now.seconds() - head.iat).abs() <= CLOCK_TOLERANCE_S;
-        self.live.status().clock_seen = Some((now, agrees));
+        let (heard, said) = (node.clock.elapsed(), Timestamp::from_seconds(head.iat));
+        self.live.status().witness = Some(Witness { heard, said });
         let answered = self.nonces.iter().find(|(nonce, _)| *nonce == head.nonce);
         if let Some((_, at)) = answered.filter(|_| head.caught_up && head.snapshot_complete) {
             self.live.status().confirmed_at = Some(*at);

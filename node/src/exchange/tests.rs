@@ -157,8 +157,10 @@ async fn copies_are_confirmed_by_heads_and_the_lease_runs_out() {
     let issuer = id.authority();
     assert!(super::lease(&fr.node, issuer).0);
     let now = fr.node.clock.now();
-    fr.node.clock.set(now.plus(fr.node.copy_lease_s + 1));
+    let longer = fr.node.copy_lease_s + 1;
+    fr.node.clock.pass(longer);
     assert!(!super::lease(&fr.node, issuer).0);
+    fr.node.clock.pass(-longer);
     fr.node.clock.set(now.plus(-10));
     assert!(!super::lease(&fr.node, issuer).0, "a clock set back confirms nothing");
 }
@@ -166,15 +168,14 @@ async fn copies_are_confirmed_by_heads_and_the_lease_runs_out() {
 /// Moves the clocks of both.
 fn later(nodes: [&TestNode; 2], seconds: i64) {
     for node in nodes {
-        node.node.clock.set(node.node.clock.now().plus(seconds));
+        node.node.clock.pass(seconds);
     }
 }
 
 #[tokio::test]
 async fn a_withdrawal_that_was_refused_is_offered_again() {
     let (dk, fr, id) = delivered(ALL).await;
-    let right = dk.node.clock.now();
-    dk.node.clock.set(right.plus(1000));
+    dk.node.clock.set(dk.node.clock.now().plus(500));
     dk.withdraw(&id).await;
     for cut in [true, false] {
         let link = Link::open(&dk, &fr).await;
@@ -184,9 +185,8 @@ async fn a_withdrawal_that_was_refused_is_offered_again() {
     assert!(!dk.ledger(&fr, &id).erased, "and the sender knows");
     assert_eq!(dk.parked(&fr), [(id.clone(), "future_iat".to_owned())]);
     // Both clocks are right, and the tolerance has passed since the sender's wrong time.
-    for node in [&dk, &fr] {
-        node.node.clock.set(right.plus(1000 + CLOCK_TOLERANCE_S));
-    }
+    dk.node.clock.set(fr.node.clock.now());
+    later([&dk, &fr], 500 + CLOCK_TOLERANCE_S);
     Link::open(&dk, &fr).await.run().await;
     assert!(fr.copy(&id).is_none());
     assert!(dk.ledger(&fr, &id).erased);
@@ -256,7 +256,7 @@ async fn what_a_peer_cannot_read_yet_waits_visibly_and_goes_once_it_can() {
 #[tokio::test]
 async fn no_refusal_is_taken_for_an_acknowledgement() {
     let (dk, fr, first) = delivered(ALL).await;
-    dk.node.clock.set(dk.node.clock.now().plus(1000));
+    dk.node.clock.set(dk.node.clock.now().plus(500));
     let mut refused = Vec::new();
     for number in 0..1060 {
         refused.push(dk.create(100 + number).await);
@@ -270,9 +270,8 @@ async fn no_refusal_is_taken_for_an_acknowledgement() {
     assert_eq!(dk.node.store.count::<ParkedOut>(), 1060);
     assert!(refused.iter().all(|id| dk.ledger(&fr, id).held.is_none()));
     assert!(fr.copy(&first).is_some());
-    for node in [&dk, &fr] {
-        node.node.clock.set(dk.node.clock.now().plus(CLOCK_TOLERANCE_S));
-    }
+    dk.node.clock.set(fr.node.clock.now());
+    later([&dk, &fr], 500 + CLOCK_TOLERANCE_S);
     Link::open(&dk, &fr).await.run().await;
     assert_eq!(fr.node.store.count::<Copies>(), 1061, "all of them arrive once the clocks agree");
     assert_eq!(dk.node.store.count::<ParkedOut>(), 0);
@@ -315,56 +314,124 @@ async fn recovery_joins_what_peers_had_been_given() {
     }
 }
 
-/// A clock that leaps erases nothing, and takes nothing from a peer for good.
+/// A clock that leaps erases nothing, ends no rule, and hides and refuses nothing: neither the issuer's nor a receiver's.
 #[tokio::test]
-async fn a_clock_that_leaps_erases_nothing() {
-    const YEARS: i64 = 12 * 365 * 86_400;
-    let (dk, fr, id) = delivered(&format!("{ALL}until = 2030-01-01T00:00:00Z\n")).await;
+async fn a_clock_that_leaps_ends_nothing() {
+    const DAY_S: i64 = 86_400;
+    let (dk, fr, long) = delivered(&format!("{ALL}until = 2026-12-01T00:00:00Z\n")).await;
+    let short = dk.create(9).await;
+    dk.shorten(&short, DAY_S).await;
+    Link::open(&dk, &fr).await.run().await;
     let right = dk.node.clock.now();
-    for node in [&dk, &fr] {
-        desk::expire(&node.node).await.unwrap();
-    }
-    // That peers agreed before the leap says nothing of after it.
-    for node in [&dk, &fr] {
-        node.node.clock.set(right.plus(YEARS));
+    for (node, leap) in [(&fr, 2 * DAY_S), (&dk, 29 * DAY_S), (&dk, -29 * DAY_S), (&fr, 700)] {
+        node.node.clock.set(right.plus(leap));
         let error = desk::expire(&node.node).await.expect_err("not believed");
-        assert_eq!(error.reason(), "clock_leapt");
-    }
-    fr.node.clock.set(right);
-    let mut dispatcher = super::Dispatcher::new(fr.node.authority.clone(), SCHEMA);
-    let said = dispatcher.offer_next(&dk.node).await.err();
-    assert!(matches!(said, Some(super::DispatchError::ClockLeapt)), "nor says that it has ended");
-    dk.node.clock.set(right);
-    for node in [&dk, &fr] {
+        assert_eq!(error.reason(), "clock_in_doubt");
+        assert!(error.to_string().contains("entente clock confirm"), "{error}");
+        let (listed, _) = node.list().await;
+        assert_eq!(listed.len(), 2, "{leap}: nothing is hidden");
+        let created = dk.create(100 + leap.unsigned_abs()).await;
+        Link::open(&dk, &fr).await.run().await;
+        for id in [&long, &short, &created] {
+            assert!(fr.copy(id).is_some(), "{leap}: {id}");
+            assert!(dk.node.store.get::<Own>(id).unwrap().is_some(), "{leap}: {id}");
+        }
+        assert!(dk.parked(&fr).is_empty(), "{leap}: what is issued meanwhile is dated right");
+        dk.withdraw(&created).await;
+        Link::open(&dk, &fr).await.run().await;
+        assert!(fr.copy(&created).is_none(), "a word of the issuer is taken as ever");
+        node.node.clock.set(right);
         assert_eq!(desk::expire(&node.node).await.unwrap(), 0);
     }
-    Link::open(&dk, &fr).await.run().await;
-    assert!(fr.copy(&id).is_some());
-    assert!(dk.node.store.get::<Own>(&id).unwrap().is_some());
-    // With a peer that shows the same time, it is believed.
+    later([&dk, &fr], 2 * DAY_S);
     for node in [&dk, &fr] {
-        node.node.clock.set(right.plus(YEARS));
+        assert_eq!(desk::expire(&node.node).await.unwrap(), 1, "what has ended is erased");
     }
-    Link::open(&fr, &dk).await.run().await;
-    Link::open(&dk, &fr).await.run().await;
-    assert_eq!(desk::expire(&fr.node).await.unwrap(), 1);
-    assert!(fr.copy(&id).is_none());
+    assert!(fr.copy(&short).is_none() && fr.copy(&long).is_some());
 }
 
-/// What an alert waits for behind a clock that leapt is not passed over.
+/// Looks at the clock as a running node does.
+async fn look(node: &TestNode, watch: &mut super::ClockWatch) -> bool {
+    super::look_at_clock(&node.node, watch).await.unwrap()
+}
+
 #[tokio::test]
-async fn a_clock_that_leaps_hides_nothing_from_a_peer() {
-    let (dk, fr, _) = delivered(ALL).await;
-    desk::expire(&dk.node).await.unwrap();
-    let id = dk.create(9).await;
+async fn a_clock_is_believed_when_a_peer_or_a_person_says_the_same() {
+    const YEAR_S: i64 = 366 * 86_400;
+    let (dk, fr, id) = delivered(ALL).await;
+    let (mut watch, mut theirs) = Default::default();
+    look(&dk, &mut watch).await;
     let right = dk.node.clock.now();
-    let mut dispatcher = super::Dispatcher::new(fr.node.authority.clone(), SCHEMA);
-    dk.node.clock.set(right.plus(12 * 365 * 86_400));
-    let leapt = dispatcher.offer_next(&dk.node).await.err();
-    assert!(matches!(leapt, Some(super::DispatchError::ClockLeapt)));
-    dk.node.clock.set(right);
-    Link::open(&dk, &fr).await.run().await;
+    // Two clocks that leap together do not confirm each other.
+    for node in [&dk, &fr] {
+        node.node.clock.set(right.plus(12 * YEAR_S));
+    }
+    for _ in 0..2 {
+        Link::open(&fr, &dk).await.run().await;
+        Link::open(&dk, &fr).await.run().await;
+        look(&dk, &mut watch).await;
+        look(&fr, &mut theirs).await;
+    }
+    for node in [&dk, &fr] {
+        let doubt = super::clock_doubt(&node.node).expect("not believed");
+        assert_eq!((doubt.agree.len(), doubt.differ.len()), (0, 1));
+        assert_eq!(node.node.clock.now(), right);
+    }
     assert!(fr.copy(&id).is_some());
+    // A person's word is taken only on the time that the clock shows.
+    let by = crate::roles::Actor { name: "administrator".to_owned(), roles: vec![] };
+    let wrong = crate::admin::confirm_clock(&dk.node, right, &by).await.expect_err("another time");
+    assert_eq!(wrong.reason(), "clock_differs");
+    let later = right.plus(12 * YEAR_S);
+    assert!(crate::admin::confirm_clock(&dk.node, later.plus(200), &by).await.unwrap());
+    assert_eq!((dk.node.clock.now(), super::clock_doubt(&dk.node).is_none()), (later, true));
+    assert_eq!(desk::expire(&dk.node).await.unwrap(), 1);
+    assert!(!crate::admin::confirm_clock(&dk.node, later, &by).await.unwrap(), "no doubt is left");
+    assert!(!look(&dk, &mut watch).await, "forward");
+    // And now the peer's head speaks for it.
+    Link::open(&dk, &fr).await.run().await;
+    assert!(!look(&fr, &mut theirs).await, "forward");
+    assert_eq!(fr.node.clock.now(), later);
+    assert_eq!(desk::expire(&fr.node).await.unwrap(), 1);
+    // Back again, which a head says that was signed before: what was issued in between is dated ahead.
+    dk.node.clock.set(right);
+    assert!(look(&dk, &mut watch).await, "an earlier time is believed");
+    assert_eq!(dk.node.clock.now(), right);
+}
+
+/// A start with a clock that is ahead, within what a node may have been off: what is issued then is put right.
+#[tokio::test]
+async fn what_was_issued_by_a_clock_that_was_ahead_is_issued_anew() {
+    const DAY_S: i64 = 86_400;
+    let (mut dk, fr, before) = delivered(ALL).await;
+    let (mut watch, right) = (super::ClockWatch::default(), dk.node.clock.now());
+    look(&dk, &mut watch).await;
+    let backup = dk.backup();
+    dk.node.clock.set(right.plus(DAY_S));
+    dk.restore(&backup);
+    look(&dk, &mut watch).await;
+    assert_eq!(dk.node.clock.now(), right.plus(DAY_S), "it may have been off for a day");
+    let (stays, gone) = (dk.create(20).await, dk.create(21).await);
+    dk.withdraw(&before).await;
+    Link::open(&dk, &fr).await.run().await;
+    dk.withdraw(&gone).await;
+    assert_eq!(dk.parked(&fr).len(), 3, "{:?}", dk.parked(&fr));
+    assert!(fr.copy(&stays).is_none() && fr.copy(&before).is_some());
+    assert_eq!(desk::reissue(&dk.node, desk::Ahead::All).await.unwrap(), 0, "by its own clock");
+    dk.node.clock.set(right);
+    Link::open(&fr, &dk).await.run().await;
+    assert!(look(&dk, &mut watch).await);
+    assert_eq!(desk::reissue(&dk.node, desk::Ahead::All).await.unwrap(), 3);
+    assert_eq!(desk::reissue(&dk.node, desk::Ahead::All).await.unwrap(), 0, "once");
+    Link::open(&dk, &fr).await.run().await;
+    let copy = fr.copy(&stays).expect("it arrives before its first date");
+    assert_eq!((copy.head.version, copy.head.issued_at), (2, right));
+    assert!(
+        copy.content.expires_at.unwrap()
+            <= right.plus(copy.content.category.unwrap().retention_s())
+    );
+    assert!(fr.copy(&before).is_none() && dk.ledger(&fr, &before).erased);
+    assert!(dk.parked(&fr).is_empty(), "{:?}", dk.parked(&fr));
 }
 
 /// An alert whose newer version was refused: shown as not confirmed, and kept when the stream begins anew.
@@ -374,7 +441,7 @@ async fn a_copy_whose_next_version_is_refused_stays_and_is_not_confirmed() {
     let leased = |version| super::lease_of(&fr.node, &id, version).unwrap().0;
     assert!(leased(1));
     let right = dk.node.clock.now();
-    dk.node.clock.set(right.plus(2 * CLOCK_TOLERANCE_S));
+    dk.node.clock.set(right.plus(CLOCK_TOLERANCE_S + 100));
     dk.update(&id, 8).await;
     dk.node.clock.set(right);
     Link::open(&dk, &fr).await.run().await;

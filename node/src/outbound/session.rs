@@ -255,7 +255,7 @@ impl Sender<'_> {
             epoch: self.place.epoch,
             seq: self.place.seq,
             chain: self.place.chain,
-            iat: self.node.clock.now().seconds(),
+            iat: self.node.clock.told().seconds(),
             nonce: self.flow.nonce(),
             caught_up,
             snapshot_complete,

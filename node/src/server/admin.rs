@@ -8,6 +8,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::gate;
 use crate::admin::{self, AdminError};
+use crate::id::Timestamp;
 use crate::node::{Reloaded, SharedNode};
 use crate::outbound;
 use crate::roles::{Action, Role};
@@ -275,6 +276,18 @@ impl Admin for AdminService {
         };
         let proposal = answered.map_err(|error| admin_status(&error))?;
         Ok(Response::new(proto::StartEpochResponse { proposal, started: !proposes }))
+    }
+
+    async fn confirm_clock(
+        &self,
+        request: Request<proto::ConfirmClockRequest>,
+    ) -> Result<Response<proto::ConfirmClockResponse>, Status> {
+        let actor = gate::user(&request)?;
+        let read = Timestamp::from_seconds(request.into_inner().read);
+        let confirmed = admin::confirm_clock(&self.node, read, &actor).await;
+        let confirmed = confirmed.map_err(|error| admin_status(&error))?;
+        let shown = self.node.clock.shown().seconds();
+        Ok(Response::new(proto::ConfirmClockResponse { confirmed, shown }))
     }
 
     async fn reload(

@@ -310,6 +310,7 @@ fn status(node: &SharedNode) -> Result<proto::StatusResponse, StoreError> {
         lost_state: exchange::lost_state(node)?,
         policy_version: node.policy.load().0,
         peers: peers.collect::<Result<_, _>>()?,
+        clock: Some(wire::clock(node)),
     })
 }
 

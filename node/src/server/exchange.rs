@@ -72,7 +72,7 @@ impl Exchange for ExchangeService {
             protocols: vec![PROTOCOL],
             schema_min: SCHEMA,
             schema_max: SCHEMA,
-            time: self.node.clock.now().seconds(),
+            time: self.node.clock.shown().seconds(),
             caller_state: "active".to_owned(),
             caller_epoch: held.epoch,
             caller_seq: held.seq,

@@ -17,7 +17,7 @@ pub(super) fn describe() {
         ("entente_disk_free_bytes", "Free space where the store lies"),
         ("entente_policy_version", "Version of the sharing policy in force"),
         ("entente_lost_state", "1 while nothing is issued because state was lost"),
-        ("entente_clock_leapt", "1 while nothing is erased because the clock leapt"),
+        ("entente_clock_in_doubt", "1 while nothing is erased because the clock leapt"),
         ("entente_peer_active", "1 while the peer is active"),
         ("entente_stream_sending", "1 while our stream to the peer is open"),
         ("entente_stream_receiving", "1 while the peer's stream to us is open"),
@@ -45,7 +45,7 @@ pub(super) fn measure(node: &Node) -> Result<(), StoreError> {
     gauge("entente_audit_log_entries", node.store.log().size() as f64);
     gauge("entente_policy_version", node.policy.load().0 as f64);
     gauge("entente_lost_state", flag(exchange::lost_state(node)?));
-    gauge("entente_clock_leapt", flag(!crate::exchange::clock_believed(node)?));
+    gauge("entente_clock_in_doubt", flag(exchange::clock_doubt(node).is_some()));
     if let Ok(disk) = rustix::fs::statvfs(&node.home) {
         gauge("entente_disk_free_bytes", (disk.f_bavail * disk.f_frsize) as f64);
     }

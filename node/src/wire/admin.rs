@@ -198,6 +198,7 @@ pub fn admin_status(error: &AdminError) -> Status {
         | E::Outdated
         | E::LastOne(_)
         | E::NotStopped
+        | E::ClockDiffers { .. }
         | E::Reload(_)
         | E::TooManyProposals => Code::FailedPrecondition,
         E::Holding(_) | E::Node(_) => Code::DataLoss,

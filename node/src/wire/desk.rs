@@ -6,8 +6,10 @@ use tonic::{Code, Status};
 use super::exchange::{Malformed, refusal};
 use crate::alert::SubjectCategory;
 use crate::desk::{Aim, DeskError, Found, Hit, Issued, Justification, Line, Listed, Opened, State};
+use crate::exchange;
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::matching::Query;
+use crate::node::Node;
 use crate::store::StoreError;
 
 /// An optional name: empty is none.
@@ -152,6 +154,19 @@ fn hit(hit: Hit) -> proto::Hit {
     }
 }
 
+/// The clock, with the doubt in it.
+pub fn clock(node: &Node) -> proto::Clock {
+    let doubt = exchange::clock_doubt(node);
+    let names = |peers: &[AuthorityId]| peers.iter().map(ToString::to_string).collect();
+    proto::Clock {
+        shown: node.clock.shown().seconds(),
+        believed: node.clock.now().seconds(),
+        doubt: doubt.as_ref().map(ToString::to_string).unwrap_or_default(),
+        agree: doubt.as_ref().map(|doubt| names(&doubt.agree)).unwrap_or_default(),
+        differ: doubt.as_ref().map(|doubt| names(&doubt.differ)).unwrap_or_default(),
+    }
+}
+
 /// The status that a refusal or failure becomes.
 pub fn desk_status(error: &DeskError) -> Status {
     let code = match error {
@@ -169,7 +184,7 @@ pub fn desk_status(error: &DeskError) -> Status {
         | DeskError::ImportEnded { .. }
         | DeskError::ExportBarred(_)
         | DeskError::LostState
-        | DeskError::ClockLeapt => Code::FailedPrecondition,
+        | DeskError::ClockInDoubt(_) => Code::FailedPrecondition,
         DeskError::VersionMoved { .. } | DeskError::Raced(_) | DeskError::NoFreeId => Code::Aborted,
         DeskError::AlreadyImported(_) => Code::AlreadyExists,
         DeskError::Holding(_) => Code::DataLoss,

@@ -117,7 +117,7 @@ impl<'a> Link<'a> {
             epoch: self.place.epoch,
             seq: self.place.seq,
             chain: self.place.chain,
-            iat: self.from.node.clock.now().seconds(),
+            iat: self.from.node.clock.told().seconds(),
             nonce: self.nonce,
             caught_up,
             snapshot_complete,

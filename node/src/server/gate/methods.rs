@@ -156,6 +156,7 @@ pub const METHODS: &[Method] = &[
     // Which of the two it is, its message says: the handler looks again.
     Method::desk("/entente.admin.v1.Admin/StartEpoch", &[A::ProposeEpoch, A::ApproveEpoch]),
     Method::desk("/entente.admin.v1.Admin/Reload", &[A::Reload]),
+    Method::desk("/entente.admin.v1.Admin/ConfirmClock", &[A::ConfirmClock]),
     // A page of the log, and what waits to be sent of it.
     Method::desk("/entente.admin.v1.Audit/ListEntries", &[A::ListEntries])
         .holds(1024 * KIB)

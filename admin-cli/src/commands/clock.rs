@@ -1,0 +1,72 @@
+//! `entente clock`: what time the node goes by, and a person's word on a clock that leapt.
+
+use clap::Subcommand;
+use entente_node::id::Timestamp;
+use entente_proto::admin::ConfirmClockRequest;
+use entente_proto::admin::admin_client::AdminClient;
+use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::{Clock, StatusRequest};
+use serde_json::{Value, json};
+
+use super::node::time;
+use crate::output::{Answer, Outcome, at, fields};
+use crate::profile;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Shows the node's clock, the time that the node goes by, and what peers say
+    #[command(after_help = "Example:\n  entente clock show --profile administrator")]
+    Show,
+    /// Confirms the time that the node's clock shows, after it leapt and while no peer speaks for it
+    #[command(
+        after_help = "The time is read elsewhere, from a watch or a telephone: a clock is not confirmed by itself. What has ended by \
+                      it is erased from then on.\n\nExamples:\n  entente clock confirm 2026-11-24T10:20:00Z --profile administrator\n  \
+                      entente clock confirm 2026-11-24T11:20:00+01:00 --profile administrator"
+    )]
+    Confirm {
+        /// What time it is, to 5 minutes, with Z for UTC or the offset from it
+        #[arg(value_name = "TIME")]
+        read: Timestamp,
+    },
+}
+
+impl Command {
+    pub async fn run(self, as_whom: Option<&str>) -> Outcome {
+        let channel = profile::open(as_whom).await?;
+        match self {
+            Self::Show => {
+                let status = DeskClient::new(channel).status(StatusRequest {}).await?.into_inner();
+                let clock = status.clock.unwrap_or_default();
+                Ok(Answer::new(as_json(&clock), shown(&clock)))
+            }
+            Self::Confirm { read } => {
+                let asked = ConfirmClockRequest { read: read.seconds() };
+                let done = AdminClient::new(channel).confirm_clock(asked).await?.into_inner();
+                let text = match done.confirmed {
+                    true => format!("believed from now on: {}", time(done.shown)),
+                    false => format!("the clock was not in doubt: it shows {}", time(done.shown)),
+                };
+                let json = json!({ "confirmed": done.confirmed, "shown_at": at(done.shown) });
+                Ok(Answer::new(json, text))
+            }
+        }
+    }
+}
+
+/// For programs.
+pub fn as_json(clock: &Clock) -> Value {
+    json!({
+        "shown_at": at(clock.shown), "believed_at": at(clock.believed), "doubt": clock.doubt,
+        "agree": clock.agree, "differ": clock.differ,
+    })
+}
+
+fn shown(clock: &Clock) -> String {
+    fields(&[
+        ("the clock shows", time(clock.shown)),
+        ("the node goes by", time(clock.believed)),
+        ("doubt", clock.doubt.clone()),
+        ("peers agree", clock.agree.join(", ")),
+        ("peers differ", clock.differ.join(", ")),
+    ])
+}

@@ -1,0 +1,153 @@
+//! What was issued while the clock was ahead: peers refuse it until that time comes, so it is issued anew once the clock is
+//! right.
+
+use super::DeskError;
+use super::create::{may_issue, next_version};
+use crate::alert::{self, Draft, WITHDRAWAL_TYP, Withdrawal};
+use crate::audit::{Event, Operation};
+use crate::exchange::{self, FUTURE_IAT};
+use crate::holding::{forget_own, read_own};
+use crate::id::{AlertId, CLOCK_TOLERANCE_S, Timestamp};
+use crate::jose;
+use crate::node::SharedNode;
+use crate::store::{
+    Change, Committed, Own, OwnAlert, ParkedOut, StoreError, Table, Tombstone, Tombstones,
+};
+
+/// Records read at once.
+const PAGE: usize = 256;
+
+/// Which alerts are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// Those that a peer refused, since they come from its future.
+    Refused,
+    /// All of them: it is known that the clock was ahead.
+    All,
+}
+
+/// Issues anew what is dated ahead of the time that is believed now; returns how many.
+///
+/// # Errors
+/// When a record cannot be read, or the store failed.
+pub async fn reissue(node: &SharedNode, which: Ahead) -> Result<usize, DeskError> {
+    if exchange::lost_state(node)? {
+        return Ok(0);
+    }
+    let alerts = match which {
+        Ahead::Refused if node.store.count::<ParkedOut>() == 0 => vec![],
+        Ahead::Refused => {
+            let refused = keys::<ParkedOut>(node, |parked| parked.reason == FUTURE_IAT)?;
+            refused.into_iter().map(|(_, alert)| alert).collect()
+        }
+        Ahead::All => {
+            let mut alerts = keys::<Own>(node, |_| true)?;
+            alerts.extend(keys::<Tombstones>(node, |gone| gone.statement.is_some())?);
+            alerts
+        }
+    };
+    let mut count = 0;
+    for alert in alerts {
+        match anew(node, &alert).await {
+            Ok(made) => count += usize::from(made),
+            // It was updated or withdrawn meanwhile.
+            Err(DeskError::NotFound(_)) => {}
+            Err(DeskError::Draft(error)) => {
+                tracing::error!(%alert, "dated ahead of the time, and not to be issued anew: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// The keys of a table whose records fit.
+fn keys<T: Table>(
+    node: &SharedNode,
+    fits: impl Fn(&T::Value) -> bool,
+) -> Result<Vec<T::Key>, StoreError>
+where
+    T::Key: Clone + PartialEq,
+{
+    let mut keys = Vec::new();
+    let mut after: Option<T::Key> = None;
+    loop {
+        let page = node.store.scan::<T>(&[], after.as_ref(), PAGE)?;
+        let ended = page.len() < PAGE;
+        let seen = after.take();
+        after = page.last().map(|(key, _)| key.clone());
+        let new = page.into_iter().filter(|(key, value)| Some(key) != seen.as_ref() && fits(value));
+        keys.extend(new.map(|(key, _)| key));
+        if ended {
+            return Ok(keys);
+        }
+    }
+}
+
+async fn anew(node: &SharedNode, id: &AlertId) -> Result<bool, DeskError> {
+    if *id.authority() != node.authority {
+        return Ok(false);
+    }
+    if let Some(own) = node.store.get::<Own>(id)? {
+        return alert_anew(node, id, own).await;
+    }
+    match node.store.get::<Tombstones>(id)? {
+        Some(tombstone) => withdrawal_anew(node, id, tombstone).await,
+        None => Ok(false),
+    }
+}
+
+fn is_ahead(node: &SharedNode, issued_at: Timestamp) -> bool {
+    issued_at > node.clock.now().plus(CLOCK_TOLERANCE_S)
+}
+
+/// The next version of the alert, with the right times and nothing else changed.
+async fn alert_anew(node: &SharedNode, id: &AlertId, held: OwnAlert) -> Result<bool, DeskError> {
+    let before = read_own(node, id, &held)?;
+    if before.head.version != held.version || !is_ahead(node, before.head.issued_at) {
+        return Ok(false);
+    }
+    let draft = Draft::again(&before, node.clock.now());
+    let version = held.version + 1;
+    let sealed = next_version(node, &draft, &before, version)?;
+    let event = Event::new(Operation::Alter, "alert.reissued", "node")
+        .alert(id)
+        .with("version", version)
+        .with("jwt", sealed.view.jwt_digest.to_string())
+        .with("dated", before.head.issued_at.to_string());
+    let key = id.clone();
+    let committed = node.store.commit(move |tx| {
+        may_issue(tx)?;
+        let own = tx.get::<Own>(&key)?.filter(|own| own.jwt_digest == held.jwt_digest);
+        let own = own.ok_or_else(|| DeskError::NotFound(key.clone()))?;
+        forget_own(tx, &key, &own);
+        let feed = exchange::feed(tx, &key, false, Some(own.feed));
+        sealed.enter_own(tx, feed, own.recovered);
+        tx.announce(Change::Alert { kind: "updated", id: key, version });
+        Ok::<_, DeskError>(Committed::new(true, event))
+    });
+    Ok(committed.await?)
+}
+
+/// The same last word, signed anew.
+async fn withdrawal_anew(
+    node: &SharedNode,
+    id: &AlertId,
+    held: Tombstone,
+) -> Result<bool, DeskError> {
+    let said = held.statement.as_deref().map(|text| jose::peek::<Withdrawal>(WITHDRAWAL_TYP, text));
+    let Some(Ok(said)) = said else { return Ok(false) };
+    if !is_ahead(node, Timestamp::from_seconds(said.iat)) {
+        return Ok(false);
+    }
+    let text = alert::withdraw(id, held.version, node.clock.now(), &node.statement_key);
+    let event = Event::new(Operation::Erase, "alert.withdrawal_reissued", "node").alert(id);
+    let key = id.clone();
+    let committed = node.store.commit(move |tx| {
+        may_issue(tx)?;
+        tx.put::<Tombstones>(&key, &Tombstone { statement: Some(text), ..held });
+        exchange::feed(tx, &key, true, None);
+        Ok::<_, DeskError>(Committed::new(true, event))
+    });
+    Ok(committed.await?)
+}
