@@ -11,7 +11,6 @@ use entente_proto::admin::admin_server::AdminServer;
 use entente_proto::admin::audit_server::AuditServer;
 use entente_proto::desk::desk_server::DeskServer;
 use entente_proto::exchange::exchange_server::ExchangeServer;
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -118,8 +117,8 @@ impl Running {
 
 /// Both doors' set-ups, swapped whole at a reload.
 struct Doors {
-    exchange: Arc<ArcSwap<ServerConfig>>,
-    desk: Arc<ArcSwap<ServerConfig>>,
+    exchange: Arc<ArcSwap<tls::DoorTls>>,
+    desk: Arc<ArcSwap<tls::DoorTls>>,
 }
 
 /// Reads the home whole, opens the store, binds the ports, then starts.
@@ -196,7 +195,7 @@ async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener>
 fn tls_configs(
     node: &SharedNode,
     credentials: &Credentials,
-) -> Result<(ServerConfig, ServerConfig), tls::TlsError> {
+) -> Result<(tls::DoorTls, tls::DoorTls), tls::TlsError> {
     // Weak: the node holds the doors' set-ups, for reloads.
     let peers = peers(node);
     let peers = tls::Exchange::new(move || peers());

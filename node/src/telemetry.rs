@@ -1,9 +1,11 @@
 //! What the node says of its own doings: log lines without personal data, metrics, and health on a
 //! loopback port.
 
+mod accept;
 mod calls;
 mod gauges;
 mod serve;
+pub use accept::AcceptFailures;
 pub use calls::{CallsLayer, CountCalls, CountedBody};
 pub use serve::serve;
 
@@ -83,6 +85,14 @@ fn describe() {
     metrics::describe_counter!(
         "entente_index_faults_total",
         "Hits that were not shown, since the record does not say what the index says of it"
+    );
+    metrics::describe_counter!(
+        "entente_handshakes_refused_total",
+        "Handshakes that let nobody in, by door and reason"
+    );
+    metrics::describe_counter!(
+        "entente_door_accept_failures_total",
+        "Times that a listener could not accept, by door: out of file descriptors, mostly"
     );
     gauges::describe();
 }

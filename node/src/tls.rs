@@ -4,22 +4,24 @@
 mod client;
 mod identity;
 mod pem;
+mod refusal;
 mod server;
+mod vouch;
 
 pub use client::{Target, connect, handshake};
 pub(crate) use client::{chain, channel};
 pub use identity::TlsIdentity;
 pub use pem::{key_fault, read_pem_certificates};
-pub use server::{Desk, Exchange, desk_config, exchange_config};
+pub use refusal::Refusal;
+pub use server::{Desk, DoorTls, Exchange, desk_config, exchange_config};
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use rustls::RootCertStore;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::{SignatureVerificationAlgorithm, UnixTime, alg_id};
 
 use crate::id::Timestamp;
-use crate::trust::{CertificateError, check_root_der};
+use crate::trust::CertificateError;
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -38,26 +40,36 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// TLS 1.3's algorithms, the hybrid post-quantum key exchange first.
+/// TLS 1.3's algorithms, the hybrid post-quantum key exchange first; signatures by the keys of the certificate profile
+/// only.
 fn provider() -> Arc<CryptoProvider> {
-    use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
-    let kx_groups = vec![X25519MLKEM768, X25519, SECP256R1];
-    Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
+        let defaults = aws_lc_rs::default_provider();
+        Arc::new(CryptoProvider {
+            kx_groups: vec![X25519MLKEM768, X25519, SECP256R1],
+            signature_verification_algorithms: in_profile(
+                defaults.signature_verification_algorithms,
+            ),
+            ..defaults
+        })
+    });
+    Arc::clone(&PROVIDER)
 }
 
-/// Those of the roots that fit the profile at `now`: rustls does not look at the validity of a root.
-fn root_store(
-    roots: &[CertificateDer<'static>],
-    now: Timestamp,
-) -> Result<Arc<RootCertStore>, TlsError> {
-    let mut store = RootCertStore::empty();
-    for root in roots.iter().filter(|root| check_root_der(root, now).is_ok()) {
-        store.add(root.clone())?;
-    }
-    if store.is_empty() {
-        return Err(TlsError::Unfit("no root that could vouch for it is valid now".to_owned()));
-    }
-    Ok(Arc::new(store))
+/// Those of the algorithms whose keys a certificate may have. Called once: what it gives lives as long as the process.
+fn in_profile(all: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
+    use alg_id::{ECDSA_P256, ECDSA_P384, ED25519};
+    let fits = |algorithm: &&dyn SignatureVerificationAlgorithm| {
+        [ECDSA_P256, ECDSA_P384, ED25519].contains(&algorithm.public_key_alg_id())
+    };
+    // TLS 1.3 goes by the first algorithm of a scheme.
+    let first_fits = |(_, algorithms): &(_, &'static [&dyn SignatureVerificationAlgorithm])| {
+        algorithms.first().is_some_and(fits)
+    };
+    let algorithms: Vec<_> = all.all.iter().copied().filter(fits).collect();
+    let mapping: Vec<_> = all.mapping.iter().copied().filter(first_fits).collect();
+    WebPkiSupportedAlgorithms { all: algorithms.leak(), mapping: mapping.leak() }
 }
 
 fn timestamp(now: UnixTime) -> Timestamp {

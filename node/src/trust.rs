@@ -9,8 +9,9 @@ pub use descriptor::{DESCRIPTOR_TYP, DatedKey, Descriptor, Draft, Fingerprint, S
 pub use directory::{Directory, Known};
 pub use peer::{Peer, PeerState};
 pub use profile::{
-    CertificateError, Identity, certificate_end, certificate_end_der, certificate_identity,
-    chain_end, check_leaf, check_root, check_root_der, is_user_name, key_digest,
+    CHAIN_MAX, CertificateError, Identity, certificate_end, certificate_end_der,
+    certificate_identity, certificate_issuer, chain_end, check_intermediates, check_leaf,
+    check_root, check_root_der, is_user_name, key_digest,
 };
 
 use crate::id::AuthorityId;

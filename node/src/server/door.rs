@@ -1,38 +1,39 @@
-//! A door: accepts connections, each handshake in a task of its own, and says who is calling.
+//! A door: accepts connections, shakes hands with each on threads of its own, and says who is calling.
 
-use std::collections::HashMap;
+mod refusals;
+mod room;
+mod seats;
+mod shake;
+
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use crate::id::{Digest, Timestamp};
 use crate::shutdown::Shutdown;
+use crate::telemetry::AcceptFailures;
+use crate::tls::DoorTls;
 use crate::trust::{Directory, Identity, certificate_identity, chain_end, key_digest};
+use refusals::Refusals;
+use room::{Place, Room, Source};
+use seats::{Seat, Seats};
+use shake::{Tls, Unfinished, shake_hands};
 
-/// Handshakes under way: each costs a signature, and an attacker nothing.
-const HANDSHAKES_MAX: usize = 64;
-
-/// How long a handshake may take: past it a slow one is cut.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that have not yet shown who they are: each holds a descriptor, and up to 16 KiB.
+const UNKNOWN_MAX: usize = 256;
 
 /// Finished handshakes that wait for the HTTP/2 server.
 const ACCEPTED_MAX: usize = 16;
-
-/// Connections of one caller: a peer or a user can't keep the others out.
-const CONNECTIONS_PER_CALLER_MAX: usize = 32;
 
 /// Pause after the listener failed, e.g. without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -61,8 +62,8 @@ pub struct Door {
     /// Where it listens.
     pub listener: TcpListener,
     /// Its TLS set-up, swapped whole at a reload.
-    pub config: Arc<ArcSwap<ServerConfig>>,
-    /// Connections at once.
+    pub config: Arc<ArcSwap<DoorTls>>,
+    /// Connections at once, of callers who are in.
     pub connections_max: usize,
     /// The peers as they are now.
     pub peers: Peers,
@@ -71,68 +72,89 @@ pub struct Door {
 impl Door {
     /// Accepts until `shutdown` begins.
     pub fn open(self, mut shutdown: Shutdown) -> Accepted {
-        let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
+        let (accepted, connections) = mpsc::channel(ACCEPTED_MAX);
+        let config = self.config.load();
+        let (name, authority) = (config.name(), config.authority().clone());
+        let refusals = Refusals::new(name, authority.clone());
+        let failures = AcceptFailures::new(authority, name);
+        let hall = Hall {
+            room: Room::new(UNKNOWN_MAX),
+            seats: Seats::new(self.connections_max),
+            peers: Arc::clone(&self.peers),
+            refusals: refusals.clone(),
+            accepted,
+            ending: shutdown.clone(),
+        };
         tokio::spawn(async move {
-            let ending = shutdown.clone();
             tokio::select! {
-                () = self.accept(sender, ending) => {}
+                () = self.accept(hall, failures) => {}
+                () = refusals.tell_what_was_counted() => {}
                 () = shutdown.begun() => {}
             }
         });
-        ReceiverStream::new(accepted)
+        ReceiverStream::new(connections)
     }
 
-    async fn accept(self, accepted: mpsc::Sender<io::Result<Connection>>, ending: Shutdown) {
-        let connections = Arc::new(Semaphore::new(self.connections_max));
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        let callers = Callers::default();
+    /// Waits for no place: who does not say who they are give way to each other, and never to those who are in.
+    async fn accept(self, hall: Hall, mut failures: AcceptFailures) {
         loop {
-            let Ok(place) = Arc::clone(&connections).acquire_owned().await else { return };
-            let Ok(shaking) = Arc::clone(&handshakes).acquire_owned().await else { return };
-            let (tcp, from) = match self.listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(_) => {
+            match self.listener.accept().await {
+                Ok((tcp, from)) => {
+                    let source = Source::from(from.ip());
+                    let place = hall.room.enter(source);
+                    let let_in = hall.clone().let_in(tcp, source, place, self.config.load_full());
+                    shake::threads().spawn(let_in);
+                }
+                Err(error) => {
+                    failures.failed(&error);
+                    hall.room.one_gives_way();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
-            };
-            let (config, accepted) = (self.config.load_full(), accepted.clone());
-            let (callers, peers) = (callers.clone(), (self.peers)());
-            let end = Box::pin(overdue(ending.clone()));
-            tokio::spawn(async move {
-                match shake_hands(tcp, config, place, end, (&callers, &peers)).await {
-                    Ok(connection) => {
-                        // The server has ended: so does the connection.
-                        let _ = accepted.send(Ok(connection)).await;
-                    }
-                    Err(error) => refused(from, &error),
-                }
-                drop(shaking);
-            });
+            }
         }
     }
 }
 
-fn refused(from: SocketAddr, error: &io::Error) {
-    metrics::counter!("entente_handshakes_refused_total").increment(1);
-    tracing::info!(%from, "a handshake was refused: {error}");
+/// What the connections of a door share until they are served.
+#[derive(Clone)]
+struct Hall {
+    room: Room,
+    seats: Seats,
+    peers: Peers,
+    refusals: Refusals,
+    accepted: mpsc::Sender<io::Result<Connection>>,
+    ending: Shutdown,
 }
 
-async fn shake_hands(
-    tcp: TcpStream,
-    config: Arc<ServerConfig>,
-    place: OwnedSemaphorePermit,
-    end: End,
-    (callers, peers): (&Callers, &Directory),
-) -> io::Result<Connection> {
-    tcp.set_nodelay(true)?;
-    let shaking = TlsAcceptor::from(config).accept(tcp);
-    let tls = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await;
-    let tls = tls.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
-    let caller = identify(chain, peers)?;
-    let seat = callers.seat(&caller.identity)?;
-    Ok(Connection { tls, caller, end, _place: place, _seat: seat })
+impl Hall {
+    async fn let_in(
+        mut self,
+        tcp: TcpStream,
+        source: Source,
+        mut place: Place,
+        config: Arc<DoorTls>,
+    ) {
+        let peers = (self.peers)();
+        let shaken = tokio::select! {
+            shaken = shake_hands(tcp, &config) => shaken,
+            () = place.needed() => Err(Unfinished::GaveWay),
+            () = self.ending.begun() => return,
+        };
+        drop(place);
+        match shaken.and_then(|tls| self.seated(tls, &peers)) {
+            // When the server has ended, so does the connection.
+            Ok(connection) => drop(self.accepted.send(Ok(connection)).await),
+            Err(why) => self.refusals.note(source, &why),
+        }
+    }
+
+    fn seated(&self, tls: Tls, peers: &Directory) -> Result<Connection, Unfinished> {
+        let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
+        let caller = identify(chain, peers)?;
+        let seat = self.seats.take(&caller.identity)?;
+        let end = Box::pin(overdue(self.ending.clone()));
+        Ok(Connection { tls, caller, end, _seat: seat })
+    }
 }
 
 fn identify(chain: &[CertificateDer<'_>], peers: &Directory) -> io::Result<Caller> {
@@ -148,44 +170,11 @@ fn identify(chain: &[CertificateDer<'_>], peers: &Directory) -> io::Result<Calle
     Ok(Caller { identity, key, ends_at, revision })
 }
 
-/// How many connections each caller has.
-#[derive(Clone, Default)]
-struct Callers(Arc<Mutex<HashMap<Identity, usize>>>);
-
-impl Callers {
-    fn seat(&self, caller: &Identity) -> io::Result<Seat> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(caller.clone()).or_default();
-        if *count >= CONNECTIONS_PER_CALLER_MAX {
-            return Err(io::Error::other("the caller has too many connections"));
-        }
-        *count += 1;
-        Ok(Seat { caller: caller.clone(), callers: self.clone() })
-    }
-}
-
-/// One connection of a caller, given back when dropped.
-struct Seat {
-    caller: Identity,
-    callers: Callers,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut held = self.callers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match held.get_mut(&self.caller) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(held.remove(&self.caller)),
-        }
-    }
-}
-
 /// A connection whose handshake is done.
 pub struct Connection {
-    tls: tokio_rustls::server::TlsStream<TcpStream>,
+    tls: Tls,
     caller: Caller,
     end: End,
-    _place: OwnedSemaphorePermit,
     _seat: Seat,
 }
 

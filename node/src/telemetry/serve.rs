@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::{gauges, recorder};
+use super::{AcceptFailures, gauges, recorder};
 use crate::node::SharedNode;
 use crate::shutdown::Shutdown;
 
@@ -35,6 +35,7 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 /// Answers until the end has begun. The listener is on a loopback address: `config` holds that.
 pub async fn serve(listener: TcpListener, node: SharedNode, mut shutdown: Shutdown) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut failures = AcceptFailures::new(node.authority.clone(), "telemetry");
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -51,7 +52,7 @@ pub async fn serve(listener: TcpListener, node: SharedNode, mut shutdown: Shutdo
             }
             (Ok(_), Err(_)) => tracing::debug!("telemetry connection refused: too many at once"),
             (Err(error), _) => {
-                tracing::warn!(%error, "no telemetry connection could be accepted");
+                failures.failed(&error);
                 tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             }
         }

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
@@ -17,7 +15,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{TlsError, TlsIdentity, provider, root_store, timestamp};
+use super::vouch::{Side, vouched};
+use super::{TlsError, TlsIdentity, provider, timestamp};
 use crate::id::{AuthorityId, printable};
 use crate::trust::{Identity, check_leaf};
 
@@ -121,19 +120,6 @@ struct Verifier {
     roots: Vec<CertificateDer<'static>>,
 }
 
-/// Whether one of these roots vouches for a node's chain at `now`.
-pub(super) fn vouched(
-    roots: &[CertificateDer<'static>],
-    leaf: &CertificateDer<'_>,
-    chain: &[CertificateDer<'_>],
-    now: UnixTime,
-) -> Result<(), Error> {
-    let roots = root_store(roots, timestamp(now)).map_err(|e| Error::General(e.to_string()))?;
-    let algorithms = provider().signature_verification_algorithms;
-    let parsed = ParsedCertificate::try_from(leaf)?;
-    verify_server_cert_signed_by_trust_anchor(&parsed, &roots, chain, now, algorithms.all)
-}
-
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -159,7 +145,7 @@ impl ServerCertVerifier for Verifier {
                 return Err(Error::General(format!("the certificate does not fit: {error}")));
             }
         }
-        vouched(&self.roots, leaf, chain, now)?;
+        vouched(&self.roots, leaf, chain, Side::Called, now)?;
         Ok(ServerCertVerified::assertion())
     }
 

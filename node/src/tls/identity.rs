@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
 
-use super::client::vouched;
 use super::pem::{chain_fault, missing_issuer, read_pem_certificates, read_pem_key};
+use super::vouch::{Side, vouched};
 use super::{TlsError, provider};
 use crate::id::Timestamp;
 use crate::trust::{Identity, certificate_end_der, check_leaf};
@@ -68,7 +68,9 @@ impl TlsIdentity {
         let (leaf, chain) =
             self.key.cert.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
         let seconds = Duration::from_secs(now.seconds().unsigned_abs());
-        Ok(vouched(roots, leaf, chain, UnixTime::since_unix_epoch(seconds))?)
+        let now = UnixTime::since_unix_epoch(seconds);
+        vouched(roots, leaf, chain, Side::Caller, now)?;
+        Ok(vouched(roots, leaf, chain, Side::Called, now)?)
     }
 
     /// The CA that signed it, or the last certificate beside it, when it is neither beside it nor among these roots.

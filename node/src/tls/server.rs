@@ -1,24 +1,25 @@
 //! The two doors' side: who may come in.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
-    SignatureScheme,
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+
+use super::refusal::Refusal;
+use super::vouch::{Side, vouched, vouched_by_nobody};
+use super::{TlsError, TlsIdentity, provider, timestamp};
+use crate::id::AuthorityId;
+use crate::trust::{
+    CHAIN_MAX, Directory, Identity, Known, PeerState, certificate_identity, check_leaf,
 };
 
-use super::{TlsError, TlsIdentity, provider, root_store, timestamp};
-use crate::id::AuthorityId;
-use crate::trust::{Directory, Identity, check_leaf};
-
-/// Verifies nodes of active peers, each against the roots in its own descriptor.
+/// Lets in nodes of active peers, each by the roots in its own descriptor.
 pub struct Exchange {
     directory: Box<dyn Fn() -> Arc<Directory> + Send + Sync>,
 }
@@ -30,7 +31,7 @@ impl Exchange {
     }
 }
 
-/// Verifies people and systems of the authority itself, against its user CA.
+/// Lets in people and systems of the authority itself, by its user CA.
 pub struct Desk {
     authority: AuthorityId,
     user_ca: Vec<CertificateDer<'static>>,
@@ -43,125 +44,192 @@ impl Desk {
     }
 }
 
-/// Made for each handshake: roots end, and peers change.
-fn verified_by(
-    roots: &[CertificateDer<'static>],
-    leaf: &CertificateDer<'_>,
-    chain: &[CertificateDer<'_>],
-    now: UnixTime,
-) -> Result<ClientCertVerified, Error> {
-    let roots = root_store(roots, timestamp(now)).map_err(|_| refused())?;
-    let built = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-    built.map_err(|_| refused())?.verify_client_cert(leaf, chain, now)
+/// A door's set-up: who stands there, and who may come in.
+pub struct DoorTls {
+    own: TlsIdentity,
+    judge: Arc<Judge>,
 }
 
 /// The exchange door's set-up.
 ///
 /// # Errors
 /// When rustls refuses it.
-pub fn exchange_config(own: &TlsIdentity, door: Exchange) -> Result<ServerConfig, TlsError> {
-    config(own, Arc::new(door))
+pub fn exchange_config(own: &TlsIdentity, door: Exchange) -> Result<DoorTls, TlsError> {
+    DoorTls::new(own, Judge::Exchange(door))
 }
 
 /// The desk door's set-up.
 ///
 /// # Errors
 /// When rustls refuses it.
-pub fn desk_config(own: &TlsIdentity, door: Desk) -> Result<ServerConfig, TlsError> {
-    config(own, Arc::new(door))
+pub fn desk_config(own: &TlsIdentity, door: Desk) -> Result<DoorTls, TlsError> {
+    DoorTls::new(own, Judge::Desk(door))
 }
 
-/// A resumed session would skip the verifier, so none can be resumed.
-fn config(
-    own: &TlsIdentity,
-    verifier: Arc<dyn ClientCertVerifier>,
-) -> Result<ServerConfig, TlsError> {
-    let key = SingleCertAndKey::from(own.certified_key());
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(key));
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.max_early_data_size = 0;
-    Ok(config)
+impl DoorTls {
+    fn new(own: &TlsIdentity, judge: Judge) -> Result<Self, TlsError> {
+        let door = Self { own: own.clone(), judge: Arc::new(judge) };
+        door.for_one_handshake()?;
+        Ok(door)
+    }
+
+    /// `exchange` or `desk`.
+    pub fn name(&self) -> &'static str {
+        match &*self.judge {
+            Judge::Exchange(_) => "exchange",
+            Judge::Desk(_) => "desk",
+        }
+    }
+
+    /// Whose door it is.
+    pub fn authority(&self) -> &AuthorityId {
+        match self.own.identity() {
+            Identity::Node(authority) | Identity::User(authority, _) => authority,
+        }
+    }
+
+    /// Made for each handshake: its verifier remembers the certificates that were shown. A resumed session would skip
+    /// the verifier, so none can be resumed.
+    ///
+    /// # Errors
+    /// When rustls refuses it.
+    pub fn for_one_handshake(&self) -> Result<ServerConfig, TlsError> {
+        let key = SingleCertAndKey::from(self.own.certified_key());
+        let verifier = Verifier { judge: Arc::clone(&self.judge), shown: OnceLock::new() };
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(key));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.max_early_data_size = 0;
+        Ok(config)
+    }
 }
 
-fn refused() -> Error {
-    Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
+/// Who may come in, by door.
+enum Judge {
+    Exchange(Exchange),
+    Desk(Desk),
+}
+
+/// What a caller showed, when.
+struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    now: UnixTime,
+}
+
+impl Judge {
+    fn judge(&self, leaf: &CertificateDer<'_>, shown: &Shown) -> Result<(), Refusal> {
+        match self {
+            Self::Exchange(door) => door.judge(leaf, shown),
+            Self::Desk(door) => door.judge(leaf, shown),
+        }
+    }
+}
+
+impl Exchange {
+    /// Takes the same steps whether the name is known or not, so that time tells no more than the alert does.
+    fn judge(&self, leaf: &CertificateDer<'_>, shown: &Shown) -> Result<(), Refusal> {
+        let now = timestamp(shown.now);
+        let fits = check_leaf(leaf, now);
+        let claimed = match certificate_identity(leaf) {
+            Ok(Identity::Node(claimed)) => claimed,
+            Ok(Identity::User(authority, _)) => {
+                let sentence = format!("a person of {authority}: people call the desk door");
+                return Err(Refusal::new("wrong_door", sentence));
+            }
+            Err(error) => return Err(Refusal::unfit("somebody", error)),
+        };
+        let directory = (self.directory)();
+        let known = directory.peer(&claimed);
+        let vouched = match known.map(Arc::as_ref).map(peer_roots) {
+            Some(roots) => vouched(&roots, leaf, &shown.chain, Side::Caller, shown.now),
+            None => vouched_by_nobody(leaf, &shown.chain, shown.now),
+        };
+        let Some(state) = known.map(|known| known.peer.state) else {
+            let sentence = format!("{claimed} is unknown here: import its descriptor");
+            return Err(Refusal::new("unknown", sentence));
+        };
+        let standing = format!("{claimed}, which is {} here", state.as_str());
+        if let Err(error) = fits {
+            return Err(Refusal::unfit(&standing, error));
+        }
+        if vouched.is_err() {
+            let sentence = format!(
+                "{standing}: no root of its descriptor vouches for the certificate; \
+                 import its newest descriptor, or somebody else claims to be it"
+            );
+            return Err(Refusal::new("not_vouched", sentence));
+        }
+        match state {
+            PeerState::Active => Ok(()),
+            other => Err(Refusal::standing(&claimed, other)),
+        }
+    }
 }
 
 /// The roots that a peer's descriptor names.
-pub(super) fn peer_roots(
-    directory: &Directory,
-    peer: &AuthorityId,
-) -> Option<Vec<CertificateDer<'static>>> {
-    let roots = &directory.active(peer)?.descriptor.descriptor().tls_roots;
-    roots.iter().map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok()).collect()
+fn peer_roots(known: &Known) -> Vec<CertificateDer<'static>> {
+    let roots = known.descriptor.descriptor().tls_roots.iter();
+    roots.filter_map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok()).collect()
 }
 
-impl ClientCertVerifier for Exchange {
+impl Desk {
+    fn judge(&self, leaf: &CertificateDer<'_>, shown: &Shown) -> Result<(), Refusal> {
+        let now = timestamp(shown.now);
+        let authority = match certificate_identity(leaf) {
+            Ok(Identity::User(authority, _)) => authority,
+            Ok(Identity::Node(authority)) => {
+                let sentence = format!("the node of {authority}: nodes call the exchange door");
+                return Err(Refusal::new("wrong_door", sentence));
+            }
+            Err(error) => return Err(Refusal::unfit("somebody", error)),
+        };
+        let who = format!("a person of {authority}");
+        if authority != self.authority {
+            let sentence = format!("{who}: only people of {} come in here", self.authority);
+            return Err(Refusal::new("unknown", sentence));
+        }
+        check_leaf(leaf, now).map_err(|error| Refusal::unfit(&who, error))?;
+        vouched(&self.user_ca, leaf, &shown.chain, Side::Caller, shown.now).map_err(|_| {
+            let sentence = format!("{who}: the user CA does not vouch for the certificate");
+            Refusal::new("not_vouched", sentence)
+        })
+    }
+}
+
+/// Verifies one handshake. The verdict falls when the caller has shown that it has the key of its certificate: before
+/// that, anybody could hold up a peer's certificate and read from the answer whether we know it.
+struct Verifier {
+    judge: Arc<Judge>,
+    shown: OnceLock<Shown>,
+}
+
+impl ClientCertVerifier for Verifier {
     /// None: hints would tell who our peers are.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
 
+    /// Keeps what is shown for [`Self::verify_tls13_signature`], which TLS 1.3 always calls next. A chain that is too
+    /// long is not looked at, whoever shows it.
     fn verify_client_cert(
         &self,
-        leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let Ok(Identity::Node(peer)) = check_leaf(leaf, timestamp(now)) else {
-            return Err(refused());
-        };
-        let directory = (self.directory)();
-        let roots = peer_roots(&directory, &peer).ok_or_else(refused)?;
-        verified_by(&roots, leaf, chain, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
         _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(refused())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-impl ClientCertVerifier for Desk {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match check_leaf(leaf, timestamp(now)) {
-            Ok(Identity::User(authority, _)) if authority == self.authority => {
-                verified_by(&self.user_ca, leaf, chain, now)
-            }
-            _ => Err(refused()),
+        if chain.len() >= CHAIN_MAX {
+            let sentence = format!("somebody: its chain has more than {CHAIN_MAX} certificates");
+            return Err(Refusal::new("chain_too_long", sentence).into());
         }
+        let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        self.shown
+            .set(Shown { chain, now })
+            .map_err(|_| Error::General("two certificates in one handshake".to_owned()))?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -170,17 +238,23 @@ impl ClientCertVerifier for Desk {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(refused())
+        Err(Error::General("only TLS 1.3".to_owned()))
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
-        certificate: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+        let proven = rustls::crypto::verify_tls13_signature(message, leaf, signature, &algorithms);
+        let (Ok(proven), Some(shown)) = (proven, self.shown.get()) else {
+            let sentence = "somebody: it does not show that it has the key of its certificate";
+            return Err(Refusal::new("key_not_shown", sentence).into());
+        };
+        self.judge.judge(leaf, shown)?;
+        Ok(proven)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -188,14 +262,8 @@ impl ClientCertVerifier for Desk {
     }
 }
 
-impl fmt::Debug for Exchange {
+impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Exchange door verifier")
-    }
-}
-
-impl fmt::Debug for Desk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Desk door verifier of {}", self.authority)
+        f.write_str("Verifier of a door")
     }
 }

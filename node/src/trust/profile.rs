@@ -1,9 +1,10 @@
 //! The certificate profile, checked by ourselves: rustls-webpki doesn't refuse all that a strict profile would.
 
-use x509_parser::oid_registry::asn1_rs::{Oid, oid};
+use x509_parser::oid_registry::asn1_rs::{Header, Oid, oid};
 use x509_parser::prelude::{
     FromDer, GeneralName, ParsedExtension, Pem, X509Certificate, X509Extension,
 };
+use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::id::{AuthorityId, Digest, Timestamp};
 
@@ -13,8 +14,17 @@ const LEAF_VALIDITY_S_MAX: i64 = 398 * 86_400;
 /// Longest name of a user, in bytes.
 const USER_BYTES_MAX: usize = 64;
 
-/// Public keys a certificate may have: Ed25519, and ECDSA (which is on P-256 or P-384 in rustls).
-const KEYS: [Oid<'static>; 2] = [oid!(1.3.101.112), oid!(1.2.840.10045.2.1)];
+/// Most certificates of a chain, its leaf among them: each may cost whoever verifies it a signature.
+pub const CHAIN_MAX: usize = 4;
+
+/// A public key on Edwards' curve.
+const ED25519: Oid<'static> = oid!(1.3.101.112);
+
+/// A public key on one of the [`CURVES`].
+const EC: Oid<'static> = oid!(1.2.840.10045.2.1);
+
+/// P-256 and P-384.
+const CURVES: [Oid<'static>; 2] = [oid!(1.2.840.10045.3.1.7), oid!(1.3.132.0.34)];
 
 /// Why a certificate is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +42,17 @@ pub enum CertificateError {
     LeafIsCa,
     #[error("a root must be a CA that may sign certificates")]
     RootIsNotCa,
+    #[error("a certificate between a leaf and its root must be a CA that may sign certificates")]
+    IntermediateIsNotCa,
+    #[error("its chain has more than 4 certificates")]
+    ChainTooLong,
     #[error(
         "it must have exactly one URI subject alternative name, entente://<authority> or entente://<authority>/user/<name>"
     )]
     Identity,
     #[error("a node's certificate is for serverAuth and clientAuth, a user's for clientAuth")]
     Usage,
-    #[error("its key must be Ed25519 or ECDSA")]
+    #[error("its key must be Ed25519, or ECDSA on P-256 or P-384")]
     Key,
     #[error("it has a critical extension that this profile does not know, or name constraints")]
     Extension,
@@ -104,22 +118,53 @@ pub fn check_root(pem: &str, now: Timestamp) -> Result<(), CertificateError> {
     if pems.next().is_some() || first.label != "CERTIFICATE" {
         return Err(CertificateError::Malformed);
     }
-    check_root_der(&first.contents, now)
+    check_root_der(&first.contents, now).map(drop)
 }
 
-/// As [`check_root`], as DER.
+/// As [`check_root`], as DER; returns how many certificates may stand between it and a leaf.
 ///
 /// # Errors
 /// The first thing that does not fit.
-pub fn check_root_der(der: &[u8], now: Timestamp) -> Result<(), CertificateError> {
-    let (_, certificate) =
-        X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
-    check_common(&certificate, now)?;
-    if certificate.is_ca() && signs_certificates(&certificate) {
-        Ok(())
-    } else {
-        Err(CertificateError::RootIsNotCa)
+pub fn check_root_der(der: &[u8], now: Timestamp) -> Result<usize, CertificateError> {
+    check_ca(der, now, CertificateError::RootIsNotCa)
+}
+
+/// Checks what a leaf brings along to lead to its root: how many there are first, before any is looked at.
+///
+/// # Errors
+/// The first thing that does not fit.
+pub fn check_intermediates<T: AsRef<[u8]>>(
+    chain: &[T],
+    now: Timestamp,
+) -> Result<(), CertificateError> {
+    if chain.len() >= CHAIN_MAX {
+        return Err(CertificateError::ChainTooLong);
     }
+    for der in chain {
+        check_ca(der.as_ref(), now, CertificateError::IntermediateIsNotCa)?;
+    }
+    Ok(())
+}
+
+/// Returns its path length (RFC 5280, 4.2.1.9): the most certificates between it and a leaf.
+fn check_ca(
+    der: &[u8],
+    now: Timestamp,
+    not_ca: CertificateError,
+) -> Result<usize, CertificateError> {
+    let (rest, certificate) =
+        X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+    if !rest.is_empty() {
+        return Err(CertificateError::Malformed);
+    }
+    check_common(&certificate, now)?;
+    let constraints = certificate.basic_constraints().ok().flatten();
+    let constraints = constraints.filter(|found| found.value.ca).ok_or(not_ca)?;
+    if !signs_certificates(&certificate) {
+        return Err(not_ca);
+    }
+    let length = constraints.value.path_len_constraint.map(|length| length as usize);
+    Ok(length.unwrap_or(usize::MAX))
 }
 
 /// When the certificate in a PEM ends; `None` when it is none.
@@ -138,6 +183,13 @@ pub fn certificate_end_der(der: &[u8]) -> Option<Timestamp> {
 /// When the first certificate of a chain ends, each as DER; `None` when one is none, or the chain is empty.
 pub fn chain_end<'a>(chain: impl IntoIterator<Item = &'a [u8]>) -> Option<Timestamp> {
     chain.into_iter().map(certificate_end_der).reduce(|one, other| Some(one?.min(other?))).flatten()
+}
+
+/// DER of the name of a certificate's issuer, without its outermost tag and length; `None` when it is none.
+pub fn certificate_issuer(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let (content, _) = Header::from_der(certificate.issuer().as_raw()).ok()?;
+    Some(content.to_vec())
 }
 
 /// SHA-256 of the public key in a certificate: what a user record is bound to.
@@ -167,7 +219,7 @@ fn check_common(
     if now.seconds() > to {
         return Err(CertificateError::Ended(Timestamp::from_seconds(to)));
     }
-    if !KEYS.contains(&certificate.public_key().algorithm.algorithm) {
+    if !key_fits(&certificate.public_key().algorithm) {
         return Err(CertificateError::Key);
     }
     let unknown = |e: &X509Extension<'_>| {
@@ -182,6 +234,14 @@ fn check_common(
         return Err(CertificateError::Extension);
     }
     Ok(to - from)
+}
+
+fn key_fits(key: &AlgorithmIdentifier<'_>) -> bool {
+    let curve = key.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    match curve {
+        None => key.algorithm == ED25519,
+        Some(curve) => key.algorithm == EC && CURVES.contains(&curve),
+    }
 }
 
 fn signs_certificates(certificate: &X509Certificate<'_>) -> bool {

@@ -57,7 +57,7 @@ async fn a_peers_root_that_has_ended_vouches_for_nobody() -> anyhow::Result<()> 
         if valid == IN_FORCE {
             let_in(&config, door).await?;
         } else {
-            assert_eq!(refusal(&config, door).await?, AlertDescription::AccessDenied);
+            assert_eq!(refusal(&config, door).await?, AlertDescription::CertificateUnknown);
         }
     }
     federation.stop().await
@@ -85,7 +85,7 @@ async fn a_user_ca_that_has_ended_vouches_for_nobody() -> anyhow::Result<()> {
     let_in(&config, door).await.context("the old stays in force")?;
     dk.clock.shift(-DAY_S / 2);
     admin::reload(dk.node(), "administrator").await?;
-    assert_eq!(refusal(&config, door).await?, AlertDescription::AccessDenied);
+    assert_eq!(refusal(&config, door).await?, AlertDescription::CertificateUnknown);
     federation.stop().await
 }
 

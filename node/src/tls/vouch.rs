@@ -1,0 +1,123 @@
+//! Whether a root vouches for a leaf. rustls does not look at the validity of a root, nor at how many certificates it
+//! lets stand below it, nor at what an intermediate may sign with which key: the profile does, first.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, Der, TrustAnchor, UnixTime};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{CertificateError, Error, RootCertStore};
+
+use super::{provider, timestamp};
+use crate::id::Timestamp;
+use crate::pki::Authority;
+use crate::trust::{certificate_issuer, check_intermediates, check_root_der};
+
+/// Which side of a connection the leaf is shown at: its extended key usage goes by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// It calls.
+    Caller,
+    /// It is called.
+    Called,
+}
+
+/// Whether one of these roots vouches for the leaf at `now`, through the certificates that came with it.
+pub(super) fn vouched(
+    roots: &[CertificateDer<'static>],
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    side: Side,
+    now: UnixTime,
+) -> Result<(), Error> {
+    fits(chain, now)?;
+    let mut failure = None;
+    for root in roots {
+        let Ok(length) = check_root_der(root, timestamp(now)) else { continue };
+        match vouched_by(root, length, leaf, chain, side, now) {
+            Ok(()) => return Ok(()),
+            Err(error) if failure.is_none() || error != unknown_issuer() => failure = Some(error),
+            Err(_) => {}
+        }
+    }
+    let none = || Error::General("no root that could vouch for it is valid now".to_owned());
+    Err(failure.unwrap_or_else(none))
+}
+
+fn fits(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+    let unfit = |error| Error::General(format!("a certificate of its chain does not fit: {error}"));
+    check_intermediates(chain, timestamp(now)).map_err(unfit)
+}
+
+/// Each root is tried by itself, with as many of the certificates as may stand below it: TLS sends them in their order
+/// (RFC 8446, 4.4.2).
+fn vouched_by(
+    root: &CertificateDer<'static>,
+    length: usize,
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    side: Side,
+    now: UnixTime,
+) -> Result<(), Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone())?;
+    let roots = Arc::new(roots);
+    let permitted = chain.get(..length).unwrap_or(chain);
+    let verified = verify(&roots, leaf, permitted, side, now);
+    if verified == Err(unknown_issuer()) && permitted.len() < chain.len() {
+        verify(&roots, leaf, chain, side, now)?;
+        let message = format!("its root permits {length} certificates between it and a leaf");
+        return Err(Error::General(message));
+    }
+    verified
+}
+
+/// Takes as long as it takes to find that a root does not vouch for the leaf, as for a peer that is known: a root of the
+/// name that the leaf asks for, with a key of nobody's. It has the kind of key that `entente-node init` makes.
+pub(super) fn vouched_by_nobody(
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), Error> {
+    static NOBODY: LazyLock<Option<TrustAnchor<'static>>> = LazyLock::new(|| {
+        let root = Authority::new("nobody", Timestamp::from_seconds(0)).ok()?;
+        let root = CertificateDer::from_pem_slice(root.certificate_pem().as_bytes()).ok()?;
+        let mut roots = RootCertStore::empty();
+        roots.add(root).ok()?;
+        roots.roots.pop()
+    });
+    fits(chain, now)?;
+    let issuer = certificate_issuer(chain.last().unwrap_or(leaf)).map(Der::from);
+    let (Some(nobody), Some(subject)) = (NOBODY.clone(), issuer) else {
+        return Err(unknown_issuer());
+    };
+    let roots = Arc::new(RootCertStore { roots: vec![TrustAnchor { subject, ..nobody }] });
+    verify(&roots, leaf, chain, Side::Caller, now)
+}
+
+fn verify(
+    roots: &Arc<RootCertStore>,
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    side: Side,
+    now: UnixTime,
+) -> Result<(), Error> {
+    match side {
+        Side::Called => {
+            let algorithms = provider().signature_verification_algorithms.all;
+            let parsed = ParsedCertificate::try_from(leaf)?;
+            verify_server_cert_signed_by_trust_anchor(&parsed, roots, chain, now, algorithms)
+        }
+        Side::Caller => {
+            let roots = Arc::clone(roots);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+            let verifier = verifier.map_err(|error| Error::General(error.to_string()))?;
+            verifier.verify_client_cert(leaf, chain, now).map(drop)
+        }
+    }
+}
+
+fn unknown_issuer() -> Error {
+    Error::InvalidCertificate(CertificateError::UnknownIssuer)
+}
