@@ -6,6 +6,7 @@ use entente_node::id::{AuthorityId, Clock, Timestamp};
 use entente_node::pki::make_folder;
 use entente_node::text;
 use entente_node::tls::{Target, TlsError, TlsIdentity, connect, read_pem_certificates};
+use entente_node::trust::CertificateError;
 use tonic::transport::Channel;
 
 use crate::files;
@@ -80,7 +81,12 @@ impl Profile {
 }
 
 fn unfit(error: &TlsError, path: &Path) -> Failure {
-    Failure::new(error.to_string()).hint(format!("look at {}", path.display()))
+    Failure::new(error.to_string()).hint(match error {
+        TlsError::Certificate(_, CertificateError::Ended(_)) => {
+            "make a request for a new one (`entente certs request`), and give it to the administrator".to_owned()
+        }
+        _ => format!("look at {}", path.display()),
+    })
 }
 
 /// Connects as the profile says: a name below `~/.config/entente/profiles`, the path of a file, or else the default.
@@ -103,6 +109,11 @@ fn not_connected(error: &str, authority: &AuthorityId, endpoint: &str, path: &Pa
             "the profile is {authority}'s, the node at {endpoint} is {other}'s"
         ))
         .hint(format!("look at authority and endpoint in {}", path.display()));
+    }
+    if let Some((_, day)) = error.split_once("the certificate does not fit: it ended on ") {
+        let day: String = day.chars().take("2026-01-31".len()).collect();
+        return Failure::new(format!("the certificate of {authority}'s node ended on {day}"))
+            .hint("ask the administrator to put a new one in its place (`entente certs node`), and to run `entente reload` or to start the node anew");
     }
     Failure::unreachable(format!("the node of {authority} at {endpoint} can't be reached: {error}"))
         .hint("is the node running (`entente-node run`), and is the profile's endpoint its desk door?")

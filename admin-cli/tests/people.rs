@@ -217,3 +217,73 @@ fn a_node_that_peers_could_not_use_is_not_made() {
     assert!(fs::read_to_string(profile).unwrap().contains("\"node.politi.example:8441\""));
     assert!(!machine.run(1, "node check --home elsewhere").contains("warning peers"));
 }
+
+/// First line of what is answered over HTTP, and the rest.
+fn http(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(asked.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Looks again and again, half a minute at most.
+fn until(what: &str, mut look: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if look() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("waited in vain for {what}");
+}
+
+#[test]
+fn a_certificate_that_ends_is_named_with_its_day_and_what_to_do() {
+    use entente_node::id::Clock;
+    use entente_node::pki::Authority;
+    let mut machine = Machine::new();
+    machine.node("--trial");
+    machine.answered("dk/profiles/officer.toml");
+    let own = |file: &str| machine.path("dk/tls").join(file);
+    let text = |file: &str| fs::read_to_string(own(file)).unwrap();
+    let ca = Authority::open(&text("roots.pem"), &text("ca.key")).unwrap();
+    let put = |seconds: i64| {
+        let begun = Clock::system().now().plus(seconds - 396 * 86_400);
+        let issued = ca.node(&"dk.politi".parse().unwrap(), &[], begun).unwrap();
+        fs::write(own("node.pem"), issued.certificate_pem).unwrap();
+        fs::write(own("node.key"), issued.key_pem.expose()).unwrap();
+        Clock::system().now().plus(seconds).date().to_string()
+    };
+    let day = put(29 * 86_400);
+    machine.run(0, "reload --profile dk/profiles/administrator.toml");
+    let checked = machine.run(0, "node check --home dk");
+    for said in ["warning certificates", &day, "entente certs node"] {
+        assert!(checked.contains(said), "{said:?} is not in {checked}");
+    }
+    let status = machine.run(0, "status --profile dk/profiles/officer.toml");
+    assert!(status.contains("degraded") && status.contains("certificate_ends"), "{status}");
+
+    let day = put(3);
+    machine.run(0, "reload --profile dk/profiles/administrator.toml");
+    let addresses = fs::read_to_string(machine.path("dk/run/addresses.json")).unwrap();
+    let addresses: serde_json::Value = serde_json::from_str(&addresses).unwrap();
+    let health = addresses["telemetry"].as_str().unwrap();
+    assert!(http(health, "/health/ready").contains(" 200 "));
+    until("the certificate to end", || http(health, "/health/ready").contains(" 503 "));
+    let ready = http(health, "/health/ready");
+    assert!(ready.contains("certificate_ended: the node's own certificate ended on"), "{ready}");
+    let refused = machine.run(1, "whoami --profile dk/profiles/officer.toml");
+    for said in ["the certificate of dk.politi's node ended on", &day, "ask the administrator"] {
+        assert!(refused.contains(said), "{said:?} is not in {refused}");
+    }
+    until("the log to say so", || {
+        let log = fs::read_to_string(machine.path("log")).unwrap();
+        let ended = |line: &str| line.contains("ERROR") && line.contains("certificate ended on");
+        log.lines().any(ended)
+    });
+    let checked = machine.run(1, "node check --home dk");
+    assert!(checked.contains(&format!("own certificate ended on {day}")), "{checked}");
+}

@@ -151,6 +151,11 @@ pub enum DeskError {
         "this node lost state and issues nothing until an administrator runs `entente epoch recover` and two people run `entente epoch start`"
     )]
     LostState,
+    /// The key that would sign it has ended, and peers would refuse it.
+    #[error(
+        "the statement key ended on {}, so nothing is created or updated: an administrator signs a new descriptor (`entente-node draft`); searching and withdrawing go on", .0.date()
+    )]
+    KeyEnded(Timestamp),
     /// The clock shows a time that nobody speaks for.
     #[error("{0}")]
     ClockInDoubt(Box<ClockDoubt>),
@@ -194,6 +199,7 @@ impl DeskError {
             Self::AlreadyImported(_) => "already_imported",
             Self::NoFreeId => "no_free_id",
             Self::LostState => "lost_state",
+            Self::KeyEnded(_) => "statement_key_ended",
             Self::ClockInDoubt(_) => "clock_in_doubt",
             Self::Holding(_) => "record_unreadable",
             Self::Store(StoreError::Full) => "disk_full",

@@ -18,7 +18,7 @@ mod stream;
 pub use acknowledge::{AcknowledgeError, acknowledge};
 pub use clock::{ClockDoubt, ClockWatch, Witness, clock_doubt, look_at_clock};
 pub(crate) use clock::{believe_clock, noted};
-pub use dispatch::{DispatchError, Dispatcher, Offering, next_rule_end};
+pub use dispatch::{DispatchError, Dispatcher, Offering, key_in_force, next_rule_end};
 pub use live::{Live, StreamStatus, Streams, behind, is_silent, lease, lease_of, silent_peers};
 pub use parked::{FUTURE_IAT, retry_parked};
 pub use receive::{ReceiveError, Reception, hello};

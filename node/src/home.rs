@@ -14,14 +14,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::config::{Config, ConfigError};
-use crate::id::{CLOCK_TOLERANCE_S, Clock, Entropy, Secret};
+use crate::id::{CLOCK_TOLERANCE_S, Clock, Entropy, Secret, Timestamp};
 use crate::jose::SigningKey;
 use crate::pki::{PkiError, read_signing_key};
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::text;
 use crate::tls::{TlsError, TlsIdentity, read_pem_certificates};
 use crate::trust::{
-    CertificateError, DatedKey, Identity, SignedDescriptor, TrustError, check_root_der,
+    CertificateError, DatedKey, Ending, Ends, Identity, Part, SignedDescriptor, TrustError,
+    certificate_end, certificate_end_der, check_root_der,
 };
 
 /// Where everything lies below the home folder.
@@ -178,9 +179,10 @@ impl Credentials {
         let now = clock.shown();
         let tls = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now);
         let tls = tls.map_err(|error| match error {
-            TlsError::Certificate(file, ended @ CertificateError::Ended(_)) => HomeError::Unfit(
-                format!("the node's own certificate {file} does not fit: {ended}; {RENEW}"),
-            ),
+            TlsError::Certificate(file, CertificateError::Ended(at)) => {
+                let ending = Ending { part: Part::Certificate, at, ended: true };
+                HomeError::Unfit(format!("{file} does not fit: {ending}"))
+            }
             other => other.into(),
         })?;
         if *tls.identity() != Identity::Node(config.authority.clone()) {
@@ -238,11 +240,26 @@ impl Credentials {
         }
         Ok(Self { tls, user_ca, descriptor })
     }
-}
 
-/// What helps when the certificate of a node ends.
-pub const RENEW: &str = "make a new one (`entente certs node`, or your own CA), put it and its key in place of tls/node.pem and \
-     tls/node.key, then start the node or run `entente reload`";
+    /// When each part of them ends, and the keys that the descriptor names.
+    pub fn ends(&self, statement_key: &SigningKey, log_key: &SigningKey) -> Ends {
+        let said = self.descriptor.descriptor();
+        let key = |keys: &[DatedKey], key: &SigningKey| {
+            let own = keys.iter().filter(|dated| dated.key.key_id() == key.key_id());
+            own.map(|dated| Timestamp::from_seconds(dated.not_after)).max()
+        };
+        let roots = said.tls_roots.iter().filter_map(|pem| certificate_end(pem));
+        let users = self.user_ca.iter().filter_map(|der| certificate_end_der(der));
+        let parts = [
+            (Part::Certificate, Some(self.tls.ends())),
+            (Part::Root, roots.max()),
+            (Part::UserCa, users.max()),
+            (Part::StatementKey, key(&said.statement_keys, statement_key)),
+            (Part::LogKey, key(&said.log_keys, log_key)),
+        ];
+        Ends(parts.into_iter().filter_map(|(part, at)| Some((part, at?))).collect())
+    }
+}
 
 fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {

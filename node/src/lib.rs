@@ -21,6 +21,7 @@ pub mod holding;
 pub mod exchange;
 pub mod desk;
 pub mod admin;
+pub mod readiness;
 pub mod wire;
 pub mod tls;
 pub mod outbound;

@@ -15,7 +15,7 @@ use crate::jose::{PublicKey, SigningKey};
 use crate::policy::{Policy, PolicyError};
 use crate::store::{Peers, Policies, Store, StoreError, Table, User, Users};
 use crate::tls::TlsIdentity;
-use crate::trust::{Directory, Peer, SignedDescriptor, TrustError};
+use crate::trust::{Directory, Ends, Peer, SignedDescriptor, TrustError};
 
 /// Shared by every door and loop.
 pub type SharedNode = Arc<Node>;
@@ -56,6 +56,8 @@ pub struct Node {
     pub reload: Reload,
     /// Tells at each change of peers, users or policy that what it holds of them is new.
     pub refreshed: watch::Sender<()>,
+    /// When certificates and keys end.
+    pub ends: ArcSwap<Ends>,
     tls: ArcSwapOption<TlsIdentity>,
     refreshing: Mutex<()>,
 }
@@ -99,6 +101,7 @@ impl Node {
             streams: crate::exchange::Streams::default(),
             reload: Reload::default(),
             refreshed: watch::Sender::new(()),
+            ends: ArcSwap::default(),
             tls: ArcSwapOption::empty(),
             refreshing: Mutex::new(()),
             home: parts.home,

@@ -1,5 +1,6 @@
 //! Starts a node from its home folder and ends it in good order.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use tonic::service::Routes;
 
 use crate::desk;
 use crate::home::{Credentials, Home, read_config};
-use crate::id::{Clock, Entropy};
+use crate::id::{Clock, Entropy, Timestamp};
 use crate::jose::SigningKey;
 use crate::node::{Node, Parts, Reloaded, SharedNode};
+use crate::readiness::{Level, Reason, readiness};
 use crate::server::admin::AdminService;
 use crate::server::audit::AuditService;
 use crate::server::desk::DeskService;
@@ -30,10 +32,20 @@ use crate::server::gate::EXCHANGE_MESSAGE_BYTES_MAX;
 use crate::server::serve::Serving;
 use crate::shutdown::{Shutdown, Trigger};
 use crate::telemetry::CallsLayer;
+use crate::trust::Part;
 use crate::{exchange, outbound, telemetry, tls};
 
 /// How long calls under way may take to end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether all is well.
+const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the answer of `grpc.health.v1` is set.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What is not well is said again after this long, in seconds: once a day reaches whoever reads the log of a day.
+const TOLD_AGAIN_S: i64 = 86_400;
 
 /// How often what has ended is looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -156,6 +168,7 @@ pub async fn start(home: &Path, options: Options) -> anyhow::Result<Running> {
         )),
         tokio::spawn(expire(node.clone(), shutdown.clone())),
         tokio::spawn(watch_clock(node.clone(), shutdown.clone())),
+        tokio::spawn(watch(node.clone(), shutdown.clone())),
         tokio::spawn(checkpoint(node.clone(), shutdown)),
     ];
     let (exchange, desk, telemetry) = addresses;
@@ -205,6 +218,7 @@ fn tls_configs(
 }
 
 fn publish(node: &Node, credentials: &Credentials) {
+    node.ends.store(Arc::new(credentials.ends(&node.statement_key, &node.log_key)));
     node.set_tls_identity(credentials.tls.clone());
     node.descriptor.store(Arc::new(Some(credentials.descriptor.clone())));
 }
@@ -257,7 +271,7 @@ fn serve_exchange(
         let service = ExchangeServer::new(ExchangeService::new(node.clone()))
             .max_decoding_message_size(EXCHANGE_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(EXCHANGE_MESSAGE_BYTES_MAX);
-        let services = Routes::new(service).add_service(health().await).prepare();
+        let services = Routes::new(service).add_service(health(&node, &shutdown).await).prepare();
         let calls = CallsLayer::new(node.authority.clone(), "exchange");
         let accepted = door.open(shutdown.clone());
         Serving { services, node, calls, calls_max, age }.run(accepted, shutdown).await;
@@ -283,7 +297,7 @@ fn serve_desk(
         let mut services = Routes::new(DeskServer::new(DeskService::new(node.clone())))
             .add_service(AdminServer::new(AdminService::new(node.clone())))
             .add_service(AuditServer::new(AuditService::new(node.clone())))
-            .add_service(health().await);
+            .add_service(health(&node, &shutdown).await);
         let reflects = node.config.reflection;
         if let Some(service) = reflection(reflects).and_then(|with| with.build_v1().ok()) {
             services = services.add_service(service);
@@ -303,10 +317,27 @@ fn peers(node: &SharedNode) -> Peers {
     Arc::new(move || node.upgrade().map(|node| node.directory.load_full()).unwrap_or_default())
 }
 
-async fn health()
--> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
+/// `grpc.health.v1`: not serving while creating and searching are refused, or nobody gets in.
+async fn health(
+    node: &SharedNode,
+    shutdown: &Shutdown,
+) -> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
     let (reporter, service) = tonic_health::server::health_reporter();
-    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let (held, mut shutdown) = (Arc::downgrade(node), shutdown.clone());
+    tokio::spawn(async move {
+        while let Some(node) = held.upgrade() {
+            let refusing = readiness(&node).iter().any(|reason| reason.level == Level::Refusing);
+            drop(node);
+            let status = match refusing {
+                true => tonic_health::ServingStatus::NotServing,
+                false => tonic_health::ServingStatus::Serving,
+            };
+            reporter.set_service_status("", status).await;
+            if !shutdown.tick(HEALTH_INTERVAL).await {
+                return;
+            }
+        }
+    });
     service
 }
 
@@ -355,8 +386,33 @@ async fn watch_clock(node: SharedNode, mut shutdown: Shutdown) {
     }
 }
 
+/// Logs what is not as it should be: at once when it begins, and once a day while it lasts.
+async fn watch(node: SharedNode, mut shutdown: Shutdown) {
+    let mut told: HashMap<&'static str, Timestamp> = HashMap::new();
+    loop {
+        let (now, reasons) = (node.clock.now(), readiness(&node));
+        told.retain(|reason, _| reasons.iter().any(|still| still.reason == *reason));
+        for Reason { level, reason, message } in &reasons {
+            if told.get(reason).is_some_and(|at| now.since(*at) < TOLD_AGAIN_S) {
+                continue;
+            }
+            told.insert(reason, now);
+            match level {
+                Level::Refusing => tracing::error!(reason, "{message}"),
+                Level::Degraded => tracing::warn!(reason, "{message}"),
+            }
+        }
+        if !shutdown.tick(WATCH_INTERVAL).await {
+            return;
+        }
+    }
+}
+
 async fn checkpoint(node: SharedNode, mut shutdown: Shutdown) {
     while shutdown.tick(CHECKPOINT_INTERVAL).await {
+        if node.ends.load().ended(Part::LogKey, node.clock.now()).is_some() {
+            continue;
+        }
         if let Err(error) = node.store.checkpoint(&node.authority, &node.log_key).await {
             tracing::error!("the log's head was not signed: {error}");
         }

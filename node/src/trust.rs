@@ -2,11 +2,13 @@
 
 mod descriptor;
 mod directory;
+mod ends;
 mod peer;
 mod profile;
 
 pub use descriptor::{DESCRIPTOR_TYP, DatedKey, Descriptor, Draft, Fingerprint, SignedDescriptor};
 pub use directory::{Directory, Known};
+pub use ends::{Ending, Ends, Part};
 pub use peer::{Peer, PeerState};
 pub use profile::{
     CHAIN_MAX, CertificateError, Identity, certificate_end, certificate_end_der,

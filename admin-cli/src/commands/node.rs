@@ -8,7 +8,7 @@ use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{PeerStatus, StatusRequest, WhoamiRequest};
 use serde_json::json;
 
-use crate::output::{Answer, Outcome, at, fields, table};
+use crate::output::{Answer, Outcome, at, fields, shown, table};
 use crate::profile;
 
 #[derive(Subcommand)]
@@ -112,8 +112,18 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
             })
         })
         .collect();
+    let reasons: Vec<_> = status
+        .reasons
+        .iter()
+        .map(|reason| {
+            json!({
+                "reason": reason.reason, "message": reason.message, "refusing": reason.refusing,
+            })
+        })
+        .collect();
     let json = json!({
-        "authority": status.authority, "own_alerts": status.own_alerts, "copies": status.copies,
+        "authority": status.authority, "node": status.state, "reasons": reasons,
+        "own_alerts": status.own_alerts, "copies": status.copies,
         "lost_state": status.lost_state, "policy_version": status.policy_version,
         "clock": super::clock::as_json(&status.clock.clone().unwrap_or_default()), "peers": peers,
     });
@@ -123,12 +133,16 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
     };
     let mut text = fields(&[
         ("authority", status.authority.clone()),
+        ("node", status.state.clone()),
         ("own alerts", status.own_alerts.to_string()),
         ("copies", status.copies.to_string()),
         ("policy", format!("version {}", status.policy_version)),
         ("lost state", lost.to_owned()),
         ("clock", status.clock.map(|clock| clock.doubt).unwrap_or_default()),
     ]);
+    for reason in &status.reasons {
+        text += &format!("{}  {}\n", shown(&reason.reason), shown(&reason.message));
+    }
     if !status.peers.is_empty() {
         let headers = [
             "peer",

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use entente_node::id::Clock;
+use entente_node::id::{Clock, Timestamp};
 use entente_node::pki::make_folder;
 use entente_node::tls::{TlsIdentity, read_pem_certificates};
 use entente_node::trust::{Identity, certificate_end, is_user_name};
 use serde_json::{Value, json};
 
 use crate::files;
-use crate::output::{Answer, Failure, Outcome, fields, table};
+use crate::output::{self, Answer, Failure, Outcome, at, fields, table};
 use crate::profile::{Profile, default, file_of, names, set_default};
 
 #[derive(Subcommand)]
@@ -126,13 +126,12 @@ fn list() -> Outcome {
             known.user.clone(),
             profile.authority.to_string(),
             profile.endpoint.clone(),
-            known.certificate_ends.clone(),
+            known.ends_text(),
         ]
     };
     let headers = ["profile", "user", "authority", "endpoint", "certificate ends"];
     let text = table(&headers, known.iter().map(row).collect());
-    let items: Vec<Value> = known.iter().map(Known::json).collect();
-    Ok(Answer::new(json!({ "items": items, "next": null }), text))
+    Ok(Answer::new(output::list(known.iter().map(Known::json)), text))
 }
 
 /// A profile that was taken over.
@@ -141,7 +140,8 @@ struct Known {
     profile: Profile,
     /// As in the certificate; empty when it can't be read.
     user: String,
-    certificate_ends: String,
+    /// The last second of the certificate.
+    ends: Option<Timestamp>,
     default: bool,
 }
 
@@ -157,9 +157,12 @@ impl Known {
             Some(Identity::User(_, user)) => user,
             _ => String::new(),
         };
-        let certificate_ends = ends.map(|at| at.to_string()).unwrap_or_default();
         let default = default().is_some_and(|default| default == name);
-        Ok(Self { name: name.to_owned(), profile, user, certificate_ends, default })
+        Ok(Self { name: name.to_owned(), profile, user, ends, default })
+    }
+
+    fn ends_text(&self) -> String {
+        self.ends.map(|at| at.to_string()).unwrap_or_default()
     }
 
     fn json(&self) -> Value {
@@ -167,7 +170,7 @@ impl Known {
             "name": self.name, "user": self.user, "authority": self.profile.authority,
             "endpoint": self.profile.endpoint, "certificate": self.profile.certificate,
             "key": self.profile.key, "roots": self.profile.roots,
-            "certificate_ends_at": self.certificate_ends, "default": self.default,
+            "certificate_ends_at": at(self.ends.map_or(0, Timestamp::seconds)), "default": self.default,
         })
     }
 
@@ -179,7 +182,7 @@ impl Known {
             ("authority", self.profile.authority.to_string()),
             ("endpoint", self.profile.endpoint.clone()),
             ("certificate", path(&self.profile.certificate)),
-            ("certificate ends", self.certificate_ends.clone()),
+            ("certificate ends", self.ends_text()),
             ("key", path(&self.profile.key)),
             ("roots", path(&self.profile.roots)),
             ("default", if self.default { "yes" } else { "" }.to_owned()),

@@ -14,6 +14,7 @@ use crate::matching::{MATCH_KEYS_MAX, unsearchable};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{Change, CommitError, Committed, Own, Tombstones, Tx};
+use crate::trust::Part;
 
 /// Tries for an id that was never given before: with a million alerts in a year one draw in a hundred is taken.
 const ID_TRIES: usize = 16;
@@ -42,6 +43,7 @@ pub(super) async fn create_draft(
     imported: Option<Note>,
 ) -> Result<Issued, DeskError> {
     may_date(node)?;
+    key_in_force(node)?;
     let conflict = Arc::new(conflicts(node, draft, None, confirmed)?);
     let mut warnings = conflict.warnings();
     warnings.extend(unsearchable(draft.content()));
@@ -118,6 +120,12 @@ fn created_event(view: &View, actor: &Actor) -> Event {
         .alert(&view.head.id)
         .with("version", view.head.version)
         .with("jwt", view.jwt_digest.to_string())
+}
+
+/// Nothing new is signed with a key that has ended: peers would refuse it. A withdrawal is, since it erases here.
+pub(super) fn key_in_force(node: &Node) -> Result<(), DeskError> {
+    let ended = node.ends.load().ended(Part::StatementKey, node.clock.now());
+    ended.map_or(Ok(()), |at| Err(DeskError::KeyEnded(at)))
 }
 
 /// Nothing is issued while the node knows that it forgot what it issued.

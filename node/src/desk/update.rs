@@ -2,7 +2,7 @@
 //! draft names another.
 
 use super::conflicts::{Confirmed, conflicts};
-use super::create::{enter, may_date, may_issue, next_version};
+use super::create::{enter, key_in_force, may_date, may_issue, next_version};
 use super::read::{gone, own_alert};
 use super::{DeskError, Issued, reason};
 use crate::alert::{Draft, View};
@@ -26,6 +26,7 @@ pub async fn update(
     confirmation: &str,
     actor: &Actor,
 ) -> Result<Issued, DeskError> {
+    key_in_force(node)?;
     let held = own_alert(node, id)?;
     let moved =
         |held: Version, expected| DeskError::VersionMoved { id: id.clone(), held, expected };

@@ -17,7 +17,7 @@ use crate::store::{
     CommitError, Committed, Disclosed, Ledger, Offer, Offered, Offers, Own, Parked, Peers,
     StoreError, StreamOut, StreamsOut, Tx,
 };
-use crate::trust::PeerState;
+use crate::trust::{Part, PeerState};
 
 /// Why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum DispatchError {
     /// This node lost state: nothing is issued.
     #[error("this node lost state: run `entente epoch recover`, then `entente epoch start`")]
     LostState,
+    /// The statement key has ended: peers would refuse what it signs.
+    #[error("the statement key ended on {}: `entente status` says what to do", .0.date())]
+    KeyEnded(Timestamp),
     /// A token of our own cannot be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),
@@ -60,6 +63,15 @@ pub struct Dispatcher {
     ahead: Option<Position>,
 }
 
+/// Whether peers take what this node signs.
+///
+/// # Errors
+/// [`DispatchError::KeyEnded`] when they would refuse it.
+pub fn key_in_force(node: &Node) -> Result<(), DispatchError> {
+    let ended = node.ends.load().ended(Part::StatementKey, node.clock.now());
+    ended.map_or(Ok(()), |at| Err(DispatchError::KeyEnded(at)))
+}
+
 enum Refusal {
     /// What was decided is no longer current: decide again.
     Stale,
@@ -83,6 +95,7 @@ impl Dispatcher {
     /// # Errors
     /// When the peer is not active, its stream or the node is stopped, or the store failed.
     pub async fn offer_next(&mut self, node: &SharedNode) -> Result<Offering, DispatchError> {
+        key_in_force(node)?;
         sweep_after_rule_end(node, &self.peer).await?;
         loop {
             let plan = self.plan_on_worker(node).await?;

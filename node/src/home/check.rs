@@ -10,6 +10,7 @@ use super::{Credentials, Home, HomeError, Layout, read_config, read_node_key, sh
 use crate::id::{Clock, Entropy};
 use crate::pki::read_signing_key;
 use crate::store::{Problem, Remedy, StoreError};
+use crate::trust::{Ending, Ends, Part};
 
 /// Problems of a store that are named one by one: whoever has more begins with these.
 const PROBLEMS_SHOWN_MAX: usize = 10;
@@ -56,6 +57,7 @@ pub fn check(home: &Path, clock: &Clock) -> Vec<Finding> {
         finding("permissions", permissions(&layout)),
         finding("certificates", credentials(&layout, clock)),
     ];
+    findings.extend(endings(&layout, clock));
     findings.extend(peers(&layout));
     findings.extend(people(&layout));
     if findings.iter().all(Finding::ok) {
@@ -94,6 +96,24 @@ fn finding(part: &'static str, result: Result<String, HomeError>) -> Finding {
         Ok(found) => Finding { part, state: State::Ok, found },
         Err(error) => Finding { part, state: State::Failed, found: error.to_string() },
     }
+}
+
+/// What ends soon, and keys that have ended: with those a node still reads, searches and erases.
+fn endings(layout: &Layout, clock: &Clock) -> Vec<Finding> {
+    let read = || -> Result<Ends, HomeError> {
+        let config = read_config(layout)?;
+        let statement = read_signing_key(&layout.statement_key())?;
+        let log = read_signing_key(&layout.log_key())?;
+        let credentials = Credentials::read(layout, &config, &statement, &log, clock)?;
+        Ok(credentials.ends(&statement, &log))
+    };
+    // What can't be read is a finding of its own.
+    let near = read().unwrap_or_default().near(clock.now());
+    let part = |ending: &Ending| match ending.part {
+        Part::StatementKey | Part::LogKey => "keys",
+        Part::Certificate | Part::Root | Part::UserCa => "certificates",
+    };
+    near.iter().map(|ending| Finding::warning(part(ending), ending.to_string())).collect()
 }
 
 /// What would leave peers without this node, or its hits without anybody to call.

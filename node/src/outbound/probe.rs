@@ -19,7 +19,7 @@ use crate::trust::PeerState;
 /// One step of `entente peer test`.
 #[derive(Clone, Debug)]
 pub struct TestStep {
-    /// `trust`, `name`, `tcp`, `tls`, `their trust`, `version`, `clock` or `stream`.
+    /// `trust`, `name`, `tcp`, `tls`, `their trust`, `version`, `health`, `clock` or `stream`.
     pub name: &'static str,
     /// Whether it went well.
     pub ok: bool,
@@ -82,6 +82,7 @@ async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestSt
     };
     let state = printable(&theirs.caller_state);
     steps.push(TestStep::passed("their trust", format!("we are {state} there")));
+    steps.extend(health(&theirs));
     for step in [version(&theirs), clock(node, &theirs)] {
         let ok = step.ok;
         steps.push(step);
@@ -141,6 +142,18 @@ fn version(theirs: &DescribeResponse) -> TestStep {
         return TestStep::failed("version", found, hint);
     }
     TestStep::passed("version", found)
+}
+
+/// Most of a peer's words that are shown: it has fewer reasons.
+const WORDS_MAX: usize = 8;
+
+/// A peer that refuses its own people still takes what we send; it is nothing to stop at, and something to know.
+fn health(theirs: &DescribeResponse) -> Option<TestStep> {
+    let words = theirs.refusing.iter().take(WORDS_MAX);
+    let words: Vec<_> = words.map(|word| printable(word)).collect();
+    let found = format!("it refuses its people's calls: {}", words.join(", "));
+    let hint = "call its contact desk: its officers create and find nothing until then".to_owned();
+    (!words.is_empty()).then(|| TestStep { hint, ..TestStep::passed("health", found) })
 }
 
 fn clock(node: &SharedNode, theirs: &DescribeResponse) -> TestStep {

@@ -77,7 +77,11 @@ impl SessionError {
         matches!(
             self,
             Self::Resume(ResumeError::LostState(_) | ResumeError::Unproven(_))
-                | Self::Dispatch(DispatchError::LostState | DispatchError::Halted(_))
+                | Self::Dispatch(
+                    DispatchError::LostState
+                        | DispatchError::Halted(_)
+                        | DispatchError::KeyEnded(_)
+                )
                 | Self::Resume(ResumeError::Dispatch(
                     DispatchError::LostState | DispatchError::Halted(_)
                 ))
@@ -91,6 +95,7 @@ pub(super) async fn run(
     peer: &AuthorityId,
     heartbeat: Duration,
 ) -> Result<(), SessionError> {
+    exchange::key_in_force(node)?;
     let changes = node.store.changes();
     let (outbox, mut inbox, theirs) = open(node, peer).await?;
     let schema_max = theirs.schema_max;

@@ -11,6 +11,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::audit::{Entry, Operation, Proof, consistency_path, inclusion_path, leaf_hash};
 use crate::node::SharedNode;
 use crate::store::StoreError;
+use crate::trust::{Ending, Part};
 use crate::wire::admin::admin_status;
 use crate::wire::exchange::{Malformed, refusal};
 
@@ -64,6 +65,10 @@ impl Audit for AuditService {
         _: Request<proto::CheckpointRequest>,
     ) -> Result<Response<proto::CheckpointResponse>, Status> {
         let node = &self.node;
+        if let Some(at) = node.ends.load().ended(Part::LogKey, node.clock.now()) {
+            let ended = Ending { part: Part::LogKey, at, ended: true };
+            return Err(refusal(Code::FailedPrecondition, ended.reason(), &ended.to_string()));
+        }
         let checkpoint = node.store.checkpoint(&node.authority, &node.log_key).await;
         let checkpoint = checkpoint.map_err(|error| admin_status(&error.into()))?;
         let log_key = serde_json::to_string(&node.log_key.public()).unwrap_or_default();

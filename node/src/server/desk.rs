@@ -14,6 +14,7 @@ use super::gate::{self, Call};
 use crate::desk::{self, Export, Imported, State, Wanted};
 use crate::exchange;
 use crate::node::SharedNode;
+use crate::readiness;
 use crate::roles::Actor;
 use crate::store::{
     Change, Copies, Erased, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut, TableKey,
@@ -303,6 +304,7 @@ fn status(node: &SharedNode) -> Result<proto::StatusResponse, StoreError> {
     let mut known: Vec<_> = directory.all().collect();
     known.sort_by(|a, b| a.peer.authority.cmp(&b.peer.authority));
     let peers = known.iter().map(|known| peer_status(node, &known.peer));
+    let reasons = readiness::readiness(node);
     Ok(proto::StatusResponse {
         authority: node.authority.to_string(),
         own_alerts: node.store.count::<Own>(),
@@ -311,7 +313,14 @@ fn status(node: &SharedNode) -> Result<proto::StatusResponse, StoreError> {
         policy_version: node.policy.load().0,
         peers: peers.collect::<Result<_, _>>()?,
         clock: Some(wire::clock(node)),
+        state: readiness::state(&reasons).to_owned(),
+        reasons: reasons.into_iter().map(reason).collect(),
     })
+}
+
+fn reason(reason: readiness::Reason) -> proto::Reason {
+    let refusing = reason.level == readiness::Level::Refusing;
+    proto::Reason { reason: reason.reason.to_owned(), message: reason.message, refusing }
 }
 
 fn peer_status(

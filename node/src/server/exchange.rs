@@ -13,6 +13,7 @@ use crate::alert::SCHEMA;
 use crate::exchange::{self, Handed, PROTOCOL, ReceiveError, Reception};
 use crate::id::AuthorityId;
 use crate::node::SharedNode;
+use crate::readiness::{Level, readiness};
 use crate::store::StreamsIn;
 use crate::wire::exchange::{FromReceiver, FromSender, receive_status, refusal};
 
@@ -76,6 +77,11 @@ impl Exchange for ExchangeService {
             caller_state: "active".to_owned(),
             caller_epoch: held.epoch,
             caller_seq: held.seq,
+            refusing: readiness(&self.node)
+                .into_iter()
+                .filter(|reason| reason.level == Level::Refusing)
+                .map(|reason| reason.reason.to_owned())
+                .collect(),
             descriptor: descriptor
                 .as_ref()
                 .as_ref()

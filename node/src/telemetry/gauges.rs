@@ -4,6 +4,7 @@ use metrics::Label;
 
 use crate::exchange;
 use crate::node::Node;
+use crate::readiness::{Level, readiness};
 use crate::store::{
     Copies, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut, Tombstones,
 };
@@ -18,6 +19,7 @@ pub(super) fn describe() {
         ("entente_policy_version", "Version of the sharing policy in force"),
         ("entente_lost_state", "1 while nothing is issued because state was lost"),
         ("entente_clock_in_doubt", "1 while nothing is erased because the clock leapt"),
+        ("entente_readiness", "0 ready, 1 degraded, 2 refusing: /health/ready says why"),
         ("entente_peer_active", "1 while the peer is active"),
         ("entente_stream_sending", "1 while our stream to the peer is open"),
         ("entente_stream_receiving", "1 while the peer's stream to us is open"),
@@ -46,6 +48,15 @@ pub(super) fn measure(node: &Node) -> Result<(), StoreError> {
     gauge("entente_policy_version", node.policy.load().0 as f64);
     gauge("entente_lost_state", flag(exchange::lost_state(node)?));
     gauge("entente_clock_in_doubt", flag(exchange::clock_doubt(node).is_some()));
+    let level = readiness(node).iter().map(|reason| reason.level).max();
+    gauge(
+        "entente_readiness",
+        match level {
+            None => 0.0,
+            Some(Level::Degraded) => 1.0,
+            Some(Level::Refusing) => 2.0,
+        },
+    );
     if let Ok(disk) = rustix::fs::statvfs(&node.home) {
         gauge("entente_disk_free_bytes", (disk.f_bavail * disk.f_frsize) as f64);
     }

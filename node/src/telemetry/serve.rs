@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::{AcceptFailures, gauges, recorder};
 use crate::node::SharedNode;
+use crate::readiness::{Level, readiness, state};
 use crate::shutdown::Shutdown;
 
 /// Connections at once: a scraper and a few probes need one each.
@@ -92,24 +93,19 @@ fn answer(
     }
 }
 
+/// A line for the state, and one for each thing that is not as it should be.
 fn ready(node: &SharedNode, shutdown: &Shutdown) -> Response<Full<Bytes>> {
-    match unready(node, shutdown) {
-        None => text(StatusCode::OK, "ready\n".to_owned()),
-        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-    }
-}
-
-/// Why the node should get no calls now; a node that lost state still answers its desk.
-fn unready(node: &SharedNode, shutdown: &Shutdown) -> Option<&'static str> {
     if shutdown.has_begun() {
-        Some("the node is ending")
-    } else if node.store.writable().is_err() {
-        Some("the store stopped writing")
-    } else if crate::exchange::lost_state(node).is_err() {
-        Some("the store cannot be read")
-    } else {
-        None
+        return text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "refusing\nending: the node is ending\n".to_owned(),
+        );
     }
+    let reasons = readiness(node);
+    let refusing = reasons.iter().any(|reason| reason.level == Level::Refusing);
+    let status = if refusing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let lines = reasons.iter().map(|reason| format!("{}: {}\n", reason.reason, reason.message));
+    text(status, format!("{}\n{}", state(&reasons), lines.collect::<String>()))
 }
 
 fn measured(node: &SharedNode) -> Response<Full<Bytes>> {

@@ -184,6 +184,7 @@ pub fn desk_status(error: &DeskError) -> Status {
         | DeskError::ImportEnded { .. }
         | DeskError::ExportBarred(_)
         | DeskError::LostState
+        | DeskError::KeyEnded(_)
         | DeskError::ClockInDoubt(_) => Code::FailedPrecondition,
         DeskError::VersionMoved { .. } | DeskError::Raced(_) | DeskError::NoFreeId => Code::Aborted,
         DeskError::AlreadyImported(_) => Code::AlreadyExists,

@@ -202,6 +202,7 @@ pub fn dispatch_reason(error: &DispatchError) -> &'static str {
         DispatchError::NotActive => "not_active",
         DispatchError::Halted(_) => "stream_halted",
         DispatchError::LostState => "lost_state",
+        DispatchError::KeyEnded(_) => "statement_key_ended",
         DispatchError::Holding(_) => "own_alert_unreadable",
         DispatchError::Node(_) | DispatchError::Store(_) => "store_unavailable",
     }
