@@ -33,6 +33,8 @@ struct Cli {
     /// How results are written
     #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
+    #[command(flatten)]
+    look: output::Look,
     #[command(subcommand)]
     command: Command,
 }
@@ -140,28 +142,32 @@ fn main() -> ExitCode {
 
 fn speak(cli: Cli) -> ExitCode {
     let format = cli.format;
+    output::set_look(cli.look);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = match runtime {
+    let told = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(run(cli));
+            let told = runtime.block_on(tell(cli));
             // A thread that still waits for stdin has nothing to give any more.
             runtime.shutdown_background();
-            outcome
+            told
         }
-        Err(error) => Err(output::Failure::new(error.to_string())),
+        Err(error) => Err(error.into()),
     };
-    match outcome {
-        Ok(answer) if answer.text.is_empty() && answer.json.is_null() => ExitCode::SUCCESS,
-        Ok(answer) => match answer.say(format) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => failure.report(format),
-        },
+    let written = output::end().map_err(output::Failure::from);
+    match told.and(written) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(format),
     }
 }
 
+async fn tell(cli: Cli) -> Result<(), output::Failure> {
+    let format = cli.format;
+    let answer = run(cli).await?;
+    if answer.text.is_empty() && answer.json.is_null() { Ok(()) } else { answer.say(format) }
+}
+
 async fn run(cli: Cli) -> Outcome {
-    let Cli { profile, format, command } = cli;
+    let Cli { profile, format, command, .. } = cli;
     let profile = profile.as_deref();
     match command {
         Command::Demo(demo) => demo.run(format).await,

@@ -1,14 +1,20 @@
 //! What a command says: results on stdout as text or JSON, messages on stderr, and the exit code.
 
+mod pager;
+mod table;
+
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use comfy_table::{ContentArrangement, Table, presets};
-use entente_node::command::{Unwritten, write_out};
+use entente_node::command::Unwritten;
 use entente_node::id::{Timestamp, is_hidden, visible};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
+
+pub use pager::{end, page};
+pub use table::{Look, Rows, set_look, table};
+
+use table::Lines;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -45,7 +51,10 @@ impl Answer {
     pub fn say(&self, format: Format) -> Result<(), Failure> {
         match format {
             Format::Json => say_json(&self.json),
-            Format::Text => say(self.text.trim_end_matches('\n')),
+            Format::Text => {
+                page();
+                say(self.text.trim_end_matches('\n'))
+            }
         }
     }
 }
@@ -55,7 +64,7 @@ impl Answer {
 /// # Errors
 /// When it did not get there: the command then ends, with a word unless its reader just went away.
 pub fn say(line: &str) -> Result<(), Failure> {
-    Ok(write_out(format!("{}\n", shown(line)).as_bytes())?)
+    Ok(pager::write(format!("{}\n", shown(line)).as_bytes())?)
 }
 
 /// A value on stdout, on one line, with every character as it is: what would steer a terminal is written as `\uXXXX`.
@@ -63,7 +72,7 @@ pub fn say(line: &str) -> Result<(), Failure> {
 /// # Errors
 /// As [`say`].
 pub fn say_json(value: &Value) -> Result<(), Failure> {
-    Ok(write_out(format!("{}\n", escaped(&value.to_string())).as_bytes())?)
+    Ok(pager::write(format!("{}\n", escaped(&value.to_string())).as_bytes())?)
 }
 
 /// A time for programs: RFC 3339, or null where there is none (0 on the wire).
@@ -99,7 +108,7 @@ impl Items {
     pub fn say_json(&mut self, item: &str) -> Result<(), Failure> {
         let before =
             if std::mem::replace(&mut self.begun, true) { ",\n" } else { "{\"items\":[\n" };
-        Ok(write_out(format!("{before}{}", escaped(item)).as_bytes())?)
+        Ok(pager::write(format!("{before}{}", escaped(item)).as_bytes())?)
     }
 
     /// The end of the list: `next`, where to go on, and whatever else is said of the whole.
@@ -110,7 +119,7 @@ impl Items {
         let facts = escaped(&facts.to_string());
         let facts = facts.trim_start_matches('{');
         let before = if self.begun { "\n]," } else { "{\"items\":[]," };
-        Ok(write_out(format!("{before}{facts}\n").as_bytes())?)
+        Ok(pager::write(format!("{before}{facts}\n").as_bytes())?)
     }
 
     /// The end of a list that broke off: what was written stays JSON, and says so itself.
@@ -158,30 +167,28 @@ fn cell(text: &str) -> String {
     visible(text, &[])
 }
 
-/// A table for people.
-pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
-    if rows.is_empty() {
-        return "nothing\n".to_owned();
-    }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(headers.iter().copied());
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    if !std::io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Disabled);
-    }
-    table.add_rows(
-        rows.into_iter().map(|row| row.iter().map(|text| cell(text)).collect::<Vec<_>>()),
-    );
-    format!("{table}\n")
-}
-
-/// Pairs of name and value, one a line; empty values are left out.
+/// Pairs of name and value, one a line; empty values are left out. Long values go on below themselves, between words.
 pub fn fields(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let indent = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
     pairs.iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, pair| {
-        let _ = writeln!(text, "{:width$}  {}", pair.0, shown(&pair.1));
+        let (name, value) = (pair.0, shown(&pair.1));
+        let value = match table::width().filter(|width| *width > indent + 20) {
+            // A comment in a file would end with its first line.
+            Some(width) if !name.starts_with('#') => wrapped(&value, indent, width),
+            _ => value,
+        };
+        let _ = writeln!(text, "{name:indent$}{value}");
         text
     })
+}
+
+fn wrapped(value: &str, indent: usize, width: usize) -> String {
+    let mut lines = Lines::new(indent, width);
+    for line in value.lines() {
+        line.split_whitespace().for_each(|word| lines.push(word, 1));
+        lines.break_line();
+    }
+    lines.end().trim().to_owned()
 }
 
 /// Why a command failed, with what to do, and its exit code.
@@ -242,6 +249,11 @@ impl Failure {
     /// What to do about it, where that is known.
     pub fn hinted(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// Stable and for programs.
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// Whether there is nothing more to say.

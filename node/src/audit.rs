@@ -85,13 +85,14 @@ pub struct Event {
     alert: Option<AlertId>,
     peer: Option<AuthorityId>,
     facts: Map<String, Value>,
+    case: Option<[u8; 16]>,
 }
 
 impl Event {
     /// `kind` is dotted, e.g. `alert.created`; `actor` is a user's name, or `node`.
     pub fn new(operation: Operation, kind: &'static str, actor: &str) -> Self {
-        let (alert, peer, facts) = (None, None, Map::new());
-        Self { operation, kind, actor: actor.to_owned(), alert, peer, facts }
+        let (alert, peer, facts, case) = (None, None, Map::new(), None);
+        Self { operation, kind, actor: actor.to_owned(), alert, peer, facts, case }
     }
 
     /// About this alert.
@@ -99,6 +100,23 @@ impl Event {
     pub fn alert(mut self, id: &AlertId) -> Self {
         self.alert = Some(id.clone());
         self
+    }
+
+    /// The alert is of this case: a keyed hash for the store's index, not in the entry.
+    #[must_use]
+    pub fn of_case(mut self, case: Option<[u8; 16]>) -> Self {
+        self.case = case;
+        self
+    }
+
+    /// What exactly, dotted.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The alert that it is about, who did it, and the hash of the case.
+    pub fn about(&self) -> Option<(&AlertId, &str, Option<[u8; 16]>)> {
+        Some((self.alert.as_ref()?, &self.actor, self.case))
     }
 
     /// About this peer.
@@ -127,6 +145,61 @@ impl Event {
             peer: self.peer,
             facts: self.facts,
             salt: hex::encode(salt),
+        }
+    }
+}
+
+/// How an alert changed here, as the log says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Created here.
+    Created,
+    /// A new version of an own alert.
+    Updated,
+    /// A version of a peer's.
+    Received,
+    /// Fetched back from a peer after a loss of state.
+    Recovered,
+    /// Taken back by its issuer, for good.
+    Withdrawn,
+    /// No longer shared with us.
+    Retracted,
+    /// Its time was over.
+    Expired,
+    /// Not confirmed by its issuer's snapshot.
+    Dropped,
+}
+
+impl Changed {
+    /// What an entry of this kind says; `None` where it says nothing of this.
+    pub fn of(kind: &str) -> Option<Self> {
+        Some(match kind {
+            "alert.created" => Self::Created,
+            "alert.updated" | "alert.reissued" => Self::Updated,
+            "alert.received" => Self::Received,
+            "alert.recovered" => Self::Recovered,
+            "alert.withdrawn"
+            | "alert.withdrawal_received"
+            | "alert.withdrawal_recovered"
+            | "alert.withdrawal_reissued" => Self::Withdrawn,
+            "alert.retraction_received" => Self::Retracted,
+            "alert.expired" => Self::Expired,
+            "alert.dropped" => Self::Dropped,
+            _ => return None,
+        })
+    }
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Received => "received",
+            Self::Recovered => "recovered",
+            Self::Withdrawn => "withdrawn",
+            Self::Retracted => "retracted",
+            Self::Expired => "expired",
+            Self::Dropped => "dropped",
         }
     }
 }

@@ -4,19 +4,23 @@ mod conflicts;
 mod create;
 mod expire;
 mod import;
+mod list;
 mod read;
 mod reissue;
 mod search;
 mod update;
+mod watch;
 mod withdraw;
 
 pub use create::create;
 pub use expire::expire;
 pub use import::{Imported, Line, import};
-pub use read::{Export, Listed, Opened, State, Wanted, get, list};
+pub use list::{Listed, Page, Wanted, index, list};
+pub use read::{Export, Opened, State, get};
 pub use reissue::{Ahead, reissue};
 pub use search::{Aim, Found, Hit, Justification, search};
 pub use update::update;
+pub use watch::{Place, Seen, changes, watch};
 pub use withdraw::withdraw;
 
 use crate::alert::AlertError;
@@ -146,6 +150,14 @@ pub enum DeskError {
     /// Sixteen numbers were drawn, and all are given.
     #[error("no unused number was found for a new alert of this year: repeat")]
     NoFreeId,
+    /// What is kept of an erased alert does not have its case.
+    #[error("the case of an erased alert is erased, too: leave out the case, or list live ones")]
+    CaseOfErased,
+    /// The log of this node does not have this place.
+    #[error(
+        "this node's log does not have this place, e.g. since a backup was restored: list the alerts anew, and watch from the place that the list gives"
+    )]
+    PlaceUnknown,
     /// The node forgot what it issued.
     #[error(
         "this node lost state and issues nothing until an administrator runs `entente epoch recover` and two people run `entente epoch start`"
@@ -198,6 +210,8 @@ impl DeskError {
             Self::TooManyMatchKeys => "too_many_match_keys",
             Self::AlreadyImported(_) => "already_imported",
             Self::NoFreeId => "no_free_id",
+            Self::CaseOfErased => "case_of_erased",
+            Self::PlaceUnknown => "place_unknown",
             Self::LostState => "lost_state",
             Self::KeyEnded(_) => "statement_key_ended",
             Self::ClockInDoubt(_) => "clock_in_doubt",

@@ -19,6 +19,8 @@ pub(crate) struct Sealed {
     pub(crate) view: View,
     /// Its key.
     pub(crate) slot: Slot,
+    /// Keyed hash of its case.
+    pub(crate) case: Option<IndexKey>,
     token: Bytes,
     keys: Vec<(IndexKey, &'static str)>,
 }
@@ -40,7 +42,8 @@ impl Sealed {
         let token = store.seal(&slot, &about(own, &view.head.id), view.token.as_bytes());
         let index = |key: &MatchKey| (store.index_key(&key.bytes()), key.kind());
         let keys = matching::match_keys(&view).iter().map(index).collect();
-        Self { view, slot, token, keys }
+        let case = case_key(node, &view);
+        Self { view, slot, case, token, keys }
     }
 
     /// When the alert ends: exactly where that is disclosed, else with its month.
@@ -83,6 +86,11 @@ impl Sealed {
         tx.put::<Expiries>(&(self.expires_at(), id.clone()), &());
         token
     }
+}
+
+/// Keyed hash of the case of an alert, where it is disclosed.
+pub(crate) fn case_key(node: &Node, view: &View) -> Option<IndexKey> {
+    view.content.case_ref.as_deref().map(|case_ref| node.store.case_key(case_ref))
 }
 
 /// Deletes an own alert: its record, its place in the index, and its key.

@@ -194,7 +194,9 @@ async fn open(home: Home, options: Options) -> anyhow::Result<(SharedNode, Layou
             log_key: home.log_key,
             descriptor: Some(home.credentials.descriptor),
         };
-        anyhow::Ok((Node::new(parts)?, layout))
+        let node = Node::new(parts)?;
+        crate::desk::index(&node)?;
+        anyhow::Ok((node, layout))
     });
     opened.await?
 }

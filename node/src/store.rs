@@ -14,12 +14,14 @@ mod flusher;
 mod tests;
 mod open;
 mod log;
+mod recent;
 mod fsck;
 
 pub use fsck::{Fsck, Problem, Remedy};
 pub use group::Tx;
 pub use keys::TableKey;
 pub use log::LogError;
+pub use recent::Facet;
 pub use schema::*;
 pub use slots::Slot;
 

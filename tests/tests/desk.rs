@@ -1,8 +1,9 @@
 //! What officers find and see: every type of identifier, names in other letters, and changes as they come.
 
 use entente_node::alert::IdentifierKind;
-use entente_node::audit::Entry;
+use entente_node::audit::{Entry, Event, Operation};
 use entente_node::desk::{self, Line};
+use entente_node::store::{Committed, LastChanges, Meta, Recent, StoreError};
 use entente_proto::admin::ListEntriesRequest;
 use entente_proto::admin::audit_client::AuditClient;
 use entente_proto::desk::desk_client::DeskClient;
@@ -10,7 +11,7 @@ use entente_proto::desk::import_result::Outcome;
 use entente_proto::desk::search_response::Message;
 use entente_proto::desk::{
     Alert, Change, CreateAlertRequest, GetAlertRequest, Hit, Identifier, ImportLine, ImportResult,
-    SearchRequest, UpdateAlertRequest, WatchAlertsRequest, WithdrawAlertRequest,
+    ListAlertsRequest, SearchRequest, UpdateAlertRequest, WatchAlertsRequest, WithdrawAlertRequest,
 };
 use entente_tests::federation::{ALL, Federation, TestNode, person};
 use serde_json::{Value, json};
@@ -147,9 +148,9 @@ async fn a_watch_says_what_changes_here_and_at_a_peer() -> anyhow::Result<()> {
     let [dk, fr] = federation.nodes.as_slice() else { anyhow::bail!("two nodes") };
     dk.apply(ALL).await?;
     let mut officer = DeskClient::new(dk.desk("officer").await?);
-    let mut here = officer.watch_alerts(WatchAlertsRequest {}).await?.into_inner();
+    let mut here = officer.watch_alerts(WatchAlertsRequest::default()).await?.into_inner();
     let mut there = DeskClient::new(fr.desk("officer").await?);
-    let mut there = there.watch_alerts(WatchAlertsRequest {}).await?.into_inner();
+    let mut there = there.watch_alerts(WatchAlertsRequest::default()).await?.into_inner();
     assert_eq!(next(&mut here).await?.0, "ready");
     assert_eq!(next(&mut there).await?.0, "ready");
     let draft = suspect().to_string();
@@ -468,6 +469,232 @@ async fn a_suspect_who_is_a_victim_elsewhere_and_the_reverse_carries_the_non_pun
                 "{says}"
             );
         }
+    }
+    federation.stop().await
+}
+
+type Listed = Vec<(String, String)>;
+
+/// Ids and urgencies of a list, page by page.
+async fn listed(desk: &mut Desk, mut asked: ListAlertsRequest) -> anyhow::Result<Listed> {
+    let mut found = Vec::new();
+    loop {
+        let page = desk.list_alerts(asked.clone()).await?.into_inner();
+        anyhow::ensure!(
+            page.alerts.len() <= asked.page_size.max(1) as usize || asked.page_size == 0
+        );
+        let times: Vec<i64> = page.alerts.iter().map(|alert| alert.changed_at).collect();
+        anyhow::ensure!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
+        found.extend(page.alerts.into_iter().map(|alert| (alert.id, alert.urgency)));
+        if page.next_page_token.is_empty() {
+            return Ok(found);
+        }
+        asked.page_token = page.next_page_token;
+    }
+}
+
+fn ids(listed: Listed) -> Vec<String> {
+    listed.into_iter().map(|(id, _)| id).collect()
+}
+
+/// An alert about one suspect, with its own number.
+fn numbered(number: u32, case_ref: &str, urgent: bool) -> Value {
+    let mut draft = json!({
+        "category": "discreet_check", "exploitation": ["labour"], "handling": ["H0"],
+        "legal_basis": "act 1", "case_ref": case_ref,
+        "subjects": [{
+            "category": "suspect",
+            "names": [{ "family": "Karpenko", "given": format!("Number {number}") }],
+            "birth_date": "1978-04-12",
+            "identifiers": [{ "type": "passport", "country": "UA", "number": format!("FB{number:06}") }],
+        }],
+    });
+    if urgent {
+        draft["urgency"] = "urgent".into();
+        draft["urgency_reason"] = "flight tonight".into();
+    }
+    draft
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_shows_the_newest_change_first_and_is_narrowed_at_the_node() -> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
+    let [dk, fr] = federation.nodes.as_slice() else { anyhow::bail!("two nodes") };
+    dk.apply(ALL).await?;
+    let mut officer = DeskClient::new(dk.desk("officer").await?);
+    let mut made = Vec::new();
+    for number in 0..7 {
+        let case = if number % 2 == 0 { "Case A/1" } else { "case B" };
+        made.push(dk.create(&numbered(number, case, number == 3)).await?.to_string());
+    }
+    let all = ListAlertsRequest { page_size: 2, ..Default::default() };
+    let newest_first: Vec<String> = made.iter().rev().cloned().collect();
+    assert_eq!(ids(listed(&mut officer, all.clone()).await?), newest_first);
+
+    let draft = numbered(1, "case B", false).to_string();
+    let asked = UpdateAlertRequest { id: made[1].clone(), draft, ..Default::default() };
+    officer.update_alert(asked).await?;
+    let asked = WithdrawAlertRequest { id: made[5].clone(), reason: "found".to_owned() };
+    officer.withdraw_alert(asked).await?;
+    let order = [1, 6, 4, 3, 2, 0].map(|index| made[index].clone());
+    assert_eq!(ids(listed(&mut officer, all.clone()).await?), order);
+    let case_b = ListAlertsRequest { case_ref: " CASE b ".to_owned(), ..all.clone() };
+    let order = [1, 3].map(|index| made[index].clone());
+    assert_eq!(ids(listed(&mut officer, case_b.clone()).await?), order);
+    let urgent = ListAlertsRequest { urgency: "urgent".to_owned(), ..all.clone() };
+    let expected = vec![(made[3].clone(), "urgent".to_owned())];
+    assert_eq!(listed(&mut officer, urgent).await?, expected);
+    let gone = ListAlertsRequest { state: "withdrawn".to_owned(), ..all.clone() };
+    assert_eq!(ids(listed(&mut officer, gone.clone()).await?), [made[5].clone()]);
+    let gone_case = ListAlertsRequest { state: "withdrawn".to_owned(), ..case_b };
+    let refused = officer.list_alerts(gone_case).await.expect_err("has no case");
+    assert_eq!(
+        refused.get_details_error_info().map(|info| info.reason),
+        Some("case_of_erased".to_owned())
+    );
+
+    let mine = ListAlertsRequest { mine: true, ..all.clone() };
+    assert_eq!(listed(&mut officer, mine.clone()).await?.len(), 6);
+    assert_eq!(
+        ids(listed(&mut officer, ListAlertsRequest { mine: true, ..gone }).await?),
+        [made[5].clone()]
+    );
+    let now = dk.node().clock.now().seconds();
+    for (since, until, count) in
+        [(now - 60, 0, 6), (now + 60, 0, 0), (0, now - 60, 0), (0, now + 60, 6)]
+    {
+        let asked = ListAlertsRequest { since, until, ..all.clone() };
+        assert_eq!(listed(&mut officer, asked).await?.len(), count, "{since} {until}");
+    }
+
+    federation.settle().await?;
+    let mut there = DeskClient::new(fr.desk("officer").await?);
+    let here = listed(&mut officer, all.clone()).await?;
+    let mut copies = listed(&mut there, all.clone()).await?;
+    assert!(listed(&mut there, mine).await?.is_empty());
+    // The policy gives no case away, so that none can be looked for.
+    let of_case = ListAlertsRequest { case_ref: "case B".to_owned(), ..all };
+    assert!(listed(&mut there, of_case).await?.is_empty());
+    copies.sort();
+    let mut expected = here;
+    expected.sort();
+    assert_eq!(copies, expected);
+    let report = dk.node().store.fsck(&dk.node().log_key.public())?;
+    assert_eq!(report.problems, []);
+    federation.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_where_it_was_whoever_was_restarted() -> anyhow::Result<()> {
+    let mut federation = Federation::start(&["dk.politi"]).await?;
+    let create = async |node: &TestNode, number, urgent| -> anyhow::Result<String> {
+        Ok(node.create(&numbered(number, "case A", urgent)).await?.to_string())
+    };
+    let watch = async |node: &TestNode, from: &str| -> anyhow::Result<Streaming<Change>> {
+        let mut officer = DeskClient::new(node.desk("officer").await?);
+        let asked = WatchAlertsRequest { from: from.to_owned() };
+        Ok(officer.watch_alerts(asked).await?.into_inner())
+    };
+    let one = create(&federation.nodes[0], 1, false).await?;
+    let mut officer = DeskClient::new(federation.nodes[0].desk("officer").await?);
+    let page = officer.list_alerts(ListAlertsRequest::default()).await?.into_inner();
+    let mut changes = watch(&federation.nodes[0], "").await?;
+    assert_eq!(next(&mut changes).await?.0, "ready");
+    let two = create(&federation.nodes[0], 2, true).await?;
+    let seen = changes.message().await?.ok_or_else(|| anyhow::anyhow!("the watch ended"))?;
+    assert_eq!(
+        (seen.id.as_str(), seen.category.as_str(), seen.urgency.as_str()),
+        (two.as_str(), "discreet_check", "urgent")
+    );
+    drop(changes);
+
+    let three = create(&federation.nodes[0], 3, false).await?;
+    federation.nodes[0].stop().await?;
+    federation.nodes[0].start().await?;
+    let four = create(&federation.nodes[0], 4, false).await?;
+    let node = &federation.nodes[0];
+    for (from, expected) in
+        [(&seen.place, vec![&three, &four]), (&page.place, vec![&two, &three, &four])]
+    {
+        let mut changes = watch(node, from).await?;
+        for id in expected {
+            assert_eq!(next(&mut changes).await?, ("created".to_owned(), id.clone(), 1));
+        }
+        assert_eq!(next(&mut changes).await?.0, "ready");
+    }
+    let mut changes = watch(node, &page.place).await?;
+    desk::withdraw(node.node(), &one.parse()?, "found", &person("officer")).await?;
+    for _ in 0..3 {
+        assert_eq!(next(&mut changes).await?.0, "created");
+    }
+    let mut left = [next(&mut changes).await?.0, next(&mut changes).await?.0];
+    left.sort();
+    assert_eq!(left, ["ready", "withdrawn"]);
+    let (index, hash) = seen.place.split_once('-').ok_or_else(|| anyhow::anyhow!("a place"))?;
+    for unknown in [format!("{index}-0000000000000000"), format!("9{index}-{hash}"), "x".to_owned()]
+    {
+        let refused =
+            watch(node, &unknown).await.err().ok_or_else(|| anyhow::anyhow!("{unknown}"))?;
+        let status = refused.downcast::<Status>()?;
+        assert_eq!(
+            status.get_details_error_info().map(|info| info.reason),
+            Some("place_unknown".to_owned()),
+            "{unknown}"
+        );
+    }
+    federation.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_the_index_gets_it_at_its_first_start() -> anyhow::Result<()> {
+    let mut federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
+    federation.nodes[0].apply(ALL).await?;
+    for number in 0..4 {
+        federation.nodes[0].create(&numbered(number, "case A", false)).await?;
+    }
+    let id = federation.nodes[0].create(&numbered(9, "case B", false)).await?;
+    federation.settle().await?;
+    desk::withdraw(federation.nodes[0].node(), &id, "found", &person("officer")).await?;
+    federation.settle().await?;
+    let everything = async |node: &TestNode| -> anyhow::Result<Vec<Listed>> {
+        let mut officer = DeskClient::new(node.desk("officer").await?);
+        let mut lists = Vec::new();
+        for (state, case_ref, mine) in [
+            ("live", "", false),
+            ("live", "", true),
+            ("withdrawn", "", false),
+            ("withdrawn", "", true),
+            ("live", "case A", false),
+        ] {
+            let (state, case_ref) = (state.to_owned(), case_ref.to_owned());
+            let asked = ListAlertsRequest { state, case_ref, mine, ..Default::default() };
+            lists.push(listed(&mut officer, asked).await?);
+        }
+        Ok(lists)
+    };
+    for index in 0..2 {
+        let before = everything(&federation.nodes[index]).await?;
+        assert!(!before[0].is_empty() && !before[2].is_empty(), "{before:?}");
+        let store = federation.nodes[index].node().store.clone();
+        let committed = store.commit(|tx| {
+            for (key, _) in tx.scan::<LastChanges>(&[], None, 100)? {
+                tx.delete::<LastChanges>(&key);
+            }
+            for (key, _) in tx.scan::<Recent>(&[], None, 100)? {
+                tx.delete::<Recent>(&key);
+            }
+            tx.delete::<Meta>(&"recent".to_owned());
+            let event = Event::new(Operation::Key, "test.without_index", "node");
+            Ok::<_, StoreError>(Committed::new((), event))
+        });
+        committed.await?;
+        drop(store);
+        assert!(everything(&federation.nodes[index]).await?.iter().all(Vec::is_empty));
+        federation.nodes[index].stop().await?;
+        federation.nodes[index].start().await?;
+        assert_eq!(everything(&federation.nodes[index]).await?, before);
+        let node = federation.nodes[index].node();
+        assert_eq!(node.store.fsck(&node.log_key.public())?.problems, []);
     }
     federation.stop().await
 }

@@ -44,7 +44,7 @@ async fn call(channel: Channel, action: Action) -> Result<(), Status> {
         A::WithdrawAlert => desk.withdraw_alert(WithdrawAlertRequest::default()).await.map(drop),
         A::GetAlert => desk.get_alert(GetAlertRequest::default()).await.map(drop),
         A::ListAlerts => desk.list_alerts(ListAlertsRequest::default()).await.map(drop),
-        A::WatchAlerts => desk.watch_alerts(WatchAlertsRequest {}).await.map(drop),
+        A::WatchAlerts => desk.watch_alerts(WatchAlertsRequest::default()).await.map(drop),
         A::Search => desk.search(SearchRequest::default()).await.map(drop),
         A::ExportDescriptor => admin.export_descriptor(ExportDescriptorRequest {}).await.map(drop),
         A::ImportPeer => admin.import_peer(ImportPeerRequest::default()).await.map(drop),

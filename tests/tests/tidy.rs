@@ -157,3 +157,23 @@ fn the_tool_that_judges_dependencies_is_pinned() {
         assert!(installs.contains(word), "{word} is not in {installs}");
     }
 }
+
+/// Events about an alert that leave it as it is.
+const NO_CHANGE: [&str; 3] = ["alert.expiry", "alert.exported", "alert.refused"];
+
+/// Lists and watches run over the events that `Changed` knows: one that it does not know would hide a change.
+#[test]
+fn every_event_that_changes_an_alert_is_known_to_lists_and_watches() {
+    let mut kinds = Vec::new();
+    for (_, text) in sources("node/src") {
+        let quoted = text.split('"').filter(|word| word.starts_with("alert."));
+        kinds.extend(quoted.map(str::to_owned));
+    }
+    let word = |kind: &String| kind.chars().all(|c| c.is_ascii_lowercase() || "._".contains(c));
+    kinds.retain(word);
+    assert!(kinds.len() > 10, "{kinds:?}");
+    for kind in kinds {
+        let known = entente_node::audit::Changed::of(&kind).is_some();
+        assert!(known != NO_CHANGE.contains(&kind.as_str()), "{kind}");
+    }
+}

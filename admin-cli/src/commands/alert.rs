@@ -2,26 +2,24 @@
 
 mod drafts;
 mod import;
+mod list;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use entente_node::alert::{Category, Draft};
-use entente_node::desk::State;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{
-    Alert, AlertSummary, CreateAlertRequest, GetAlertRequest, ImportLine, ListAlertsRequest,
-    UpdateAlertRequest, WatchAlertsRequest, WithdrawAlertRequest,
+    Alert, CreateAlertRequest, GetAlertRequest, ImportLine, UpdateAlertRequest,
+    WithdrawAlertRequest,
 };
 use serde_json::{Value, json};
 
 use super::node::time;
-use crate::output::{Answer, Failure, Format, Outcome, at, fields, remark, say, say_json, table};
+use crate::output::{Answer, Failure, Format, Outcome, at, fields};
 use crate::{files, profile, words};
-
-/// Alerts asked for at a time while all are listed.
-const PAGE_SIZE: u32 = 500;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -99,27 +97,12 @@ pub enum Command {
         #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
         export_reason: String,
     },
-    /// Lists alerts
-    #[command(
-        after_help = "Examples:\n  entente alert list --profile officer\n  entente alert list --issuer fr.police-judiciaire --category missing_protect --profile officer\n  entente alert list --state withdrawn --profile officer"
-    )]
-    List {
-        /// Of this authority
-        #[arg(long, default_value = "", hide_default_value = true)]
-        issuer: String,
-        /// Of this category
-        #[arg(long, value_parser = words::of(Category::ALL, Category::as_str))]
-        category: Option<String>,
-        /// Where they stand
-        #[arg(long, default_value = "live", value_parser = words::of(&State::ALL, State::as_str))]
-        state: String,
-        /// How many at most; 0 for all
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-    },
-    /// Says what becomes visible here from now on, until interrupted
-    #[command(after_help = "Example:\n  entente alert watch --format json --profile officer")]
-    Watch,
+    /// Lists alerts, those first that changed last
+    #[command(after_help = list::EXAMPLES)]
+    List(list::List),
+    /// Says what becomes visible here, until interrupted
+    #[command(after_help = watch::EXAMPLES)]
+    Watch(watch::Watch),
     /// Verifies a signed alert without a node, with its issuer's descriptor
     #[command(after_help = "Example:\n  entente alert verify alert.jwt --descriptor dk.descriptor")]
     Verify {
@@ -177,34 +160,8 @@ impl Command {
                 }
                 shown(&alert)
             }
-            Self::List { issuer, category, state, limit } => {
-                let asked = ListAlertsRequest {
-                    issuer,
-                    category: category.unwrap_or_default(),
-                    state,
-                    page_size: PAGE_SIZE,
-                    page_token: String::new(),
-                };
-                list(&mut desk, asked, limit).await
-            }
-            Self::Watch => {
-                let mut changes = desk.watch_alerts(WatchAlertsRequest {}).await?.into_inner();
-                while let Some(change) = changes.message().await? {
-                    let (kind, id, version) = (change.kind, change.id, change.version);
-                    match format {
-                        Format::Text if kind == "ready" => {
-                            remark("watching", "changes are shown as they come; Ctrl-C ends it");
-                        }
-                        Format::Json => say_json(&json!({
-                            "kind": kind, "id": id, "version": version, "changed_at": at(change.at),
-                        }))?,
-                        Format::Text => {
-                            say(&format!("{}  {kind:9}  {id}  {version}", time(change.at)))?;
-                        }
-                    }
-                }
-                Ok(Answer::said())
-            }
+            Self::List(list) => list.run(desk, format).await,
+            Self::Watch(watch) => watch.run(as_whom, format).await,
         }
     }
 }
@@ -254,40 +211,4 @@ fn shown(alert: &Alert) -> Outcome {
     ]);
     let content = serde_json::to_string_pretty(&content).unwrap_or_default();
     Ok(Answer::new(json, format!("{head}{content}\n")))
-}
-
-async fn list(
-    desk: &mut DeskClient<tonic::transport::Channel>,
-    mut asked: ListAlertsRequest,
-    limit: usize,
-) -> Outcome {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let mut alerts: Vec<AlertSummary> = Vec::new();
-    let more = loop {
-        let page = desk.list_alerts(asked.clone()).await?.into_inner();
-        alerts.extend(page.alerts);
-        asked.page_token = page.next_page_token;
-        if asked.page_token.is_empty() || alerts.len() >= limit {
-            break !asked.page_token.is_empty() || alerts.len() > limit;
-        }
-    };
-    alerts.truncate(limit);
-    let json = json!({
-        "more": more,
-        "alerts": alerts.iter().map(|alert| json!({
-            "id": alert.id, "version": alert.version, "state": alert.state, "own": alert.own,
-            "category": alert.category, "confirmed": alert.confirmed, "at": alert.expires_at,
-        })).collect::<Vec<_>>(),
-    });
-    let row = |alert: AlertSummary| {
-        let confirmed = if alert.confirmed { "yes" } else { "no" };
-        let (version, at) = (alert.version.to_string(), time(alert.expires_at));
-        vec![alert.id, version, alert.state, alert.category, confirmed.to_owned(), at]
-    };
-    let headers = ["alert", "version", "state", "category", "confirmed", "ends or ended"];
-    let mut text = table(&headers, alerts.into_iter().map(row).collect());
-    if more {
-        text += "there are more: raise --limit, or narrow the list\n";
-    }
-    Ok(Answer::new(json, text))
 }

@@ -16,7 +16,7 @@ use entente_proto::admin::{CheckpointRequest, CheckpointResponse, ListEntriesReq
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
-use crate::output::{Answer, Failure, Format, Items, Outcome, fields, remark, table};
+use crate::output::{Answer, Failure, Format, Items, Outcome, Rows, fields, remark, say};
 use crate::{files, profile, words};
 
 #[derive(Subcommand)]
@@ -96,7 +96,8 @@ async fn list(
     format: Format,
 ) -> Outcome {
     let mut entries = audit.list_entries(asked).await?.into_inner();
-    let (mut rows, mut items, mut shown, mut next) = (Vec::new(), Items::default(), 0, None);
+    let (mut items, mut shown, mut next) = (Items::default(), 0, None);
+    let mut rows = (format == Format::Text).then(|| Rows::new(&HEADERS));
     let read = loop {
         match entries.message().await {
             Err(status) => break Err(Failure::from(status)),
@@ -106,8 +107,10 @@ async fn list(
                 break Ok(());
             }
             Ok(Some(entry)) => match Entry::parse(&entry.leaf) {
-                Ok(parsed) if format == Format::Text => rows.push(row(&parsed)),
-                Ok(_) => items.say_json(&text::from_utf8(entry.leaf).unwrap_or_default())?,
+                Ok(parsed) => match &mut rows {
+                    Some(rows) => rows.push(row(&parsed))?,
+                    None => items.say_json(&text::from_utf8(entry.leaf).unwrap_or_default())?,
+                },
                 Err(_) => {
                     break Err(Failure::new(format!("entry {} can't be read", entry.index)));
                 }
@@ -116,18 +119,21 @@ async fn list(
         shown += 1;
     };
     let facts = json!({ "next": next });
-    match (format, read) {
-        (Format::Json, Err(failure)) => return Err(items.broken(facts, failure)),
-        (Format::Json, Ok(())) => {
-            items.end(&facts)?;
-            return Ok(Answer::said());
+    match (rows, read) {
+        (None, Err(failure)) => return Err(items.broken(facts, failure)),
+        (None, Ok(())) => items.end(&facts)?,
+        (Some(rows), read) => {
+            rows.end()?;
+            read?;
+            if let Some(next) = next {
+                say(&format!("there are more: go on with --from {next}, or raise --limit"))?;
+            }
         }
-        (Format::Text, read) => read?,
     }
-    let headers = ["entry", "logged at", "what", "who", "alert", "peer", "facts"];
-    let more = next.map(|next| format!("there are more: go on with --from {next}\n"));
-    Ok(Answer::new(Value::Null, table(&headers, rows) + &more.unwrap_or_default()))
+    Ok(Answer::said())
 }
+
+const HEADERS: [&str; 7] = ["entry", "logged at", "what", "who", "alert", "peer", "facts"];
 
 fn row(entry: &Entry) -> Vec<String> {
     let fact = |(name, value): (&String, &Value)| match value {

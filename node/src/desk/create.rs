@@ -52,7 +52,7 @@ pub(super) async fn create_draft(
         let (now, key) = (node.clock.now(), &node.statement_key);
         let view = alert::issue(draft, id.clone(), 1, None, now, key, &node.entropy)?;
         let sealed = sealed(node, view)?;
-        let event = conflict.noted(created_event(&sealed.view, actor));
+        let event = conflict.noted(created_event(&sealed.view, actor)).of_case(sealed.case);
         let event = imported.iter().fold(event, |event, note| note.noted(event));
         let (conflict, note) = (Arc::clone(&conflict), imported.clone());
         let committed =

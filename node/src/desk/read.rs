@@ -1,20 +1,14 @@
-//! Opening one alert, and listing what is held. Every look is in the log before it is answered.
+//! Opening one alert. Every look is in the log before it is answered.
 
 use super::{DeskError, reason};
-use crate::alert::{Category, Handling, View};
+use crate::alert::{Handling, View};
 use crate::audit::{Event, Operation};
 use crate::exchange;
-use crate::holding::{read_copy, read_held, read_own};
-use crate::id::{AlertId, AuthorityId, Timestamp, Version};
+use crate::holding::read_held;
+use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Committed, Copies, Erased, Own, OwnAlert, StoreError, Table, Tombstones, Tx};
-
-/// Records looked through for one page of a list, so that a rare category can't stop the node.
-const LOOKED_AT_MAX: usize = 20_000;
-
-/// Records read at a time.
-const PAGE: usize = 256;
+use crate::store::{Committed, Copies, Erased, Own, OwnAlert, StoreError, Tombstones, Tx};
 
 /// Where an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,25 +71,6 @@ pub struct Opened {
     pub gap: bool,
     /// What to beware of.
     pub warnings: Vec<String>,
-}
-
-/// A line of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Which.
-    pub id: AlertId,
-    /// Its version.
-    pub version: Version,
-    /// Where it stands.
-    pub state: State,
-    /// Issued here.
-    pub own: bool,
-    /// Of a live one.
-    pub category: Option<Category>,
-    /// A copy within its lease; own alerts always.
-    pub confirmed: bool,
-    /// When it ends, of a live one; else when it was erased.
-    pub at: Timestamp,
 }
 
 /// Opens an alert. A justification is mandatory for what another authority issued; it stays in this node's log.
@@ -221,133 +196,6 @@ pub(super) fn contact(node: &Node, issuer: &AuthorityId) -> String {
         .unwrap_or_default()
 }
 
-/// Which alerts are listed; what is `None` is not looked at.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// Who issued them.
-    pub issuer: Option<AuthorityId>,
-    /// Of live ones.
-    pub category: Option<Category>,
-    /// Where they stand.
-    pub state: State,
-}
-
-impl Wanted {
-    fn fits(&self, listed: &Listed) -> bool {
-        listed.state == self.state
-            && self.issuer.as_ref().is_none_or(|issuer| listed.id.authority() == issuer)
-            && self.category.is_none_or(|category| listed.category == Some(category))
-    }
-}
-
-/// Lists alerts in the order of their ids, own ones first, at most `limit` after `after`; also returns where to go on.
-///
-/// # Errors
-/// When the store failed.
-pub async fn list(
-    node: &SharedNode,
-    wanted: Wanted,
-    after: Option<AlertId>,
-    limit: usize,
-    actor: &Actor,
-) -> Result<(Vec<Listed>, Option<AlertId>), DeskError> {
-    let here = node.clone();
-    let looked = tokio::task::spawn_blocking(move || look(&here, &wanted, after, limit));
-    let page = looked.await.map_err(|_| DeskError::Store(StoreError::Closed))??;
-    let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
-    log(node, event.with("count", page.found.len()), None).await?;
-    Ok((page.found, page.more.then_some(page.after).flatten()))
-}
-
-/// Opens up to [`LOOKED_AT_MAX`] records: not for a thread that serves others.
-fn look(
-    node: &Node,
-    wanted: &Wanted,
-    after: Option<AlertId>,
-    limit: usize,
-) -> Result<Page, DeskError> {
-    let in_copies = after.as_ref().is_some_and(|id| *id.authority() != node.authority);
-    let mut page = Page { after, limit, found: vec![], looked_at: 0, more: false };
-    if wanted.state == State::Live {
-        if !in_copies {
-            page.fill::<Own>(node, |id, own| listed_own(node, id, own), wanted)?;
-        }
-        if !page.more {
-            page.after = page.after.filter(|id| *id.authority() != node.authority);
-            page.fill::<Copies>(node, |id, copy| listed_copy(node, id, copy), wanted)?;
-        }
-    } else {
-        let of = |id: AlertId, t: crate::store::Tombstone| {
-            let own = *id.authority() == node.authority;
-            let state = State::Erased(t.erased);
-            let (version, at) = (t.version, t.at);
-            Ok(Listed { id, version, state, own, category: None, confirmed: true, at })
-        };
-        page.fill::<Tombstones>(node, of, wanted)?;
-    }
-    Ok(page)
-}
-
-struct Page {
-    after: Option<AlertId>,
-    limit: usize,
-    found: Vec<Listed>,
-    looked_at: usize,
-    more: bool,
-}
-
-impl Page {
-    fn fill<T: Table<Key = AlertId>>(
-        &mut self,
-        node: &Node,
-        of: impl Fn(AlertId, T::Value) -> Result<Listed, DeskError>,
-        wanted: &Wanted,
-    ) -> Result<(), DeskError> {
-        loop {
-            let records = node.store.scan::<T>(&[], self.after.as_ref(), PAGE)?;
-            let ended = records.len() < PAGE;
-            for (id, record) in records {
-                if self.after.as_ref() == Some(&id) {
-                    continue;
-                }
-                if self.found.len() >= self.limit || self.looked_at >= LOOKED_AT_MAX {
-                    self.more = true;
-                    return Ok(());
-                }
-                self.looked_at += 1;
-                self.after = Some(id.clone());
-                let listed = match of(id.clone(), record) {
-                    Err(_) if node.store.get::<T>(&id)?.is_none() => continue,
-                    listed => listed?,
-                };
-                if wanted.fits(&listed) {
-                    self.found.push(listed);
-                }
-            }
-            if ended {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn listed_own(node: &Node, id: AlertId, own: OwnAlert) -> Result<Listed, DeskError> {
-    let category = read_own(node, &id, &own)?.content.category;
-    let (version, at) = (own.version, own.expires_at);
-    Ok(Listed { id, version, state: State::Live, own: true, category, confirmed: true, at })
-}
-
-fn listed_copy(
-    node: &Node,
-    id: AlertId,
-    copy: crate::store::HeldCopy,
-) -> Result<Listed, DeskError> {
-    let category = read_copy(node, &id, &copy)?.content.category;
-    let confirmed = exchange::lease_of(node, &id, copy.version)?.0;
-    let (version, at) = (copy.version, copy.expires_at);
-    Ok(Listed { id, version, state: State::Live, own: false, category, confirmed, at })
-}
-
 /// A live own alert.
 pub(super) fn own_alert(node: &Node, id: &AlertId) -> Result<OwnAlert, DeskError> {
     match node.store.get::<Own>(id)? {
@@ -373,7 +221,11 @@ fn missing(id: &AlertId, erased: Option<Erased>) -> DeskError {
     }
 }
 
-async fn log(node: &SharedNode, event: Event, second: Option<Event>) -> Result<(), DeskError> {
+pub(super) async fn log(
+    node: &SharedNode,
+    event: Event,
+    second: Option<Event>,
+) -> Result<(), DeskError> {
     let committed = node.store.commit(|_| {
         Ok::<_, DeskError>(second.into_iter().fold(Committed::new((), event), Committed::and))
     });

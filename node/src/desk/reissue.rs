@@ -114,7 +114,8 @@ async fn alert_anew(node: &SharedNode, id: &AlertId, held: OwnAlert) -> Result<b
         .alert(id)
         .with("version", version)
         .with("jwt", sealed.view.jwt_digest.to_string())
-        .with("dated", before.head.issued_at.to_string());
+        .with("dated", before.head.issued_at.to_string())
+        .of_case(sealed.case);
     let key = id.clone();
     let committed = node.store.commit(move |tx| {
         may_issue(tx)?;

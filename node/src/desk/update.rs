@@ -50,7 +50,7 @@ pub async fn update(
         .with("jwt", sealed.view.jwt_digest.to_string());
     let mut warnings = conflict.warnings();
     warnings.extend(unsearchable(draft.content()));
-    let event = conflict.noted(event);
+    let event = conflict.noted(event).of_case(sealed.case);
     let event = match recategorised {
         Some((from, why)) => event.with("category_before", from).with("confirmation", why),
         None => event,

@@ -192,7 +192,8 @@ fn keep_alert(tx: &mut Tx<'_>, sealed: &Sealed) -> Result<Committed<bool>, Store
     let event = Event::new(Operation::Collect, "alert.recovered", "node")
         .alert(id)
         .with("version", view.head.version)
-        .with("new", later);
+        .with("new", later)
+        .of_case(sealed.case);
     Ok(Committed::new(later, event))
 }
 

@@ -328,7 +328,7 @@ async fn a_clock_that_leaps_ends_nothing() {
         let error = desk::expire(&node.node).await.expect_err("not believed");
         assert_eq!(error.reason(), "clock_in_doubt");
         assert!(error.to_string().contains("entente clock confirm"), "{error}");
-        let (listed, _) = node.list().await;
+        let listed = node.list().await.alerts;
         assert_eq!(listed.len(), 2, "{leap}: nothing is hidden");
         let created = dk.create(100 + leap.unsigned_abs()).await;
         Link::open(&dk, &fr).await.run().await;
@@ -447,7 +447,7 @@ async fn a_copy_whose_next_version_is_refused_stays_and_is_not_confirmed() {
     Link::open(&dk, &fr).await.run().await;
     assert_eq!(dk.parked(&fr), [(id.clone(), "future_iat".to_owned())]);
     assert!(!leased(1), "its issuer has replaced it");
-    let (listed, _) = fr.list().await;
+    let listed = fr.list().await.alerts;
     assert_eq!(listed.iter().map(|copy| copy.confirmed).collect::<Vec<_>>(), [false]);
     let me = dk.node.authority.clone();
     let renewed = dk.node.store.commit(move |tx| {

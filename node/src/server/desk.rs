@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use entente_proto::desk as proto;
 use entente_proto::desk::desk_server::Desk;
@@ -11,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::gate::{self, Call};
-use crate::desk::{self, Export, Imported, State, Wanted};
+use crate::desk::{self, Export, Imported, Place, State};
 use crate::exchange;
 use crate::node::SharedNode;
 use crate::readiness;
@@ -21,7 +22,7 @@ use crate::store::{
 };
 use crate::wire::desk as wire;
 use crate::wire::desk::{alert_id, desk_status, optional};
-use crate::wire::exchange::{Malformed, refusal};
+use crate::wire::exchange::refusal;
 
 /// Lines of an import that are worked on at once: they share commits.
 const IMPORTS_OPEN_MAX: usize = 64;
@@ -34,6 +35,9 @@ const ANSWERS_MAX: usize = 256;
 
 /// Alerts on a page when the caller names no number, and at most.
 const PAGE_SIZE: (u32, u32) = (100, 1000);
+
+/// A watch looks into the log this often even when nothing woke it: not every change of an alert is announced.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// Statements counted as parked of one peer.
 const PARKED_MAX: usize = 10_000;
@@ -145,29 +149,37 @@ impl Desk for DeskService {
     ) -> Result<Response<proto::ListAlertsResponse>, Status> {
         let actor = gate::user(&request)?;
         let asked = request.into_inner();
-        let wanted = Wanted {
-            issuer: optional(&asked.issuer, "issuer")?,
-            category: optional(&asked.category, "category")?,
-            state: State::parse(&asked.state).ok_or(Malformed("state"))?,
-        };
-        let after = optional(&asked.page_token, "page_token")?;
+        let wanted = wire::wanted(&asked)?;
+        let before = optional(&asked.page_token, "page_token")?;
         let size = if asked.page_size == 0 { PAGE_SIZE.0 } else { asked.page_size };
         let size = size.min(PAGE_SIZE.1) as usize;
-        let listed = desk::list(&self.node, wanted, after, size, &actor).await;
-        let (alerts, next) = listed.map_err(|error| desk_status(&error))?;
+        let place = Place::end(&self.node).map_err(|error| desk_status(&error.into()))?;
+        let listed = desk::list(&self.node, wanted, before, size, &actor).await;
+        let page = listed.map_err(|error| desk_status(&error))?;
         Ok(Response::new(proto::ListAlertsResponse {
-            alerts: alerts.into_iter().map(wire::listed).collect(),
-            next_page_token: next.map(|id| id.to_string()).unwrap_or_default(),
+            alerts: page.alerts.into_iter().map(wire::listed).collect(),
+            next_page_token: page.next.map(|entry| entry.to_string()).unwrap_or_default(),
+            place: place.to_string(),
         }))
     }
 
     async fn watch_alerts(
         &self,
-        _: Request<proto::WatchAlertsRequest>,
+        request: Request<proto::WatchAlertsRequest>,
     ) -> Result<Response<Self::WatchAlertsStream>, Status> {
+        let actor = gate::user(&request)?;
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
-        let (node, changes) = (self.node.clone(), self.node.store.changes());
-        tokio::spawn(async move { watch(&node, changes, &answers).await });
+        let from = optional_place(&request.into_inner().from)?;
+        // Before the place is looked up: what becomes durable in between wakes the watch.
+        let changes = self.node.store.changes();
+        let from = desk::watch(&self.node, from, &actor).await;
+        let from = from.map_err(|error| desk_status(&error))?;
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            if let Err(error) = watch(&node, from, changes, &answers).await {
+                let _ = answers.send(Err(desk_status(&error))).await;
+            }
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -269,33 +281,43 @@ async fn answered(importing: Importing) -> Result<proto::ImportResult, Status> {
     Ok(proto::ImportResult { line, outcome: Some(outcome), warnings })
 }
 
+fn optional_place(text: &str) -> Result<Option<Place>, Status> {
+    let place = (!text.is_empty()).then(|| text.parse::<Place>()).transpose();
+    place.map_err(|error| desk_status(&error))
+}
+
+/// Tells what the log has from `from` on, and goes on as it grows: what is told is durable, and nothing is passed over.
 async fn watch(
     node: &SharedNode,
+    mut from: Place,
     mut changes: broadcast::Receiver<Change>,
     answers: &Sender<proto::Change>,
-) {
-    let now = || node.clock.now();
-    let mut next = Some(wire::change("ready", "", 0, now()));
+) -> Result<(), desk::DeskError> {
+    let mut ready = false;
     loop {
-        if let Some(change) = next.take()
-            && answers.send(Ok(change)).await.is_err()
+        if let Some((seen, behind)) = desk::changes(node, from.clone()).await? {
+            for change in seen {
+                if answers.send(Ok(wire::change(change))).await.is_err() {
+                    return Ok(());
+                }
+            }
+            from = behind;
+            continue;
+        }
+        if !std::mem::replace(&mut ready, true)
+            && answers.send(Ok(wire::ready(&from, node.clock.now()))).await.is_err()
         {
-            return;
+            return Ok(());
         }
         let received = tokio::select! {
             received = changes.recv() => received,
-            () = answers.closed() => return,
+            () = tokio::time::sleep(WATCH_EVERY) => Ok(Change::Feed),
+            () = answers.closed() => return Ok(()),
         };
-        next = match received {
-            Ok(Change::Alert { kind, id, version }) => {
-                Some(wire::change(kind, &id.to_string(), version, now()))
-            }
-            Ok(_) => None,
-            Err(broadcast::error::RecvError::Lagged(_)) => {
-                Some(wire::change("lagged", "", 0, now()))
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
+        // However much was missed: the log has it all.
+        if matches!(received, Err(broadcast::error::RecvError::Closed)) {
+            return Ok(());
+        }
     }
 }
 

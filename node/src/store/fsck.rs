@@ -191,6 +191,16 @@ impl Store {
             self.look_at(&held, &mut expected, &mut report);
         })?;
         self.compare(expected, &mut report)?;
+        for (id, what) in self.list_problems()? {
+            let remedy = match self.get::<Own>(&id) {
+                Ok(Some(_)) => Remedy::Update(id),
+                _ if self.get::<Copies>(&id).is_ok_and(|copy| copy.is_some()) => {
+                    Remedy::AskIssuer(id)
+                }
+                _ => Remedy::None,
+            };
+            report.problem(what, remedy);
+        }
         self.read_the_rest(&mut report);
         match self.verify_log(log_key) {
             Ok(tree) => report.log = tree.size(),

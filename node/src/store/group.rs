@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::cells::CELL_BYTES;
-use super::schema::{COUNTED, Leaf, SealedToken, SlotId};
+use super::recent::Touched;
+use super::schema::{COUNTED, IndexKey, Leaf, SealedToken, SlotId};
 use super::slots::Slot;
 use super::{
     Change, CommitError, Committed, Outcome, Shared, StoreError, Table, VALUE_BYTES_MAX, decode,
@@ -97,6 +98,10 @@ impl Group {
         let result = f(&mut tx);
         match (result, tx.failed.take()) {
             (Ok(committed), None) => {
+                if let Err(error) = tx.index_events(&committed.events) {
+                    tx.undo();
+                    return Err(CommitError::Store(error));
+                }
                 tx.keep(committed.events);
                 Ok(committed.value)
             }
@@ -281,6 +286,25 @@ impl Tx<'_> {
     /// The time of this transaction.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// As [`super::Store::index_key`].
+    pub fn index_key(&self, match_key: &[u8]) -> IndexKey {
+        self.group.shared.keys.index_key(match_key)
+    }
+
+    /// Whether there is a record with this encoded key.
+    pub(super) fn holds(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.group.read(key)?.is_some())
+    }
+
+    fn index_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        for (entry, event) in (self.log_index()..).zip(events) {
+            if let Some(touched) = Touched::by_event(event, entry, self.now) {
+                self.index(&touched)?;
+            }
+        }
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     /// Told to [`super::Store::changes`] once durable.

@@ -11,6 +11,7 @@ use std::sync::{Mutex, OnceLock};
 use tokio::sync::broadcast;
 
 use super::cells::CellFile;
+use super::recent::{INDEXED_KEY, WHOLE};
 use super::schema::{
     At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION, SealedToken, SlotId,
 };
@@ -128,6 +129,7 @@ fn begin(
     put("schema", SCHEMA_VERSION.to_be_bytes().to_vec());
     put("owner", owner.as_str().as_bytes().to_vec());
     put("check", check);
+    put(INDEXED_KEY, WHOLE.to_be_bytes().to_vec());
     let (log, counts) = (Tree::default(), [0; COUNTED.len()]);
     let at = Some(At { log, feed: 0, counts });
     let nothing = postcard::to_allocvec(&Leaves { leaves: vec![], at })?;

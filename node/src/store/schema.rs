@@ -48,6 +48,10 @@ table!(/// Index of match keys.
     Matches = 0x13: (IndexKey, AlertId) => MatchEntry);
 table!(/// Digest of an imported draft (keyed hash) → the alert it made.
     Imports = 0x14: IndexKey => AlertId);
+table!(/// Alerts by their last change, newest first, within a facet: keyed by u64::MAX less the entry of the log.
+    Recent = 0x15: (IndexKey, u64) => RecentAlert);
+table!(/// The last change of each alert, to find its places in `Recent`.
+    LastChanges = 0x16: AlertId => LastChange);
 table!(/// The feed of outgoing statements: each live alert or withdrawal stands in it once.
     Feed = 0x20: FeedSeq => FeedEntry);
 table!(/// Peers.
@@ -208,6 +212,28 @@ pub struct MatchEntry {
     pub field: String,
     /// own alert or copy
     pub own: bool,
+}
+
+/// An alert in the index of recent changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentAlert {
+    /// which
+    pub id: AlertId,
+    /// when it changed
+    pub at: Timestamp,
+}
+
+/// The last change of an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastChange {
+    /// entry of the log
+    pub entry: u64,
+    /// held, or erased
+    pub live: bool,
+    /// keyed hash of the user who created it here
+    pub by: Option<IndexKey>,
+    /// keyed hash of its case, while it is live
+    pub case: Option<IndexKey>,
 }
 
 /// A place in the feed.

@@ -5,9 +5,12 @@ use tonic::{Code, Status};
 
 use super::exchange::{Malformed, refusal};
 use crate::alert::SubjectCategory;
-use crate::desk::{Aim, DeskError, Found, Hit, Issued, Justification, Line, Listed, Opened, State};
+use crate::desk::{
+    Aim, DeskError, Found, Hit, Issued, Justification, Line, Listed, Opened, Place, Seen, State,
+    Wanted,
+};
 use crate::exchange;
-use crate::id::{AlertId, AuthorityId, Timestamp, Version};
+use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::matching::Query;
 use crate::node::Node;
 use crate::store::StoreError;
@@ -96,13 +99,44 @@ pub fn listed(listed: Listed) -> proto::AlertSummary {
         own: listed.own,
         category: listed.category.map(|c| c.as_str().to_owned()).unwrap_or_default(),
         confirmed: listed.confirmed,
-        expires_at: listed.at.seconds(),
+        urgency: listed.urgency.map(|u| u.as_str().to_owned()).unwrap_or_default(),
+        changed_at: listed.changed_at.seconds(),
+        expires_at: seconds(listed.expires_at),
     }
 }
 
-/// Something that became visible.
-pub fn change(kind: &str, id: &str, version: Version, at: Timestamp) -> proto::Change {
-    proto::Change { kind: kind.to_owned(), id: id.to_owned(), version, at: at.seconds() }
+/// What a list is asked for.
+pub fn wanted(asked: &proto::ListAlertsRequest) -> Result<Wanted, Malformed> {
+    let time = |seconds| (seconds != 0).then(|| Timestamp::from_seconds(seconds));
+    Ok(Wanted {
+        issuer: optional(&asked.issuer, "issuer")?,
+        category: optional(&asked.category, "category")?,
+        urgency: optional(&asked.urgency, "urgency")?,
+        case_ref: asked.case_ref.clone(),
+        mine: asked.mine,
+        since: time(asked.since),
+        until: time(asked.until),
+        state: State::parse(&asked.state).ok_or(Malformed("state"))?,
+    })
+}
+
+/// Something that changed.
+pub fn change(seen: Seen) -> proto::Change {
+    proto::Change {
+        kind: seen.kind.as_str().to_owned(),
+        id: seen.id.to_string(),
+        version: seen.version,
+        at: seen.changed_at.seconds(),
+        place: seen.place.to_string(),
+        category: seen.category.map(|c| c.as_str().to_owned()).unwrap_or_default(),
+        urgency: seen.urgency.map(|u| u.as_str().to_owned()).unwrap_or_default(),
+    }
+}
+
+/// Everything before this place was told.
+pub fn ready(place: &Place, at: Timestamp) -> proto::Change {
+    let (kind, place) = ("ready".to_owned(), place.to_string());
+    proto::Change { kind, at: at.seconds(), place, ..proto::Change::default() }
 }
 
 /// A search as asked.
@@ -174,6 +208,8 @@ pub fn desk_status(error: &DeskError) -> Status {
         | DeskError::Query(_)
         | DeskError::Reason(_)
         | DeskError::ExportReason { .. } => Code::InvalidArgument,
+        DeskError::CaseOfErased => Code::InvalidArgument,
+        DeskError::PlaceUnknown => Code::OutOfRange,
         DeskError::NotFound(_) | DeskError::Gone { .. } => Code::NotFound,
         DeskError::NotOwn(_) | DeskError::Incompatible(_) | DeskError::TooManyMatchKeys => {
             Code::FailedPrecondition

@@ -59,7 +59,7 @@ impl Import {
 
 async fn watch(dk: &TestNode) -> anyhow::Result<Streaming<Change>> {
     let mut desk = DeskClient::new(dk.desk("officer").await?);
-    let mut changes = desk.watch_alerts(WatchAlertsRequest {}).await?.into_inner();
+    let mut changes = desk.watch_alerts(WatchAlertsRequest::default()).await?.into_inner();
     assert_eq!(changes.message().await?.context("ready")?.kind, "ready");
     Ok(changes)
 }
@@ -161,7 +161,7 @@ async fn an_ended_certificate_ends_the_calls_that_came_with_it() -> anyhow::Resu
         assert_eq!(reason(&status), "certificate_ended", "{status:?}");
     }
     // The connection itself ends too, with the next call at the latest.
-    let again = DeskClient::new(officer).watch_alerts(WatchAlertsRequest {}).await;
+    let again = DeskClient::new(officer).watch_alerts(WatchAlertsRequest::default()).await;
     assert!(again.is_err());
     drop((import, changes, answers));
     federation.stop().await

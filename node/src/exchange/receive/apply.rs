@@ -120,7 +120,7 @@ impl Applying<'_> {
     }
 
     fn keep(&mut self, tx: &mut Tx<'_>, kept: Kept) -> Result<(), ReceiveError> {
-        let id = kept.sealed.view.head.id.clone();
+        let (id, case) = (kept.sealed.view.head.id.clone(), kept.sealed.case);
         let held = tx.get::<Copies>(&id)?;
         let succession = match succession(tx, held.as_ref(), &kept.sealed.view)? {
             Ok(succession) => succession,
@@ -143,7 +143,8 @@ impl Applying<'_> {
                 .with("seq", kept.seq)
                 .with("version", copy.version)
                 .with("jwt", copy.jwt_digest.to_string())
-                .with("gap", copy.gap),
+                .with("gap", copy.gap)
+                .of_case(case),
         );
         Ok(())
     }

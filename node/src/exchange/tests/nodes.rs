@@ -124,9 +124,9 @@ impl TestNode {
     }
 
     /// What its officers see in a list.
-    pub(super) async fn list(&self) -> (Vec<desk::Listed>, Option<AlertId>) {
+    pub(super) async fn list(&self) -> desk::Page {
         let by = person("officer");
-        let wanted = desk::Wanted { issuer: None, category: None, state: desk::State::Live };
+        let wanted = desk::Wanted::all(desk::State::Live);
         desk::list(&self.node, wanted, None, 100, &by).await.unwrap()
     }
 

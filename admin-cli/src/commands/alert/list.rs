@@ -1,0 +1,229 @@
+//! `entente alert list`: what is held, newest change first, page by page.
+
+use clap::Args;
+use entente_node::alert::{Category, Urgency};
+use entente_node::desk::State;
+use entente_node::id::{Clock, Timestamp};
+use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::{AlertSummary, ListAlertsRequest};
+use serde_json::{Value, json};
+use tonic::transport::Channel;
+
+use crate::commands::node::time;
+use crate::output::{Answer, Failure, Format, Items, Outcome, Rows, at, say};
+use crate::words;
+
+/// Alerts asked for at a time.
+const PAGE_SIZE: u32 = 500;
+
+pub const EXAMPLES: &str = "Times are RFC 3339, a day (2026-03-31), or how long ago (36h, 7d).\n\nExamples:\n  entente alert list --profile officer\n  entente alert list --mine --since 7d --profile officer\n  entente alert list --case 2026/17 --profile officer\n  entente alert list --issuer fr.police-judiciaire --category missing_protect --urgency urgent --profile officer\n  entente alert list --state withdrawn --since 2026-03-01 --until 2026-03-31 --profile officer\n  entente alert list --limit 0 --format json --profile officer";
+
+#[derive(Args)]
+pub struct List {
+    /// Of this authority
+    #[arg(long, default_value = "", hide_default_value = true)]
+    issuer: String,
+    /// Of this category
+    #[arg(long, value_parser = words::of(Category::ALL, Category::as_str))]
+    category: Option<String>,
+    /// Of this urgency
+    #[arg(long, value_parser = words::of(Urgency::ALL, Urgency::as_str))]
+    urgency: Option<String>,
+    /// Of this case
+    #[arg(long = "case", value_name = "REFERENCE", default_value = "", hide_default_value = true)]
+    case_ref: String,
+    /// Only what I created
+    #[arg(long)]
+    mine: bool,
+    /// Last changed here at this time or later
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Last changed here before this time, or on this day at the latest
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    until: Option<Timestamp>,
+    /// Where they stand
+    #[arg(long, default_value = "live", value_parser = words::of(&State::ALL, State::as_str))]
+    state: String,
+    /// How many at most; 0 for all
+    #[arg(long, default_value_t = 100)]
+    limit: u64,
+    /// Goes on where an earlier list ended
+    #[arg(long, value_name = "NEXT", default_value = "", hide_default_value = true)]
+    after: String,
+}
+
+impl List {
+    pub async fn run(self, desk: DeskClient<Channel>, format: Format) -> Outcome {
+        let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
+        let limit = self.limit;
+        let asked = ListAlertsRequest {
+            issuer: self.issuer,
+            category: self.category.unwrap_or_default(),
+            urgency: self.urgency.unwrap_or_default(),
+            case_ref: self.case_ref,
+            mine: self.mine,
+            since: seconds(self.since),
+            until: seconds(self.until),
+            state: self.state,
+            page_size: PAGE_SIZE,
+            page_token: self.after,
+        };
+        match format {
+            Format::Json => {
+                let mut items = Items::default();
+                let listed = all(desk, asked, limit, |alert| items.say(&item(&alert))).await;
+                match listed {
+                    Ok(end) => items.end(&end.facts())?,
+                    Err((end, failure)) => return Err(items.broken(end.facts(), failure)),
+                }
+            }
+            Format::Text => {
+                let mut rows = Rows::new(&HEADERS);
+                let listed = all(desk, asked, limit, |alert| rows.push(row(alert))).await;
+                rows.end()?;
+                let End { next, .. } = listed.map_err(|(_, failure)| failure)?;
+                if !next.is_empty() {
+                    say(&format!(
+                        "there are more: go on with --after {next}, raise --limit, or narrow the list"
+                    ))?;
+                }
+            }
+        }
+        Ok(Answer::said())
+    }
+}
+
+/// How far a list came.
+#[derive(Default)]
+struct End {
+    next: String,
+    place: String,
+}
+
+impl End {
+    fn facts(&self) -> Value {
+        let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        json!({ "next": or_null(&self.next), "place": or_null(&self.place) })
+    }
+}
+
+/// Asks for page after page, and passes each alert on as it comes: nothing is held.
+async fn all(
+    mut desk: DeskClient<Channel>,
+    mut asked: ListAlertsRequest,
+    limit: u64,
+    mut pass_on: impl FnMut(AlertSummary) -> Result<(), Failure>,
+) -> Result<End, (End, Failure)> {
+    let mut left = if limit == 0 { u64::MAX } else { limit };
+    let mut end = End { next: asked.page_token.clone(), ..End::default() };
+    loop {
+        asked.page_size = u32::try_from(left).unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
+        let page = match desk.list_alerts(asked.clone()).await {
+            Ok(page) => page.into_inner(),
+            Err(status) => return Err((end, status.into())),
+        };
+        for alert in page.alerts {
+            left -= 1;
+            if let Err(failure) = pass_on(alert) {
+                return Err((end, failure));
+            }
+        }
+        end.next = page.next_page_token;
+        if end.place.is_empty() {
+            end.place = page.place;
+        }
+        if end.next.is_empty() || left == 0 {
+            return Ok(end);
+        }
+        asked.page_token.clone_from(&end.next);
+    }
+}
+
+fn item(alert: &AlertSummary) -> Value {
+    json!({
+        "id": alert.id, "version": alert.version, "state": alert.state, "own": alert.own,
+        "category": alert.category, "urgency": alert.urgency, "confirmed": alert.confirmed,
+        "changed_at": at(alert.changed_at), "expires_at": at(alert.expires_at),
+    })
+}
+
+const HEADERS: [&str; 8] =
+    ["alert", "changed at", "category", "urgency", "version", "state", "confirmed", "ends at"];
+
+fn row(alert: AlertSummary) -> Vec<String> {
+    let confirmed = if alert.confirmed { "yes" } else { "no" };
+    let ends = if alert.expires_at == 0 { String::new() } else { time(alert.expires_at) };
+    vec![
+        alert.id,
+        time(alert.changed_at),
+        alert.category,
+        alert.urgency,
+        alert.version.to_string(),
+        alert.state,
+        confirmed.to_owned(),
+        ends,
+    ]
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    point(text, 0)
+}
+
+fn until(text: &str) -> Result<Timestamp, String> {
+    point(text, DAY_S)
+}
+
+const DAY_S: i64 = 24 * 3600;
+
+/// A time; a day is meant from its beginning (UTC), or `into_day` seconds into it.
+fn point(text: &str, into_day: i64) -> Result<Timestamp, String> {
+    let ago = |seconds: i64| Clock::system().now().plus(-seconds);
+    let time = text.parse::<Timestamp>().ok();
+    let day = || {
+        let day = format!("{text}T00:00:00Z").parse::<Timestamp>().ok()?;
+        Some(day.plus(into_day))
+    };
+    let relative = || {
+        let number: i64 = text.get(..text.len().checked_sub(1)?)?.parse().ok()?;
+        let unit = match text.chars().last()? {
+            'm' => 60,
+            'h' => 3600,
+            'd' => DAY_S,
+            'w' => 7 * DAY_S,
+            _ => return None,
+        };
+        (number >= 0).then(|| ago(number.saturating_mul(unit)))
+    };
+    time.or_else(day).or_else(relative).ok_or_else(|| {
+        "a time is written 2026-03-31, 2026-03-31T12:00:00Z, or how long ago: 30m, 36h, 7d, 2w"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_moments_days_or_how_long_ago() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(since("2026-03-31").unwrap(), at("2026-03-31T00:00:00Z"));
+        assert_eq!(until("2026-03-31").unwrap(), at("2026-04-01T00:00:00Z"));
+        assert_eq!(until("2026-03-31T12:00:00+02:00").unwrap(), at("2026-03-31T10:00:00Z"));
+        let ago = Clock::system().now().since(since("36h").unwrap());
+        assert!((36 * 3600..36 * 3600 + 5).contains(&ago), "{ago}");
+        for wrong in [
+            "",
+            "d",
+            "-3d",
+            "3 d",
+            "yesterday",
+            "31.3.2026",
+            "2026-13-01",
+            "7é",
+            "99999999999999999999d",
+        ] {
+            assert!(since(wrong).is_err(), "{wrong}");
+        }
+    }
+}

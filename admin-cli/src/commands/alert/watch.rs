@@ -1,0 +1,91 @@
+//! `entente alert watch`: what changes here, as it comes.
+
+use clap::Args;
+use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::{Change, WatchAlertsRequest};
+use serde_json::json;
+
+use crate::commands::node::time;
+use crate::output::{Failure, Format, Outcome, at, remark, say, say_json};
+use crate::profile;
+
+pub const EXAMPLES: &str = "Each change says its place: with --from PLACE the watch goes on behind it, whoever was restarted in between. `alert list --format json` gives a place, too: list first, then watch from there, and nothing is missed.\n\nExamples:\n  entente alert watch --profile officer\n  entente alert watch --from 4711-0123456789abcdef --format json --profile officer";
+
+#[derive(Args)]
+pub struct Watch {
+    /// Goes on behind this place, which an earlier change or list gave
+    #[arg(long, value_name = "PLACE", default_value = "", hide_default_value = true)]
+    from: String,
+}
+
+/// Why a node ends a stream that may be opened again at once: it looks at certificates anew.
+const TOO_OLD: &str = "stream_too_old";
+
+impl Watch {
+    pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
+        let mut place = self.from;
+        loop {
+            let failure = watch(as_whom, &mut place, format).await;
+            if failure.reason() == TOO_OLD {
+                continue;
+            }
+            let go_on = format!("go on with --from {place}");
+            return Err(match (place.as_str(), failure.hinted()) {
+                ("", _) => failure,
+                (_, None) => failure.hint(go_on),
+                (_, Some(hint)) => {
+                    let hint = format!("{hint}; {go_on}");
+                    failure.hint(hint)
+                }
+            });
+        }
+    }
+}
+
+/// Tells changes until the stream ends, and keeps the place behind the last one told.
+async fn watch(as_whom: Option<&str>, place: &mut String, format: Format) -> Failure {
+    let opened = async {
+        let mut desk = DeskClient::new(profile::open(as_whom).await?);
+        let asked = WatchAlertsRequest { from: place.clone() };
+        Ok::<_, Failure>(desk.watch_alerts(asked).await?.into_inner())
+    };
+    let mut changes = match opened.await {
+        Ok(changes) => changes,
+        Err(failure) => return failure,
+    };
+    loop {
+        let change = match changes.message().await {
+            Ok(Some(change)) => change,
+            Ok(None) => return Failure::unreachable("the node ended the watch"),
+            Err(status) => return status.into(),
+        };
+        let behind = change.place.clone();
+        if let Err(failure) = tell(change, format) {
+            return failure;
+        }
+        *place = behind;
+    }
+}
+
+fn tell(change: Change, format: Format) -> Result<(), Failure> {
+    let Change { kind, id, version, at: changed_at, place, category, urgency } = change;
+    match format {
+        Format::Json if kind == "ready" => {
+            say_json(&json!({ "kind": kind, "place": place, "ready_at": at(changed_at) }))
+        }
+        Format::Json => say_json(&json!({
+            "kind": kind, "id": id, "version": version, "category": category, "urgency": urgency,
+            "changed_at": at(changed_at), "place": place,
+        })),
+        Format::Text if kind == "ready" => {
+            let what = format!("changes are shown as they come, from {place} on; Ctrl-C ends it");
+            remark("watching", &what);
+            Ok(())
+        }
+        Format::Text => {
+            let time = time(changed_at);
+            let line = format!("{time}  {kind:9}  {id}  {version}  {category}  {urgency}  {place}");
+            say(&line)
+        }
+    }
+}

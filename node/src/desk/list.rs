@@ -1,0 +1,233 @@
+//! Listing what is held, newest change first. Every look is in the log before it is answered.
+
+use super::read::log;
+use super::{DeskError, State};
+use crate::alert::{Category, Urgency, View};
+use crate::audit::{Event, Operation};
+use crate::exchange;
+use crate::holding::{HoldingError, case_key, read_copy, read_held, read_own};
+use crate::id::{AlertId, AuthorityId, Timestamp, Version};
+use crate::node::{Node, SharedNode};
+use crate::roles::Actor;
+use crate::store::{Copies, Facet, LastChanges, Own, RecentAlert, StoreError, Tombstones};
+
+/// Contents opened for one page: a rare category can't keep a thread for longer than about a second.
+const OPENED_MAX: usize = 10_000;
+
+/// Places of the index looked at for one page, opened or not.
+const LOOKED_AT_MAX: usize = 100_000;
+
+/// Places read at a time.
+const PAGE: usize = 256;
+
+/// How far a clock may have been set back between two changes, in seconds: further than this before `since`, nothing later stands.
+const SET_BACK_S: i64 = 2 * 24 * 3600;
+
+/// A line of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub id: AlertId,
+    /// Its version.
+    pub version: Version,
+    /// Where it stands.
+    pub state: State,
+    /// Issued here.
+    pub own: bool,
+    /// Of a live one.
+    pub category: Option<Category>,
+    /// Of a live one.
+    pub urgency: Option<Urgency>,
+    /// A copy within its lease; own alerts always.
+    pub confirmed: bool,
+    /// When it was created, received, changed or erased here, whichever was last.
+    pub changed_at: Timestamp,
+    /// When a live one ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Which alerts are listed; what is `None` is not looked at.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Who issued them.
+    pub issuer: Option<AuthorityId>,
+    /// Of live ones.
+    pub category: Option<Category>,
+    /// Of live ones.
+    pub urgency: Option<Urgency>,
+    /// The case of live ones; empty: every case.
+    pub case_ref: String,
+    /// Only what the caller created.
+    pub mine: bool,
+    /// Last changed at this time or later.
+    pub since: Option<Timestamp>,
+    /// Last changed before this time.
+    pub until: Option<Timestamp>,
+    /// Where they stand.
+    pub state: State,
+}
+
+impl Wanted {
+    /// All that stand so.
+    pub fn all(state: State) -> Self {
+        let (issuer, category, urgency, case_ref) = (None, None, None, String::new());
+        let (mine, since, until) = (false, None, None);
+        Self { issuer, category, urgency, case_ref, mine, since, until, state }
+    }
+
+    /// The narrowest index that has all of them.
+    fn facet(&self, node: &Node, actor: &Actor) -> Facet {
+        let by = actor.name.clone();
+        match (self.state, self.mine) {
+            (State::Live, _) if !self.case_ref.is_empty() => {
+                Facet::Case(node.store.case_key(&self.case_ref))
+            }
+            (State::Live, true) => Facet::LiveBy(by),
+            (State::Live, false) => Facet::Live,
+            (State::Erased(_), true) => Facet::ErasedBy(by),
+            (State::Erased(_), false) => Facet::Erased,
+        }
+    }
+
+    /// What the index itself tells.
+    fn may_fit(&self, place: &RecentAlert) -> bool {
+        self.issuer.as_ref().is_none_or(|issuer| place.id.authority() == issuer)
+            && self.since.is_none_or(|since| place.at >= since)
+            && self.until.is_none_or(|until| place.at < until)
+    }
+
+    fn fits(&self, listed: &Listed) -> bool {
+        listed.state == self.state
+            && self.category.is_none_or(|category| listed.category == Some(category))
+            && self.urgency.is_none_or(|urgency| listed.urgency == Some(urgency))
+    }
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Newest change first.
+    pub alerts: Vec<Listed>,
+    /// Where the next page goes on: before this entry of the log. It may be there even where this page is empty.
+    pub next: Option<u64>,
+}
+
+/// Lists alerts by their last change here, newest first, at most `limit`, of those that changed before entry `before` of the
+/// log. The work for a page is bounded, so that a page may hold less than is asked for, or nothing, and have a next one.
+///
+/// # Errors
+/// [`DeskError::CaseOfErased`] for a case of erased alerts; when the store failed.
+pub async fn list(
+    node: &SharedNode,
+    wanted: Wanted,
+    before: Option<u64>,
+    limit: usize,
+    actor: &Actor,
+) -> Result<Page, DeskError> {
+    if wanted.state != State::Live && !wanted.case_ref.is_empty() {
+        return Err(DeskError::CaseOfErased);
+    }
+    let (here, by) = (node.clone(), actor.clone());
+    let before = before.unwrap_or(u64::MAX);
+    // It opens records: not for a thread that serves others.
+    let looked = tokio::task::spawn_blocking(move || look(&here, &wanted, before, limit, &by));
+    let page = looked.await.map_err(|_| DeskError::Store(StoreError::Closed))??;
+    let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
+    log(node, event.with("count", page.alerts.len()), None).await?;
+    Ok(page)
+}
+
+/// Makes the index that lists run over, for a store that was made before it; a start may wait for it.
+///
+/// # Errors
+/// When the store failed.
+pub fn index(node: &Node) -> Result<(), StoreError> {
+    node.store.index_recent(|id| case_key(node, &read_held(node, id).ok()??.0))
+}
+
+fn look(
+    node: &Node,
+    wanted: &Wanted,
+    mut before: u64,
+    limit: usize,
+    actor: &Actor,
+) -> Result<Page, DeskError> {
+    let facet = wanted.facet(node, actor);
+    let by = node.store.user_key(&actor.name);
+    let too_old = wanted.since.map(|since| since.plus(-SET_BACK_S));
+    let (mut page, mut opened, mut looked_at) = (Page::default(), 0, 0);
+    loop {
+        let places = node.store.recent(&facet, before, PAGE)?;
+        let ended = places.len() < PAGE;
+        for (entry, place) in places {
+            if page.alerts.len() >= limit || opened >= OPENED_MAX || looked_at >= LOOKED_AT_MAX {
+                page.next = Some(before);
+                return Ok(page);
+            }
+            if too_old.is_some_and(|oldest| place.at < oldest) {
+                return Ok(page);
+            }
+            before = entry;
+            looked_at += 1;
+            if !wanted.may_fit(&place) || wanted.mine && !created_by(node, &place.id, by)? {
+                continue;
+            }
+            opened += 1;
+            let listed = held(node, place)?.filter(|listed| wanted.fits(listed));
+            page.alerts.extend(listed);
+        }
+        if ended {
+            return Ok(page);
+        }
+    }
+}
+
+fn created_by(node: &Node, id: &AlertId, by: [u8; 16]) -> Result<bool, StoreError> {
+    let change = node.store.get::<LastChanges>(id)?;
+    Ok(change.is_some_and(|change| change.by == Some(by)))
+}
+
+/// What is held of an alert now; `None` where it went in between.
+fn held(node: &Node, place: RecentAlert) -> Result<Option<Listed>, DeskError> {
+    let RecentAlert { id, at: changed_at } = place;
+    let live = |id, version, own, confirmed, expires_at, view: &View| {
+        let (category, urgency) = (view.content.category, view.content.urgency);
+        let (state, expires_at) = (State::Live, Some(expires_at));
+        Listed { id, version, state, own, category, urgency, confirmed, changed_at, expires_at }
+    };
+    if let Some(own) = node.store.get::<Own>(&id)? {
+        let view = unless_gone(read_own(node, &id, &own), || node.store.get::<Own>(&id))?;
+        let listed = view.map(|view| live(id, own.version, true, true, own.expires_at, &view));
+        return Ok(listed);
+    }
+    if let Some(copy) = node.store.get::<Copies>(&id)? {
+        let view = unless_gone(read_copy(node, &id, &copy), || node.store.get::<Copies>(&id))?;
+        let Some(view) = view else { return Ok(None) };
+        let confirmed = exchange::lease_of(node, &id, copy.version)?.0;
+        return Ok(Some(live(id, copy.version, false, confirmed, copy.expires_at, &view)));
+    }
+    let tombstone = node.store.get::<Tombstones>(&id)?;
+    Ok(tombstone.map(|tombstone| Listed {
+        own: *id.authority() == node.authority,
+        id,
+        version: tombstone.version,
+        state: State::Erased(tombstone.erased),
+        category: None,
+        urgency: None,
+        confirmed: true,
+        changed_at: tombstone.at,
+        expires_at: None,
+    }))
+}
+
+/// A record that does not open because it was erased since it was read is none.
+fn unless_gone<T>(
+    opened: Result<View, HoldingError>,
+    again: impl FnOnce() -> Result<Option<T>, StoreError>,
+) -> Result<Option<View>, DeskError> {
+    match opened {
+        Ok(view) => Ok(Some(view)),
+        Err(_) if again()?.is_none() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
