@@ -12,10 +12,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use connection::{connect, connect_stepwise};
 
+use crate::exchange::Live;
 use crate::id::{AuthorityId, Entropy};
 use crate::node::SharedNode;
 use crate::shutdown::Shutdown;
@@ -79,9 +82,15 @@ async fn keep_sending(
 ) {
     let mut backoff = Backoff::new(&node.entropy);
     let live = node.streams.live(&peer);
+    let mut contacts = Contacts { seen: live.contacts(), woke: None, pause: WAKE_PAUSE };
     while !shutdown.has_begun() && node.directory.load().active(&peer).is_some() {
+        contacts.seen.mark_unchanged();
         let ended = tokio::select! {
             ended = session::run(&node, &peer, heartbeat) => ended,
+            () = contacts.come_while_stuck(&live) => {
+                contacts.woke = Some(Instant::now());
+                continue;
+            }
             () = shutdown.begun() => break,
         };
         let was_open = std::mem::take(&mut live.status().sending);
@@ -91,15 +100,64 @@ async fn keep_sending(
         let Err(error) = ended else { continue };
         tracing::info!(%peer, reason = error.reason(), "the stream to the peer ended: {error}");
         live.status().problem = Some(error.to_string());
-        let wait = if error.waits_for_people() { BACKOFF_MAX } else { backoff.next() };
+        let for_people = error.waits_for_people();
+        let wait = if for_people { BACKOFF_MAX } else { backoff.next() };
         let mut changes = node.store.changes();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            () = contacts.come(), if !for_people => contacts.wake(&mut backoff),
             () = peers_changed(&mut changes) => {}
             () = shutdown.begun() => break,
         }
     }
     live.status().sending = false;
+}
+
+/// After a contact of the peer has ended a wait, the next one does so no earlier: two nodes whose streams both fail must
+/// not wake each other without end.
+const WAKE_PAUSE: Duration = Duration::from_secs(5);
+
+/// A try to connect that takes longer is given up at the peer's contact: it began when the peer could not be reached.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
+
+/// What the peer's own calls to us say: it can be reached.
+struct Contacts {
+    seen: watch::Receiver<u64>,
+    woke: Option<Instant>,
+    pause: Duration,
+}
+
+impl Contacts {
+    async fn rest(&self) {
+        if let Some(woke) = self.woke {
+            tokio::time::sleep_until(woke + self.pause).await;
+        }
+    }
+
+    /// Returns once there is a contact since the last try began.
+    async fn come(&mut self) {
+        self.rest().await;
+        if self.seen.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Returns at a contact while a try to connect has taken long; the contact stays noted.
+    async fn come_while_stuck(&self, live: &Live) {
+        let mut seen = self.seen.clone();
+        tokio::time::sleep(STUCK_AFTER).await;
+        self.rest().await;
+        if live.status().sending || seen.changed().await.is_err() || live.status().sending {
+            std::future::pending().await
+        }
+    }
+
+    fn wake(&mut self, backoff: &mut Backoff) {
+        if self.woke.is_none_or(|woke| woke.elapsed() > BACKOFF_MAX) {
+            backoff.reset();
+        }
+        self.woke = Some(Instant::now());
+    }
 }
 
 /// Waits that double, with jitter, so that peers of a node that was down don't come back all at once.
@@ -138,5 +196,26 @@ mod tests {
         assert!(waits[19] >= BACKOFF_MAX / 2);
         backoff.reset();
         assert!(backoff.next() <= BACKOFF_MIN);
+    }
+
+    #[tokio::test]
+    async fn a_contact_wakes_at_once_and_then_no_more_than_once_in_a_pause() {
+        let (live, pause) = (Live::default(), Duration::from_millis(300));
+        let mut contacts = Contacts { seen: live.contacts(), woke: None, pause };
+        let mut backoff = Backoff::new(&Entropy::seeded(1));
+        (0..20).for_each(|_| drop(backoff.next()));
+        let began = Instant::now();
+        live.note_contact();
+        contacts.come().await;
+        assert!(began.elapsed() < pause, "{:?}", began.elapsed());
+        contacts.wake(&mut backoff);
+        assert!(backoff.next() <= BACKOFF_MIN, "and it is tried again soon");
+        for times in 1..3 {
+            live.note_contact();
+            contacts.come().await;
+            assert!(began.elapsed() >= pause * times, "{:?}", began.elapsed());
+            contacts.wake(&mut backoff);
+        }
+        assert!(backoff.next() > BACKOFF_MIN / 2, "further ones don't make it try more often");
     }
 }

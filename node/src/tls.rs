@@ -2,6 +2,7 @@
 //! that its certificate claims; the desk door by the authority's user CA.
 
 mod client;
+mod dial;
 mod identity;
 mod pem;
 mod refusal;
@@ -10,6 +11,7 @@ mod vouch;
 
 pub use client::{Target, connect, handshake};
 pub(crate) use client::{chain, channel};
+pub use dial::{Dialled, Missed, STEP_TIMEOUT, Step, Wanted, Why, dial, told};
 pub use identity::TlsIdentity;
 pub use pem::{key_fault, read_pem_certificates};
 pub use refusal::Refusal;

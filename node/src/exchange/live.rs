@@ -22,6 +22,8 @@ pub struct Streams {
 pub struct Live {
     /// Number of the newest incoming stream: an older one may commit no more.
     incoming: watch::Sender<u64>,
+    /// Counts its contacts with us: whoever calls can be called.
+    contacts: watch::Sender<u64>,
     status: Mutex<StreamStatus>,
 }
 
@@ -72,8 +74,19 @@ impl Live {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The peer has called: what waits to call it need wait no longer.
+    pub fn note_contact(&self) {
+        self.contacts.send_modify(|count| *count += 1);
+    }
+
+    /// Tells of each contact from now on.
+    pub fn contacts(&self) -> watch::Receiver<u64> {
+        self.contacts.subscribe()
+    }
+
     /// Begins a newer incoming stream, which ends the older; returns its number.
     pub(super) fn begin_incoming(&self) -> u64 {
+        self.note_contact();
         self.status().receiving = true;
         self.incoming.send_modify(|number| *number += 1);
         *self.incoming.borrow()

@@ -7,13 +7,12 @@ use entente_proto::exchange::exchange_client::ExchangeClient;
 use entente_proto::exchange::{DescribeRequest, DescribeResponse};
 use tonic::Status;
 
-use super::connection::STEP_TIMEOUT;
 use crate::alert::SCHEMA;
 use crate::exchange::{self, PROTOCOL};
 use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, printable};
 use crate::node::SharedNode;
 use crate::store::StreamsOut;
-use crate::tls::chain;
+use crate::tls::{STEP_TIMEOUT, chain};
 use crate::trust::PeerState;
 
 /// One step of `entente peer test`.

@@ -64,6 +64,7 @@ impl Exchange for ExchangeService {
         request: Request<proto::DescribeRequest>,
     ) -> Result<Response<proto::DescribeResponse>, Status> {
         let peer = gate::peer(&request)?;
+        self.node.streams.live(&peer).note_contact();
         let held = self.node.store.get::<StreamsIn>(&peer);
         let held = held.map_err(|error| receive_status(&error.into()))?.unwrap_or_default();
         let descriptor = self.node.descriptor.load();

@@ -9,19 +9,17 @@ use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::dial::{Wanted, dial, listed};
 use super::vouch::{Side, vouched};
 use super::{TlsError, TlsIdentity, provider, timestamp};
 use crate::id::{AuthorityId, printable};
-use crate::trust::{Identity, check_leaf};
-
-/// How long a TCP connection and its handshake may take together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::trust::{CertificateError, Identity, check_leaf};
 
 /// How often an idle connection is checked.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -61,12 +59,8 @@ impl Target {
 /// # Errors
 /// A sentence for people, with the whole chain of causes.
 pub async fn connect(endpoint: &str, target: &Target) -> Result<Channel, String> {
-    let connecting = async {
-        let tcp = TcpStream::connect(endpoint).await.map_err(|e| format!("{endpoint}: {e}"))?;
-        handshake(tcp, target).await.map_err(|error| chain(&error))
-    };
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-    let tls = connected.map_err(|_| format!("{endpoint}: no answer within 10 s"))??;
+    let dialled = dial(&[endpoint.to_owned()], target, Wanted::First).await;
+    let Some((tls, ..)) = dialled.reached else { return Err(listed(&dialled.missed)) };
     channel(tls).await.map_err(|error| chain(&error))
 }
 
@@ -114,6 +108,21 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     printable(&text)
 }
 
+/// Why the certificate of whoever answers is not that of the node which is called.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WrongCertificate {
+    #[error("the certificate does not fit: {0}")]
+    Unfit(CertificateError),
+    #[error("the certificate names {named}, not {expected}")]
+    Misnamed { named: String, expected: AuthorityId },
+}
+
+impl From<WrongCertificate> for Error {
+    fn from(wrong: WrongCertificate) -> Self {
+        Self::InvalidCertificate(rustls::CertificateError::Other(OtherError(Arc::new(wrong))))
+    }
+}
+
 /// Verifies one node: its chain by its own roots, its name by the URI in the certificate.
 struct Verifier {
     authority: AuthorityId,
@@ -129,20 +138,15 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match check_leaf(leaf, timestamp(now)) {
-            Ok(Identity::Node(authority)) if authority == self.authority => {}
-            Ok(other) => {
+        match check_leaf(leaf, timestamp(now)).map_err(WrongCertificate::Unfit)? {
+            Identity::Node(authority) if authority == self.authority => {}
+            other => {
                 let named = match other {
                     Identity::Node(authority) => format!("the node of {authority}"),
                     Identity::User(authority, _) => format!("a person of {authority}"),
                 };
-                let expected = &self.authority;
-                return Err(Error::General(format!(
-                    "the certificate names {named}, not {expected}"
-                )));
-            }
-            Err(error) => {
-                return Err(Error::General(format!("the certificate does not fit: {error}")));
+                let expected = self.authority.clone();
+                return Err(WrongCertificate::Misnamed { named, expected }.into());
             }
         }
         vouched(&self.roots, leaf, chain, Side::Called, now)?;
