@@ -75,6 +75,15 @@ impl Process {
         Self { program, ..self }
     }
 
+    /// It may hold so many files and connections at once.
+    #[must_use]
+    pub fn with_descriptors_up_to(self, count: u32) -> Self {
+        let mut program = Command::new("sh");
+        let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+        program.args(["-c", &script]).arg(self.program.as_std().get_program());
+        Self { program, ..self }
+    }
+
     /// It runs another program from its next start on.
     #[must_use]
     pub fn with_program(self, program: &str) -> Self {
@@ -87,11 +96,17 @@ impl Process {
         Ok(SignedDescriptor::parse(&jws)?)
     }
 
-    /// Imports a descriptor and approves it, as two people do.
-    pub async fn admit(&self, descriptor: &SignedDescriptor) -> anyhow::Result<()> {
+    /// Imports a descriptor, which waits for approval.
+    pub async fn import(&self, descriptor: &SignedDescriptor) -> anyhow::Result<()> {
         let mut one = AdminClient::new(self.desk("administrator").await?);
         let jws = descriptor.jws().to_owned();
         one.import_peer(ImportPeerRequest { descriptor: jws }).await?;
+        Ok(())
+    }
+
+    /// Imports a descriptor and approves it, as two people do.
+    pub async fn admit(&self, descriptor: &SignedDescriptor) -> anyhow::Result<()> {
+        self.import(descriptor).await?;
         let mut two = AdminClient::new(self.desk("coordinator").await?);
         let authority = descriptor.descriptor().authority.to_string();
         let fingerprint = descriptor.fingerprint().to_string();

@@ -107,7 +107,7 @@ impl Door {
                 }
                 Err(error) => {
                     failures.failed(&error);
-                    hall.room.one_gives_way();
+                    hall.room.one_of_a_crowd_gives_way();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -70,13 +70,15 @@ impl ServerCertVerifier for AnyServer {
 /// A certificate with its key, whether it fits the profile or not.
 pub(crate) struct Card {
     pub(crate) certificate: CertificateDer<'static>,
+    /// Shown after it.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
 impl Card {
     pub(crate) fn read(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
         let certificate = CertificateDer::from_pem_file(certificate)?;
-        Ok(Self { certificate, key: PrivateKeyDer::from_pem_file(key)? })
+        Ok(Self { certificate, chain: vec![], key: PrivateKeyDer::from_pem_file(key)? })
     }
 
     /// Of one of the first users.
@@ -98,7 +100,7 @@ impl Card {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, ca)?.der().clone();
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
-        Ok(Self { certificate, key })
+        Ok(Self { certificate, chain: vec![], key })
     }
 
     pub(crate) fn config(&self) -> anyhow::Result<Arc<ClientConfig>> {
@@ -118,7 +120,8 @@ pub(crate) fn client(
         Some(card) => {
             // Taken as it is: rustls itself would not use a certificate with extensions it doesn't know.
             let key = any_supported_type(&card.key)?;
-            let certified = CertifiedKey::new(vec![card.certificate.clone()], key);
+            let shown = [std::slice::from_ref(&card.certificate), card.chain.as_slice()].concat();
+            let certified = CertifiedKey::new(shown, key);
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
         }
         None => builder.with_no_client_auth(),

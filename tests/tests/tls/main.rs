@@ -2,7 +2,9 @@
 
 mod chains;
 mod client;
+mod intermediates;
 mod profile;
 mod protocol;
 mod renewal;
 mod roots;
+mod strangers;

@@ -140,6 +140,7 @@ async fn one_caller_cannot_keep_the_others_out() -> anyhow::Result<()> {
     let issued = ca.node(&greedy, &[], Clock::system().now())?;
     let greedy = Card {
         certificate: CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes())?,
+        chain: vec![],
         key: PrivateKeyDer::from_pem_slice(issued.key_pem.expose().as_bytes())?,
     };
     for (door, greedy, other) in [

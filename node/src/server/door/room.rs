@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+/// So many of one source are a crowd: more than the people of an office who connect in the same moment.
+const CROWD: usize = 16;
+
 /// Where connections come from: an IPv4 address, or the /64 of an IPv6 address, which one stranger easily has whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Source {
@@ -73,9 +76,13 @@ impl Room {
         Place { room: self.clone(), source, number, told }
     }
 
-    /// Frees a place, and its socket, whether or not all are taken.
-    pub(super) fn one_gives_way(&self) {
-        self.guests().one_gives_way();
+    /// Frees a place for its socket, when there are no descriptors: only where a source has many, since the next
+    /// `accept` fails too when nobody waits for it.
+    pub(super) fn one_of_a_crowd_gives_way(&self) {
+        let mut guests = self.guests();
+        if guests.of.values().any(|of_one| of_one.len() >= CROWD) {
+            guests.one_gives_way();
+        }
     }
 }
 
@@ -170,9 +177,20 @@ mod tests {
         drop(places);
         assert_eq!(room.guests().count, 0);
         assert!(room.guests().of.is_empty());
-        room.one_gives_way();
-        let mut place = room.enter(many);
-        room.one_gives_way();
-        assert!(gave_way(&mut place));
+    }
+
+    #[test]
+    fn only_of_a_crowd_one_gives_way_for_its_socket() {
+        let room = Room::new(100);
+        room.one_of_a_crowd_gives_way();
+        let many = source("192.0.2.2");
+        let mut good = room.enter(source("192.0.2.1"));
+        let mut places: Vec<_> = (1..CROWD).map(|_| room.enter(many)).collect();
+        room.one_of_a_crowd_gives_way();
+        assert!(!places.iter_mut().any(gave_way));
+        places.push(room.enter(many));
+        room.one_of_a_crowd_gives_way();
+        assert!(gave_way(&mut places[0]) && !places[1..].iter_mut().any(gave_way));
+        assert!(!gave_way(&mut good));
     }
 }
