@@ -1,6 +1,7 @@
 //! TLS 1.3 with mutual authentication: every peer is vouched for by its own roots only, chosen by the identity
 //! that its certificate claims; the desk door by the authority's user CA.
 
+mod answer;
 mod client;
 mod dial;
 mod identity;
@@ -9,6 +10,7 @@ mod refusal;
 mod server;
 mod vouch;
 
+pub use answer::answered;
 pub use client::{Target, connect, handshake};
 pub(crate) use client::{chain, channel};
 pub use dial::{Dialled, Missed, STEP_TIMEOUT, Step, Wanted, Why, dial, told};

@@ -18,6 +18,7 @@ pub(super) async fn connect(node: &SharedNode, peer: &AuthorityId) -> Result<Cha
     let target = target(node, &known)?;
     let dialled = dial(&known, &target, Wanted::First).await;
     let Some((tls, ..)) = dialled.reached else { return Err(tls::told(&dialled.missed)) };
+    let tls = tls::answered(tls, &target).await?;
     tls::channel(tls).await.map_err(|error| tls::chain(&error))
 }
 
@@ -55,6 +56,13 @@ pub(super) async fn connect_stepwise(
     let dialled = dial(&known, &target, Wanted::All).await;
     tell(&dialled, steps);
     let (tls, ..) = dialled.reached?;
+    let tls = match tls::answered(tls, &target).await {
+        Ok(tls) => tls,
+        Err(found) => {
+            steps.push(TestStep::failed("their trust", found, THEIR_TRUST_HINT));
+            return None;
+        }
+    };
     match tls::channel(tls).await {
         Ok(channel) => Some(channel),
         Err(error) => {

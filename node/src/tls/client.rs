@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::dial::{Wanted, dial, listed};
 use super::vouch::{Side, vouched};
-use super::{TlsError, TlsIdentity, provider, timestamp};
+use super::{TlsError, TlsIdentity, answered, provider, timestamp};
 use crate::id::{AuthorityId, printable};
 use crate::trust::{CertificateError, Identity, check_leaf};
 
@@ -61,13 +61,14 @@ impl Target {
 pub async fn connect(endpoint: &str, target: &Target) -> Result<Channel, String> {
     let dialled = dial(&[endpoint.to_owned()], target, Wanted::First).await;
     let Some((tls, ..)) = dialled.reached else { return Err(listed(&dialled.missed)) };
+    let tls = answered(tls, target).await?;
     channel(tls).await.map_err(|error| chain(&error))
 }
 
-/// The TLS handshake over a connection that stands.
+/// The TLS handshake over a connection that stands; [`answered`] tells what the other side made of it.
 ///
 /// # Errors
-/// What rustls or the other side refused.
+/// What rustls refused, or the other side before it saw who calls.
 pub async fn handshake(tcp: TcpStream, target: &Target) -> io::Result<TlsStream<TcpStream>> {
     tcp.set_nodelay(true)?;
     let config = target.config().map_err(io::Error::other)?;

@@ -5,6 +5,7 @@ mod client;
 mod intermediates;
 mod profile;
 mod protocol;
+mod refused;
 mod renewal;
 mod roots;
 mod strangers;
