@@ -1,5 +1,4 @@
 //! Tells the programs which commit they are built from.
-#![expect(clippy::print_stdout, reason = "cargo reads what a build script prints")]
 
 use std::env;
 use std::path::Path;

@@ -110,7 +110,7 @@ fn not_connected(error: &str, authority: &AuthorityId, endpoint: &str, path: &Pa
         ))
         .hint(format!("look at authority and endpoint in {}", path.display()));
     }
-    if let Some((_, day)) = error.split_once("the certificate does not fit: it ended on ") {
+    if let Some((_, day)) = error.split_once(": it ended on ") {
         let day: String = day.chars().take("2026-01-31".len()).collect();
         return Failure::new(format!("the certificate of {authority}'s node ended on {day}"))
             .hint("ask the administrator to put a new one in its place (`entente certs node`), and to run `entente reload` or to start the node anew");

@@ -491,10 +491,8 @@ mod tests {
 
     #[test]
     fn contradictions_and_oversize_are_refused() {
-        for (from, to, reason) in [("127.0.0.1:8441", "127.0.0.1:8440", "config_contradiction")] {
-            let error = Config::parse(&SAMPLE.replacen(from, to, 1)).unwrap_err();
-            assert_eq!(error.reason(), reason, "{to}");
-        }
+        let same = SAMPLE.replacen("127.0.0.1:8441", "127.0.0.1:8440", 1);
+        assert_eq!(Config::parse(&same).unwrap_err().reason(), "config_contradiction");
         let long = format!("{SAMPLE}#{}", "x".repeat(CONFIG_BYTES_MAX));
         assert_eq!(Config::parse(&long), Err(ConfigError::TooLong));
         let missing = Config::parse("authority = \"xx.authority\"").unwrap_err();

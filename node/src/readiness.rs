@@ -27,10 +27,11 @@ pub struct Reason {
 
 /// Everything that is not as it should be, what takes most away first; empty when all is well.
 pub fn readiness(node: &Node) -> Vec<Reason> {
+    let ends = node.ends.load().near(node.clock.shown(), node.clock.now());
     let mut reasons: Vec<Reason> = [store(node), disk(node), lost_state(node), clock(node)]
         .into_iter()
         .flatten()
-        .chain(node.ends.load().near(node.clock.now()).iter().map(Reason::from))
+        .chain(ends.iter().map(Reason::from))
         .collect();
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.level));
     reasons
@@ -93,4 +94,26 @@ fn clock(node: &Node) -> Option<Reason> {
 
 fn unreadable(error: &StoreError) -> Option<Reason> {
     refusing("store_unreadable", &format!("the store can't be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Timestamp;
+
+    #[test]
+    fn what_closes_a_door_refuses_and_what_stops_issuing_degrades() {
+        for (part, level) in [
+            (Part::Certificate, Level::Refusing),
+            (Part::Root, Level::Refusing),
+            (Part::UserCa, Level::Refusing),
+            (Part::StatementKey, Level::Degraded),
+            (Part::LogKey, Level::Degraded),
+        ] {
+            for (ended, level) in [(true, level), (false, Level::Degraded)] {
+                let reason = Reason::from(&Ending { part, at: Timestamp::EPOCH, ended });
+                assert_eq!(reason.level, level, "{part:?} {ended}");
+            }
+        }
+    }
 }

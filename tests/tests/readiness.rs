@@ -77,6 +77,25 @@ async fn a_clock_that_nobody_believes_is_a_reason() -> anyhow::Result<()> {
     federation.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_state_says_so_until_it_is_started_anew() -> anyhow::Result<()> {
+    let mut federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
+    federation.nodes[0].apply(ALL).await?;
+    federation.settle().await?;
+    let aside = federation.folder().join("aside");
+    federation.nodes[0].copy_store(&aside, false).await?;
+    federation.nodes[0].create(&Samples::new(1).next().expect("a sample")).await?;
+    federation.settle().await?;
+    federation.nodes[0].copy_store(&aside, true).await?;
+    let dk = &federation.nodes[0];
+    until("the stop", || Ok(entente_node::exchange::lost_state(dk.node())?.then_some(()))).await?;
+    let (line, body) = ready(dk).await?;
+    assert!(line.contains("503") && body.starts_with("refusing\nlost_state: "), "{line} {body}");
+    dk.recover().await?;
+    assert_eq!(ready(dk).await?.1, "ready\n");
+    federation.stop().await
+}
+
 /// A new descriptor in which the keys end so many seconds from now, read anew.
 async fn keys_end_in(node: &TestNode, seconds: i64) -> anyhow::Result<()> {
     let (layout, clock) = (Layout::new(&node.home), Clock::system());

@@ -108,7 +108,7 @@ fn endings(layout: &Layout, clock: &Clock) -> Vec<Finding> {
         Ok(credentials.ends(&statement, &log))
     };
     // What can't be read is a finding of its own.
-    let near = read().unwrap_or_default().near(clock.now());
+    let near = read().unwrap_or_default().near(clock.shown(), clock.now());
     let part = |ending: &Ending| match ending.part {
         Part::StatementKey | Part::LogKey => "keys",
         Part::Certificate | Part::Root | Part::UserCa => "certificates",

@@ -133,7 +133,8 @@ pub(super) fn keys_left(layout: &Layout) -> Result<Vec<String>, HomeError> {
         let ca = layout.users().join("ca.key");
         let keys = entries(&folder)?.into_iter();
         let keys = keys.filter(|path| path.extension().is_some_and(|e| e == "key") && *path != ca);
-        left.extend(keys.map(|key| shown(&key)));
+        let below = |key: PathBuf| shown(key.strip_prefix(layout.folder()).unwrap_or(&key));
+        left.extend(keys.map(below));
     }
     left.sort();
     Ok(left)

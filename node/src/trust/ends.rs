@@ -40,10 +40,15 @@ pub struct Ending {
 }
 
 impl Ends {
-    /// What has ended at `now`, or ends soon.
-    pub fn near(&self, now: Timestamp) -> Vec<Ending> {
+    /// What has ended, or ends soon: certificates by the time that the clock shows, as TLS does, and keys by the time that is
+    /// believed.
+    pub fn near(&self, shown: Timestamp, believed: Timestamp) -> Vec<Ending> {
         let near = |(part, at): &(Part, Timestamp)| {
             let (part, at) = (*part, *at);
+            let now = match part {
+                Part::Certificate | Part::Root | Part::UserCa => shown,
+                Part::StatementKey | Part::LogKey => believed,
+            };
             (now > at.plus(-part.warning_s())).then_some(Ending { part, at, ended: now > at })
         };
         self.0.iter().filter_map(near).collect()
@@ -156,16 +161,30 @@ mod tests {
             (Part::LogKey, 90),
         ] {
             let ends = Ends(vec![(part, at)]);
-            let near =
-                |seconds: i64| ends.near(at.plus(seconds)).first().map(|ending| ending.ended);
+            let near = |seconds: i64| {
+                let now = at.plus(seconds);
+                ends.near(now, now).first().map(|ending| ending.ended)
+            };
             assert_eq!(near(-days * DAY_S), None, "{part:?}");
             assert_eq!(near(-days * DAY_S + 1), Some(false), "{part:?}");
             assert_eq!(near(0), Some(false), "{part:?}: its last second counts");
             assert_eq!(near(1), Some(true), "{part:?}");
             assert_eq!(ends.ended(part, at), None);
             assert_eq!(ends.ended(part, at.plus(1)), Some(at));
-            let said = ends.near(at.plus(1)).first().unwrap().to_string();
+            let said = ends.near(at.plus(1), at.plus(1)).first().unwrap().to_string();
             assert!(said.contains("ended on 2027-01-15") && said.contains("`entente"), "{said}");
         }
+    }
+
+    #[test]
+    fn certificates_end_by_the_time_shown_and_keys_by_the_time_believed() {
+        let at = Timestamp::from_seconds(1_800_000_000);
+        let ends = Ends(vec![(Part::Certificate, at), (Part::StatementKey, at)]);
+        let ended = |shown: i64, believed: i64| -> Vec<Part> {
+            let near = ends.near(at.plus(shown), at.plus(believed));
+            near.into_iter().filter(|ending| ending.ended).map(|ending| ending.part).collect()
+        };
+        assert_eq!(ended(1, 0), [Part::Certificate]);
+        assert_eq!(ended(0, 1), [Part::StatementKey]);
     }
 }
