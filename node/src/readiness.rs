@@ -59,7 +59,7 @@ fn refusing(reason: &'static str, message: &str) -> Option<Reason> {
 }
 
 fn store(node: &Node) -> Option<Reason> {
-    let message = "the store stopped writing: look at the log for the write that failed";
+    let message = "the store stopped writing, and goes on by itself once the disk takes writes: look at the log for the one that failed";
     node.store.writable().is_err().then(|| refusing("store_stopped", message)).flatten()
 }
 

@@ -14,6 +14,7 @@ use entente_proto::desk::desk_server::DeskServer;
 use entente_proto::exchange::exchange_server::ExchangeServer;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
@@ -31,6 +32,7 @@ use crate::server::exchange::ExchangeService;
 use crate::server::gate::EXCHANGE_MESSAGE_BYTES_MAX;
 use crate::server::serve::Serving;
 use crate::shutdown::{Shutdown, Trigger};
+use crate::store::Change;
 use crate::telemetry::CallsLayer;
 use crate::trust::Part;
 use crate::{exchange, outbound, telemetry, tls};
@@ -166,6 +168,7 @@ pub async fn start(home: &Path, options: Options) -> anyhow::Result<Running> {
             config.exchange.heartbeat_s.seconds(),
             shutdown.clone(),
         )),
+        tokio::spawn(follow_store(node.clone(), shutdown.clone())),
         tokio::spawn(expire(node.clone(), shutdown.clone())),
         tokio::spawn(watch_clock(node.clone(), shutdown.clone())),
         tokio::spawn(watch(node.clone(), shutdown.clone())),
@@ -348,6 +351,26 @@ fn reflection(on: bool) -> Option<tonic_reflection::server::Builder<'static>> {
     let set = entente_proto::DESCRIPTORS;
     let builder = || tonic_reflection::server::Builder::configure();
     on.then(|| builder().register_encoded_file_descriptor_set(set))
+}
+
+/// What is held of the store in memory follows it when it was opened again.
+async fn follow_store(node: SharedNode, mut shutdown: Shutdown) {
+    let mut changes = node.store.changes();
+    loop {
+        let change = tokio::select! {
+            change = changes.recv() => change,
+            () = shutdown.begun() => return,
+        };
+        match change {
+            Ok(Change::Reopened) | Err(RecvError::Lagged(_)) => {
+                if let Err(error) = node.refresh() {
+                    tracing::error!("peers, users and policy were not read anew: {error}");
+                }
+            }
+            Ok(_) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 async fn expire(node: SharedNode, mut shutdown: Shutdown) {

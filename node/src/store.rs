@@ -6,7 +6,9 @@ mod schema;
 mod seal;
 mod slots;
 mod cells;
+mod database;
 mod disk;
+mod reserve;
 mod group;
 mod writer;
 mod flusher;
@@ -30,11 +32,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use self::database::Database;
 use crate::audit::{Event, Tree};
 use crate::id::{AlertId, AuthorityId, Clock, Entropy, Secret, Version};
 
@@ -54,38 +58,78 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     jobs: Mutex<Option<mpsc::Sender<group::Job>>>,
-    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 /// What readers and the writer share.
 struct Shared {
     folder: std::path::PathBuf,
-    tree: sled::Db,
+    owner: AuthorityId,
+    cache_bytes: u64,
+    /// `None` while it is opened again.
+    database: ArcSwapOption<Database>,
     slots: slots::SlotFile,
     cells: cells::CellFile,
     keys: seal::Keys,
     counts: HashMap<u8, AtomicU64>,
     log: Mutex<Tree>,
     changes: broadcast::Sender<Change>,
-    failed: OnceLock<StoreError>,
+    /// Why it does not write now.
+    failed: Mutex<Option<StoreError>>,
+    /// Tells the writer that it failed; weak, since the writer ends when no caller is left.
+    waker: OnceLock<mpsc::WeakSender<group::Job>>,
     disk: disk::Disk,
+    reserve: reserve::Reserve,
     clock: Clock,
     entropy: Entropy,
 }
 
 impl Shared {
-    /// Whether it still writes: not after one write failed.
+    /// Whether it writes now: not after a write failed, until it is open again.
     fn writable(&self) -> Result<(), StoreError> {
-        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Stops it for good after a write failed; what every later caller is told.
+    /// Stops writing after a write failed; what every caller is told until it is open again.
     fn stop(&self, error: &StoreError) -> StoreError {
-        let told = self.failed.get_or_init(|| {
-            tracing::error!("the store stops writing: {error}");
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = failed.get_or_insert_with(|| {
+            tracing::error!(
+                "the store stops writing: {error}; it opens again by itself once the disk takes writes"
+            );
             StoreError::Failed(error.to_string())
         });
+        // Where the queue is full the writer is awake.
+        if let Some(jobs) = self.waker.get().and_then(mpsc::WeakSender::upgrade) {
+            let _ = jobs.try_send(group::nothing(|_| {}));
+        }
         told.clone()
+    }
+
+    /// Keeps back again what was given up, once there is room for more than that.
+    fn keep_reserve(&self) {
+        let lacking = self.reserve.lacking(self.clock.now());
+        if lacking > 0
+            && self.disk.has_room_and(lacking)
+            && let Err(error) = self.reserve.fill()
+        {
+            tracing::warn!("no disk could be kept back for when it is full: {error}");
+        }
+    }
+
+    /// Writes again, to a database that was just opened.
+    fn go_on(&self) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        tracing::info!("the store is open again, and writes");
+        // Nobody listens: nobody needs to know.
+        let _ = self.changes.send(Change::Reopened);
+    }
+
+    /// For readers.
+    fn database(&self) -> Result<Arc<Database>, StoreError> {
+        let database = self.database.load_full();
+        database.ok_or_else(|| self.writable().err().unwrap_or(StoreError::Closed))
     }
 }
 
@@ -155,9 +199,9 @@ pub enum StoreError {
     /// Too little free disk for what grows the store.
     #[error("too little free disk: free some, or lower store.disk_free_bytes_min")]
     Full,
-    /// A write failed earlier: nothing is written until the node is started again.
+    /// A write failed: nothing is written until the store is open again, which it does by itself.
     #[error(
-        "a write to the store failed ({0}): free disk space or repair it, then start the node again"
+        "a write to the store failed ({0}): free disk space, or repair the disk; the node goes on by itself once it takes writes"
     )]
     Failed(String),
     /// A file of it could not be read or written.
@@ -223,11 +267,13 @@ pub enum Change {
     Policy,
     /// Users changed.
     Users,
+    /// The database was opened again after a write failed: what is held of it in memory is read anew.
+    Reopened,
 }
 
 impl Store {
     /// Opens or makes the store of `owner` in `folder`: the database below `folder/db`, the key slots in
-    /// `folder/slots`, sealed tokens in `folder/tokens`. Checks schema, owner, node key, the tail of the log, and that
+    /// `folder/slots`, sealed tokens in `folder/tokens`, disk kept back in `folder/reserve`. Checks schema, owner, node key, the tail of the log, and that
     /// slots and tokens are there; makes durable what an earlier process wrote, and finishes half-done erasures.
     /// `node_key` wraps the slots; the other keys are derived from it.
     ///
@@ -241,23 +287,24 @@ impl Store {
         clock: Clock,
         entropy: Entropy,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(open::open(folder, owner, node_key, options, clock, entropy)?);
+        let (shared, opened) = open::open(folder, owner, node_key, options, clock, entropy)?;
+        let shared = Arc::new(shared);
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        let threads = Mutex::new(writer::spawn(&shared, waiting)?.into());
-        Ok(Self(Arc::new(Inner { shared, jobs: Mutex::new(Some(jobs)), threads })))
+        let _ = shared.waker.set(jobs.downgrade());
+        let writer = Mutex::new(Some(writer::spawn(&shared, opened, waiting)?));
+        shared.keep_reserve();
+        Ok(Self(Arc::new(Inner { shared, jobs: Mutex::new(Some(jobs)), writer })))
     }
 
-    /// Waits until everything that the writer was given before is durable, and seen by reads.
+    /// Waits until everything that the writer was given before is durable.
     ///
     /// # Errors
     /// The store's failure.
     pub async fn settled(&self) -> Result<(), StoreError> {
         let (sender, outcome) = oneshot::channel();
-        let job: group::Job = Box::new(|_| {
-            Box::new(move |flushed| {
-                // A caller that went away does not want to know.
-                let _ = sender.send(flushed.clone());
-            })
+        let job = group::nothing(move |flushed| {
+            // A caller that went away does not want to know.
+            let _ = sender.send(flushed.clone());
         });
         let jobs = self.jobs().map_err(CommitError::<StoreError>::flatten)?;
         jobs.send(job).await.map_err(|_| StoreError::Closed)?;
@@ -326,6 +373,26 @@ impl Store {
         self.commit(f).await
     }
 
+    /// As [`Store::commit`], for what is only looked at: refused when the disk is full, so that the reserve is left to what
+    /// withdraws and erases.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], and as [`Store::commit`].
+    pub async fn commit_look<T, E>(
+        &self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static,
+    ) -> Result<T, CommitError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let shared = &self.0.shared;
+        if !shared.disk.has(shared.clock.now(), writer::GROUP_BYTES_MAX as u64) {
+            return Err(CommitError::Store(StoreError::Full));
+        }
+        self.commit(f).await
+    }
+
     fn jobs<E>(&self) -> Result<mpsc::Sender<group::Job>, CommitError<E>> {
         let jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.clone().ok_or(CommitError::Store(StoreError::Closed))
@@ -341,16 +408,16 @@ impl Store {
         self.0.shared.disk.free_bytes()
     }
 
-    /// Reads one record.
+    /// Reads one record, as it is durable.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
-        let bytes = self.0.shared.tree.get(key_bytes::<T>(key))?;
+        let bytes = self.0.shared.database()?.get(&key_bytes::<T>(key))?;
         bytes.map(|bytes| decode::<T>(&bytes)).transpose()
     }
 
-    /// Reads records in the order of their keys, from `from` on, while the encoded key begins with `within`
+    /// Reads durable records in the order of their keys, from `from` on, while the encoded key begins with `within`
     /// (empty: the whole table), at most `limit`.
     ///
     /// # Errors
@@ -362,25 +429,18 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(T::Key, T::Value)>, StoreError> {
         let (start, prefix) = scan_bounds::<T>(within, from);
-        let records = self.0.shared.tree.range(start..);
-        let mut found = Vec::new();
-        for record in records.take(limit) {
-            let (key, value) = record?;
-            if !key.starts_with(&prefix) {
-                break;
-            }
-            found.push(decode_record::<T>(&key, &value)?);
-        }
-        Ok(found)
+        let records = self.0.shared.database()?.range(&start, &prefix, limit)?;
+        records.iter().map(|(key, value)| decode_record::<T>(key, value)).collect()
     }
 
-    /// The record with this key, or with the last key before it.
+    /// The record with this key, or with the last key before it, durable or not.
     fn at_or_before<T: Table>(
         &self,
         key: &T::Key,
     ) -> Result<Option<(T::Key, T::Value)>, StoreError> {
         let range = vec![T::PREFIX]..=key_bytes::<T>(key);
-        let record = self.0.shared.tree.range(range).next_back().transpose()?;
+        let database = self.0.shared.database()?;
+        let record = database.tree().range(range).next_back().transpose()?;
         record.map(|(key, value)| decode_record::<T>(&key, &value)).transpose()
     }
 
@@ -445,10 +505,10 @@ impl Store {
         let _ = self.0.shared.changes.send(change);
     }
 
-    /// Whether it still writes.
+    /// Whether it writes now.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] after a write failed, until the node is started again.
+    /// [`StoreError::Failed`] after a write failed, until it is open again.
     pub fn writable(&self) -> Result<(), StoreError> {
         self.0.shared.writable()
     }
@@ -462,15 +522,12 @@ impl Store {
 impl Inner {
     fn close(&self) {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let here = std::thread::current().id();
-        // The last handle may go in a job, on one of them: then they end by themselves.
-        if threads.iter().all(|thread| thread.thread().id() != here) {
-            for thread in threads {
-                // One that panicked has failed the commits that waited for it.
-                let _ = thread.join();
-            }
+        // The last handle may go in a job, on the writer: then it ends by itself.
+        if let Some(writer) = writer.filter(|writer| writer.thread().id() != here) {
+            // One that panicked has failed the commits that waited for it.
+            let _ = writer.join();
         }
     }
 }

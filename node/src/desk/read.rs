@@ -226,7 +226,7 @@ pub(super) async fn log(
     event: Event,
     second: Option<Event>,
 ) -> Result<(), DeskError> {
-    let committed = node.store.commit(|_| {
+    let committed = node.store.commit_look(|_| {
         Ok::<_, DeskError>(second.into_iter().fold(Committed::new((), event), Committed::and))
     });
     Ok(committed.await?)

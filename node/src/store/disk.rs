@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use super::reserve::Reserve;
 use crate::id::Timestamp;
+
+/// Below this much free disk, in bytes, nothing that grows the store is taken, whatever the configuration says: it would
+/// eat up what withdrawals need.
+const GROWING_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
 /// Asks the file system at most once a second.
 pub(super) struct Disk {
@@ -18,14 +23,35 @@ impl Disk {
         Self { folder, free_bytes_min, asked: Mutex::new(None) }
     }
 
+    /// Whether there is room for what grows the store.
     pub(super) fn has_room(&self, now: Timestamp) -> bool {
+        self.has(now, self.free_bytes_min.max(GROWING_BYTES_MIN))
+    }
+
+    /// Whether so much is free, as far as was asked within the second.
+    pub(super) fn has(&self, now: Timestamp, bytes: u64) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let free = match *asked {
             Some((at, free)) if at == now => free,
             _ => self.free_bytes(),
         };
         *asked = Some((now, free));
-        free >= self.free_bytes_min
+        free >= bytes
+    }
+
+    /// Room for what grows the store, and so much more.
+    pub(super) fn has_room_and(&self, bytes: u64) -> bool {
+        self.free_bytes() >= self.free_bytes_min.max(GROWING_BYTES_MIN).saturating_add(bytes)
+    }
+
+    /// Gives up pieces of the reserve until so much is free; whether it is.
+    pub(super) fn make_room(&self, reserve: &Reserve, bytes: u64) -> bool {
+        while self.free_bytes() < bytes {
+            if !reserve.give_up() {
+                return false;
+            }
+        }
+        true
     }
 
     /// A file system that does not answer counts as full.

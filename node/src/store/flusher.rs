@@ -1,18 +1,18 @@
 //! The flusher: makes applied groups durable while the writer runs the next one, then answers their callers.
 
-use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 
 use tokio::runtime::Handle;
 
+use super::database::Database;
 use super::group::Answer;
 use super::schema::{COUNTED, SlotId};
-use super::{Change, Shared, StoreError, open};
+use super::{Change, Shared, StoreError};
 use crate::audit::Tree;
 
-/// A group that readers see and that is not durable yet.
+/// A group that is applied and not durable yet: readers do not see it.
 pub(super) struct Applied {
     /// None when it wrote nothing, or the store stopped writing.
     pub(super) effects: Option<Effects>,
@@ -29,14 +29,17 @@ pub(super) struct Effects {
 
 pub(super) struct Flusher {
     shared: Arc<Shared>,
-    database: File,
+    database: Arc<Database>,
     runtime: Option<Handle>,
 }
 
 impl Flusher {
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, StoreError> {
-        let database = File::open(open::database_file(&shared.folder))?;
-        Ok(Self { shared, database, runtime: Handle::try_current().ok() })
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        database: Arc<Database>,
+        runtime: Option<Handle>,
+    ) -> Self {
+        Self { shared, database, runtime }
     }
 
     /// Ends with the writer.
@@ -46,7 +49,8 @@ impl Flusher {
             // The writer is at most one group ahead: that one shares the flush.
             let groups: Vec<_> = std::iter::once(first).chain(applied.try_recv().ok()).collect();
             if groups.iter().any(|group| group.effects.is_some()) {
-                done = done.and_then(|()| self.flush().map_err(|error| self.shared.stop(&error)));
+                let flush = |()| self.database.flush().map_err(|error| self.shared.stop(&error));
+                done = done.and_then(flush);
             }
             for Applied { effects, answers } in groups {
                 let answer = match effects {
@@ -62,19 +66,15 @@ impl Flusher {
             if self.shared.disk.has_room(self.shared.clock.now()) {
                 // Should it fail, then the writer finds out once it needs the room.
                 let _ = self.shared.cells.grow_ahead();
+                self.shared.keep_reserve();
             }
         }
     }
 
-    /// The flush that is safe is sled's own and `sync_data` on its file.
-    fn flush(&self) -> Result<(), StoreError> {
-        self.shared.tree.flush()?;
-        Ok(self.database.sync_data()?)
-    }
-
-    /// Overwrites the keys that are to be forgotten, then tells what is true now.
+    /// Shows what is durable, overwrites the keys that are to be forgotten, then tells what is true now.
     fn follow(&self, effects: Effects) -> Result<(), StoreError> {
         let shared = &self.shared;
+        self.database.settle();
         shared.slots.erase(&effects.erased)?;
         shared.slots.release(effects.erased);
         for (prefix, count) in COUNTED.iter().zip(effects.counts) {

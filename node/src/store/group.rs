@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::cells::CELL_BYTES;
+use super::database::Database;
 use super::recent::Touched;
 use super::schema::{COUNTED, IndexKey, Leaf, SealedToken, SlotId};
 use super::slots::Slot;
@@ -18,8 +19,9 @@ use super::{
 use crate::audit::{Event, Tree, leaf_hash};
 use crate::id::{FeedSeq, Timestamp};
 
-/// One waiting commit: runs against the group, and gives back what to do once it is durable, or not.
-pub(super) type Job = Box<dyn FnOnce(&mut Group) -> Answer + Send>;
+/// One waiting commit: runs against the group, and gives back what to do once it is durable, or not. It is given no group
+/// while the store does not write.
+pub(super) type Job = Box<dyn FnOnce(Option<&mut Group>) -> Answer + Send>;
 
 /// Tells the caller how the flush went.
 pub(super) type Answer = Box<dyn FnOnce(&Result<(), StoreError>) + Send>;
@@ -34,11 +36,12 @@ where
 {
     let (sender, outcome) = oneshot::channel();
     let job: Job = Box::new(move |group| {
-        let result = group.run(f);
+        let result = group.map(|group| group.run(f));
         Box::new(move |flushed| {
             // A caller that went away does not want to know.
             let _ = sender.send(match (result, flushed) {
-                (result, Ok(())) => result,
+                (Some(result), Ok(())) => result,
+                (None, Ok(())) => Err(CommitError::Store(StoreError::Closed)),
                 // A refusal, too, may rest on what did not become durable.
                 (_, Err(error)) => Err(CommitError::Store(error.clone())),
             });
@@ -47,9 +50,15 @@ where
     (job, outcome)
 }
 
+/// A job that does nothing, and says how the flush went.
+pub(super) fn nothing(told: impl FnOnce(&Result<(), StoreError>) + Send + 'static) -> Job {
+    Box::new(|_| Box::new(told))
+}
+
 /// The writes of a group, newest last.
 pub(super) struct Group {
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
+    database: Arc<Database>,
     pub(super) writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub(super) kept: Vec<Slot>,
     pub(super) cells: Vec<(SlotId, Bytes)>,
@@ -63,9 +72,15 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(shared: Arc<Shared>, log: Tree, feed: FeedSeq) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        database: Arc<Database>,
+        log: Tree,
+        feed: FeedSeq,
+    ) -> Self {
         Self {
             shared,
+            database,
             writes: BTreeMap::new(),
             kept: vec![],
             cells: vec![],
@@ -125,7 +140,7 @@ impl Group {
         if let Some(written) = self.writes.get(key) {
             return Ok(written.clone());
         }
-        let stored = self.shared.tree.get(key)?;
+        let stored = self.database.tree().get(key)?;
         Ok(stored.map(|bytes| bytes.to_vec()))
     }
 
@@ -172,7 +187,7 @@ impl Tx<'_> {
         limit: usize,
     ) -> Result<Vec<(T::Key, T::Value)>, StoreError> {
         let (start, prefix) = scan_bounds::<T>(within, from);
-        let stored = self.group.shared.tree.range(start.clone()..);
+        let stored = self.group.database.tree().range(start.clone()..);
         let mut stored =
             stored.take_while(|r| !r.as_ref().is_ok_and(|(k, _)| !k.starts_with(&prefix)));
         let bounds = (Bound::Included(start), Bound::Unbounded);

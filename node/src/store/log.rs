@@ -38,11 +38,11 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub fn leaves(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let mut found = Vec::new();
+        let (durable, mut found) = (self.log().size(), Vec::new());
         let mut record = self.at_or_before::<Log>(&from)?;
         while let Some((first, Leaves { leaves, .. })) = record {
             let next = first + leaves.len() as u64;
-            let numbered = (first..).zip(leaves).filter(|(index, _)| *index >= from);
+            let numbered = (first..durable).zip(leaves).filter(|(index, _)| *index >= from);
             let left = limit - found.len();
             found.extend(numbered.take(left).map(|(index, leaf)| (index, leaf.into_vec())));
             if found.len() == limit || next == first {

@@ -4,14 +4,19 @@ use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::broadcast;
 
 use super::cells::CellFile;
+use super::database::Database;
+use super::disk::Disk;
 use super::recent::{INDEXED_KEY, WHOLE};
+use super::reserve::Reserve;
 use super::schema::{
     At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION, SealedToken, SlotId,
 };
@@ -29,8 +34,16 @@ const CHECK: &[u8] = b"this store was made with this node key";
 /// Records read at a time while tables are walked.
 pub(super) const PAGE: usize = 512;
 
-pub(super) fn database_file(folder: &Path) -> PathBuf {
-    folder.join("db").join("db")
+/// Free disk that opening takes, in bytes, most of it for sled's snapshot: so much of the reserve is given up for it.
+const OPENING_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How often, and for how long, a database is opened again whose last handle was just let go.
+const LETTING_GO: (u32, Duration) = (100, Duration::from_millis(20));
+
+/// A database that is open, durable and whole, and where it stands.
+pub(super) struct Opened {
+    pub(super) database: Arc<Database>,
+    pub(super) at: At,
 }
 
 pub(super) fn open(
@@ -40,12 +53,12 @@ pub(super) fn open(
     options: &StoreOptions,
     clock: Clock,
     entropy: Entropy,
-) -> Result<Shared, StoreError> {
+) -> Result<(Shared, Opened), StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let database = folder.join("db");
-    remove_half_snapshots(&database)?;
-    let tree = open_database(&database, options.cache_bytes)?;
-    let keys = Keys::derive(node_key);
+    let disk = Disk::new(folder.to_owned(), options.disk_free_bytes_min);
+    let reserve = Reserve::open(&folder.join("reserve"));
+    disk.make_room(&reserve, OPENING_BYTES);
+    let tree = open_database(folder, options.cache_bytes)?;
     let slots = SlotFile::open(&folder.join("slots"))?;
     let cells = CellFile::open(&folder.join("tokens"))?;
     let kept = slots.kept()?;
@@ -55,36 +68,71 @@ pub(super) fn open(
         }
         begin(&tree, owner, node_key, &entropy)?;
     }
-    check(&tree, owner, node_key)?;
-    for made in [folder, database.as_path()] {
-        File::open(made).and_then(|folder| folder.sync_all())?;
-    }
-    // What an earlier process wrote may be no further than in the system's memory: erasing must not overtake it.
-    tree.flush()?;
-    File::open(database_file(folder))?.sync_data()?;
-    let at = position(&tree)?;
-    let named = named_slots(&tree, &cells)?;
+    check(&tree, owner)?;
+    check_key(&tree, node_key)?;
+    let opened = make_durable(folder, tree)?;
+    let named = named_slots(opened.database.tree(), &cells)?;
     finish_erasures(&slots, &kept, &named)?;
-    let counts = COUNTED.into_iter().zip(at.counts.map(AtomicU64::new)).collect();
-    let log = Mutex::new(at.log);
+    slots.release_all_but(&named);
     let (changes, _) = broadcast::channel(CHANGES_HELD);
-    let disk = super::disk::Disk::new(folder.to_owned(), options.disk_free_bytes_min);
-    let folder = folder.to_owned();
-    let failed = OnceLock::new();
-    Ok(Shared {
-        folder,
-        tree,
+    let shared = Shared {
+        folder: folder.to_owned(),
+        owner: owner.clone(),
+        cache_bytes: options.cache_bytes,
+        database: ArcSwapOption::new(None),
         slots,
         cells,
-        keys,
-        counts,
-        log,
+        keys: Keys::derive(node_key),
+        counts: COUNTED.into_iter().map(|prefix| (prefix, AtomicU64::new(0))).collect(),
+        log: Mutex::default(),
         changes,
-        failed,
+        failed: Mutex::new(None),
+        waker: OnceLock::new(),
         disk,
+        reserve,
         clock,
         entropy,
-    })
+    };
+    Ok((shared, opened))
+}
+
+/// Opens the database again after a write failed: what did not become durable is gone with the old one. Slots and tokens
+/// stay open, since callers hold places in them.
+pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
+    shared.disk.make_room(&shared.reserve, OPENING_BYTES);
+    let open = || open_database(&shared.folder, shared.cache_bytes);
+    let mut tree = open();
+    for _ in 0..LETTING_GO.0 {
+        if !matches!(tree, Err(StoreError::InUse)) {
+            break;
+        }
+        std::thread::sleep(LETTING_GO.1);
+        tree = open();
+    }
+    let tree = tree?;
+    check(&tree, &shared.owner)?;
+    let opened = make_durable(&shared.folder, tree)?;
+    let named = named_slots(opened.database.tree(), &shared.cells)?;
+    let kept: HashSet<_> = shared.slots.kept()?.union(&shared.slots.owed()).copied().collect();
+    let unnamed = finish_erasures(&shared.slots, &kept, &named)?;
+    shared.slots.release(unnamed);
+    Ok(opened)
+}
+
+/// What an earlier process wrote may be no further than in the system's memory: erasing must not overtake it. sled does not
+/// sync the file that says how it writes.
+fn make_durable(folder: &Path, tree: sled::Db) -> Result<Opened, StoreError> {
+    let database = folder.join("db");
+    for made in [database.join("conf"), database.clone(), folder.to_owned()] {
+        File::open(made).and_then(|made| made.sync_all())?;
+    }
+    if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+        File::open(above).and_then(|above| above.sync_all())?;
+    }
+    let at = position(&tree)?;
+    let database = Database::new(tree, &database.join("db"))?;
+    database.flush()?;
+    Ok(Opened { database: Arc::new(database), at })
 }
 
 /// A snapshot that was being written when the process died makes sled refuse to open; the log rebuilds it.
@@ -101,7 +149,9 @@ fn remove_half_snapshots(database: &Path) -> Result<(), StoreError> {
 }
 
 /// A flipped bit can make sled panic while it opens.
-fn open_database(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
+fn open_database(folder: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
+    let path = folder.join("db");
+    remove_half_snapshots(&path)?;
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
     let damaged = || StoreError::Corrupt("the database does not open".to_owned());
@@ -144,11 +194,8 @@ fn meta(tree: &sled::Db, name: &str) -> Result<Vec<u8>, StoreError> {
         .ok_or_else(|| StoreError::Corrupt(format!("its {name} is missing")))
 }
 
-fn check(
-    tree: &sled::Db,
-    owner: &AuthorityId,
-    node_key: &Secret<[u8; 32]>,
-) -> Result<(), StoreError> {
+/// It has the schema that this version reads, belongs to `owner`, and ends where it says.
+fn check(tree: &sled::Db, owner: &AuthorityId) -> Result<(), StoreError> {
     let found = meta(tree, "schema")?.try_into().map_or(0, u32::from_be_bytes);
     if found != SCHEMA_VERSION {
         return Err(StoreError::Schema { found, known: SCHEMA_VERSION });
@@ -157,11 +204,12 @@ fn check(
     if held != owner.as_str().as_bytes() {
         return Err(StoreError::OtherOwner(String::from_utf8_lossy(&held).into_owned()));
     }
-    let opened = unseal(node_key, b"check", &meta(tree, "check")?);
-    if opened.as_deref() != Some(CHECK) {
-        return Err(StoreError::WrongKey);
-    }
     check_tail(tree)
+}
+
+fn check_key(tree: &sled::Db, node_key: &Secret<[u8; 32]>) -> Result<(), StoreError> {
+    let opened = unseal(node_key, b"check", &meta(tree, "check")?);
+    if opened.as_deref() == Some(CHECK) { Ok(()) } else { Err(StoreError::WrongKey) }
 }
 
 /// The log ends where its tree says, and the feed has no place beyond its counter.
@@ -185,7 +233,7 @@ fn last<T: Table>(tree: &sled::Db) -> Result<Option<(T::Key, T::Value)>, StoreEr
 }
 
 /// What is true after the last commit.
-pub(super) fn position(tree: &sled::Db) -> Result<At, StoreError> {
+fn position(tree: &sled::Db) -> Result<At, StoreError> {
     let last = last::<Log>(tree)?.and_then(|(_, last)| last.at);
     last.ok_or_else(|| StoreError::Corrupt("its last commit is not whole".to_owned()))
 }
@@ -210,12 +258,12 @@ fn named_slots(tree: &sled::Db, cells: &CellFile) -> Result<HashSet<SlotId>, Sto
 
 /// Overwrites the keys that no record names: those that the last commit was to forget, and those that were written for a
 /// commit which never came, in case of a crash in between. A record whose key is not there is no such case; one that was damaged stops nobody from
-/// withdrawing the others.
+/// withdrawing the others. Returns what it overwrote.
 fn finish_erasures(
     slots: &SlotFile,
     kept: &HashSet<SlotId>,
     named: &HashSet<SlotId>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<SlotId>, StoreError> {
     if named.iter().max().is_some_and(|last| !slots.has(*last)) {
         return Err(StoreError::Corrupt("its file of keys is missing or cut off".to_owned()));
     }
@@ -227,8 +275,7 @@ fn finish_erasures(
     }
     let unnamed: Vec<_> = kept.difference(named).copied().collect();
     slots.erase(&unnamed)?;
-    slots.release_all_but(named);
-    Ok(())
+    Ok(unnamed)
 }
 
 fn each<T: Table>(tree: &sled::Db, mut f: impl FnMut(T::Value)) -> Result<(), StoreError> {

@@ -63,6 +63,8 @@ pub(super) struct SlotFile {
     /// Opened for itself: the system tells each opening once that what it wrote did not reach the disk.
     erasing: File,
     free: Arc<Mutex<Free>>,
+    /// Begun to be overwritten, and not known to be: read back they may look as if they were.
+    owed: Mutex<HashSet<SlotId>>,
 }
 
 struct Free {
@@ -77,7 +79,8 @@ impl SlotFile {
         options.read(true).write(true).create(true).mode(0o600);
         let (file, erasing) = (options.open(path)?, options.open(path)?);
         let next = file.metadata()?.len().div_ceil(SLOT_BYTES as u64);
-        Ok(Self { file, erasing, free: Arc::new(Mutex::new(Free { ids: vec![], next })) })
+        let free = Arc::new(Mutex::new(Free { ids: vec![], next }));
+        Ok(Self { file, erasing, free, owed: Mutex::default() })
     }
 
     /// Whether the file reaches to the end of this slot.
@@ -162,10 +165,24 @@ impl SlotFile {
 
     /// Overwrites slots; durable when this returns.
     pub(super) fn erase(&self, erased: &[SlotId]) -> Result<(), StoreError> {
+        if erased.is_empty() {
+            return Ok(());
+        }
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).extend(erased);
         for id in erased {
             self.erasing.write_all_at(&[0; SLOT_BYTES], offset(*id))?;
         }
-        if erased.is_empty() { Ok(()) } else { Ok(self.erasing.sync_data()?) }
+        self.erasing.sync_data()?;
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in erased {
+            owed.remove(id);
+        }
+        Ok(())
+    }
+
+    /// What was to be overwritten and may not be.
+    pub(super) fn owed(&self) -> HashSet<SlotId> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Gives every place away again but those that records name, the lowest first: cells lie as slots do.

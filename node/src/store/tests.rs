@@ -55,21 +55,123 @@ fn the_place_of_a_refused_transaction_is_given_back() {
     assert_ne!(place(true), first);
 }
 
+fn event() -> Event {
+    Event::new(Operation::Key, "test", "test")
+}
+
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{what}");
+}
+
+/// Places that callers hold stay theirs, and what was durable is there.
 #[test]
-fn a_store_that_stopped_writing_answers_nothing_any_more() {
+fn a_store_whose_write_failed_refuses_and_opens_again_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).unwrap();
-    let event = || Event::new(Operation::Key, "test", "test");
-    assert!(
-        store.commit_blocking(move |_| Ok::<_, StoreError>(Committed::new((), event()))).is_ok()
-    );
+    let key = "kept".to_owned();
+    let put = |value: u8| {
+        let key = key.clone();
+        store.commit_blocking(move |tx| {
+            tx.put::<Meta>(&key, &vec![value]);
+            Ok::<_, StoreError>(Committed::new((), event()))
+        })
+    };
+    put(1).unwrap();
+    let (log, held) = (store.log(), store.new_slot());
     store.0.shared.stop(&StoreError::Io("no space".to_owned()));
-    let done = store.commit_blocking(move |_| Ok::<_, StoreError>(Committed::new((), event())));
     let refused = store.commit_blocking(|_| Err::<Committed<()>, _>(StoreError::Full));
-    for answer in [done, refused] {
+    for answer in [put(2), refused] {
         assert!(matches!(answer, Err(CommitError::Store(StoreError::Failed(_)))));
     }
     assert!(store.writable().is_err());
+    until("it is open again", || store.writable().is_ok());
+    assert_eq!(store.log(), log);
+    assert_eq!(store.get::<Meta>(&key).unwrap(), Some(vec![1]));
+    assert_ne!(store.new_slot().id(), held.id());
+    put(3).unwrap();
+    assert_eq!(store.get::<Meta>(&key).unwrap(), Some(vec![3]));
+}
+
+/// A group that was applied and did not become durable is seen by nobody, neither before the store is open again nor after.
+#[test]
+fn what_did_not_become_durable_is_never_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let key = "kept".to_owned();
+    let database = store.0.shared.database().unwrap();
+    let bytes = key_bytes::<Meta>(&key);
+    let value = postcard::to_allocvec(&vec![9u8]).unwrap();
+    database.apply([(bytes, Some(value))].into(), vec![]).unwrap();
+    assert_eq!(store.get::<Meta>(&key).unwrap(), None);
+    assert!(store.scan::<Meta>(&[], None, 100).unwrap().iter().all(|(name, _)| *name != key));
+    let read = store.commit_blocking({
+        let key = key.clone();
+        move |tx| Ok::<_, StoreError>(Committed::new(tx.get::<Meta>(&key)?, event()))
+    });
+    assert_eq!(read.unwrap(), Some(vec![9]), "transactions see the newest");
+}
+
+/// Records as readers see them, against a model: through groups that are applied, and become durable one by one.
+#[test]
+fn readers_see_what_is_durable_through_any_order_of_groups() {
+    let entropy = Entropy::seeded(7);
+    let folder = tempfile::tempdir().unwrap();
+    let tree = sled::Config::new().path(folder.path()).open().unwrap();
+    let database = database::Database::new(tree, &folder.path().join("db")).unwrap();
+    type Model = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
+    let (mut newest, mut waiting) = (Model::new(), std::collections::VecDeque::new());
+    let mut durable = Model::new();
+    for round in 0..400_u32 {
+        let key = || vec![b'k', entropy.below(40) as u8];
+        if entropy.below(2) == 0 || waiting.len() > 3 {
+            if let Some(next) = waiting.pop_front() {
+                durable = next;
+                database.settle();
+            }
+        } else {
+            let value = round.to_be_bytes().to_vec();
+            let some = |()| (entropy.below(3) > 0).then(|| value.clone());
+            let writes: std::collections::BTreeMap<_, _> =
+                (0..entropy.below(12)).map(|_| (key(), some(()))).collect();
+            for (key, value) in &writes {
+                match value {
+                    Some(value) => newest.insert(key.clone(), value.clone()),
+                    None => newest.remove(key),
+                };
+            }
+            database.apply(writes, vec![(vec![b'l'], value.clone())]).unwrap();
+            waiting.push_back(newest.clone());
+        }
+        let (one, start, limit) = (key(), key(), entropy.below(45) as usize);
+        let got = database.get(&one).unwrap().map(|value| value.to_vec());
+        assert_eq!(got.as_ref(), durable.get(&one), "round {round}");
+        let seen = database.range(&start, b"k", limit).unwrap();
+        let seen: Vec<_> = seen.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+        let expected = durable.range(start..).take(limit);
+        let expected: Vec<_> = expected.map(|(key, value)| (key.clone(), value.clone())).collect();
+        assert_eq!(seen, expected, "round {round}");
+    }
+}
+
+/// What was to be overwritten when the disk failed is overwritten once the store is open again.
+#[test]
+fn an_erasure_that_failed_is_finished_when_the_store_is_open_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let slot = store.new_slot();
+    let shared = &store.0.shared;
+    shared.slots.keep(std::slice::from_ref(&slot), &shared.keys, &shared.entropy).unwrap();
+    assert!(store.slot(slot.id()).is_ok());
+    shared.stop(&StoreError::Io("no space".to_owned()));
+    until("it is open again", || store.writable().is_ok());
+    assert_eq!(store.slot(slot.id()).err(), Some(StoreError::Erased));
+    assert_eq!(store.new_slot().id(), slot.id(), "and its place is free");
 }
 
 #[test]

@@ -1,27 +1,31 @@
 //! The writer: takes what waits, runs it as one group, applies that to the database, and hands it to the flusher.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
+use super::database::{Database, Record};
 use super::flusher::{Applied, Effects, Flusher};
 use super::group::{Answer, Group, Job};
+use super::open::Opened;
 use super::schema::{At, COUNTED, Leaf, Leaves, Log};
 use super::{Shared, StoreError, key_bytes, open};
-use crate::audit::Tree;
-use crate::id::FeedSeq;
+use crate::id::Timestamp;
 
 /// Transactions in one group: bounds its memory and how long its first caller waits.
 const GROUP_MAX: usize = 256;
 
 /// Bytes of records in one group, for the same reasons. Four groups are in memory at most: one that runs, one that waits
 /// for the flusher, two that it flushes.
-const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of leaves in one record.
 const LEAVES_BYTES_MAX: usize = 64 * 1024;
@@ -29,35 +33,35 @@ const LEAVES_BYTES_MAX: usize = 64 * 1024;
 /// While several callers commit at once, so long is waited for more of them: a flush costs as much for one as for many.
 const GATHERING: Duration = Duration::from_micros(50);
 
-/// Starts the writer and the flusher; they end when nobody can send any more.
+/// How often, while it does not write, callers are refused and it is looked whether it can be opened again.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Steps that readers of the old database are waited for: a read takes far less.
+const READERS_END_STEPS: u32 = 100;
+
+/// Steps before it is opened again: at first, and at most where it fails again and again.
+const STEPS: (u32, u32) = (2, 1200);
+
+/// A failure so soon after the last opening is the same one, in seconds: the next pause is twice as long.
+const SAME_FAILURE_S: i64 = 120;
+
+/// Starts the writer; it ends when nobody can send any more.
 pub(super) fn spawn(
     shared: &Arc<Shared>,
+    opened: Opened,
     waiting: mpsc::Receiver<Job>,
-) -> Result<[JoinHandle<()>; 2], StoreError> {
-    let At { log, feed, counts } = open::position(&shared.tree)?;
-    let (to_flush, applied) = sync_channel(1);
-    let flusher = Flusher::new(Arc::clone(shared))?;
-    let writer = Writer { shared: Arc::clone(shared), log, feed, counts, to_flush };
-    Ok([
-        thread(shared, "store-writer", move || writer.run(waiting))?,
-        thread(shared, "store-flusher", move || flusher.run(&applied))?,
-    ])
-}
-
-/// Where it panics the store stops writing.
-fn thread(
-    shared: &Arc<Shared>,
-    name: &'static str,
-    run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, StoreError> {
-    let shared = Arc::clone(shared);
-    let run = move || {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-            shared.stop(&ended(name));
-            resume_unwind(panic);
-        }
+    let mut writer = Writer {
+        shared: Arc::clone(shared),
+        at: opened.at.clone(),
+        flow: None,
+        runtime: Handle::try_current().ok(),
+        opened_at: shared.clock.now(),
+        steps: STEPS.0,
     };
-    Ok(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
+    writer.begin(opened)?;
+    let run = move || writer.run(waiting);
+    Ok(std::thread::Builder::new().name("store-writer".to_owned()).spawn(run)?)
 }
 
 fn ended(thread: &str) -> StoreError {
@@ -66,10 +70,47 @@ fn ended(thread: &str) -> StoreError {
 
 struct Writer {
     shared: Arc<Shared>,
-    log: Tree,
-    feed: FeedSeq,
-    counts: [u64; COUNTED.len()],
+    /// What is true after the last group that was applied.
+    at: At,
+    /// None while the store does not write.
+    flow: Option<Flow>,
+    runtime: Option<Handle>,
+    opened_at: Timestamp,
+    /// Before it is opened again.
+    steps: u32,
+}
+
+/// The open database and the thread that makes it durable.
+struct Flow {
+    database: Arc<Database>,
     to_flush: SyncSender<Applied>,
+    flusher: JoinHandle<()>,
+}
+
+impl Flow {
+    fn begin(
+        shared: &Arc<Shared>,
+        database: Arc<Database>,
+        runtime: Option<Handle>,
+    ) -> Result<Self, StoreError> {
+        let (to_flush, applied) = sync_channel(1);
+        let flusher = Flusher::new(Arc::clone(shared), Arc::clone(&database), runtime);
+        let held = Arc::clone(shared);
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| flusher.run(&applied))).is_err() {
+                held.stop(&ended("store-flusher"));
+            }
+        };
+        let flusher = std::thread::Builder::new().name("store-flusher".to_owned()).spawn(run)?;
+        Ok(Self { database, to_flush, flusher })
+    }
+
+    /// Everything given to it is answered once this returns.
+    fn end(self) {
+        drop(self.to_flush);
+        // One that panicked has stopped the store.
+        let _ = self.flusher.join();
+    }
 }
 
 impl Writer {
@@ -79,15 +120,36 @@ impl Writer {
             if before > 1 {
                 std::thread::sleep(GATHERING);
             }
-            let mut group = Group::new(Arc::clone(&self.shared), self.log.clone(), self.feed);
-            let mut answers = vec![first(&mut group)];
-            while answers.len() < GROUP_MAX && group.bytes() < GROUP_BYTES_MAX {
-                let Ok(job) = waiting.try_recv() else { break };
-                answers.push(job(&mut group));
+            // A transaction that panics takes its group with it, and the store is opened again.
+            let worked = catch_unwind(AssertUnwindSafe(|| self.work(first, &mut waiting)));
+            before = worked.unwrap_or_else(|_| {
+                self.shared.stop(&ended("store-writer"));
+                0
+            });
+            if self.shared.writable().is_err() && !self.until_open(&mut waiting) {
+                return;
             }
-            before = answers.len();
-            self.finish(group, answers);
         }
+        self.end();
+    }
+
+    /// Runs what waits as one group; returns how many they were.
+    fn work(&mut self, first: Job, waiting: &mut mpsc::Receiver<Job>) -> usize {
+        let shared = Arc::clone(&self.shared);
+        let Some(flow) = &self.flow else {
+            refuse(&shared, first);
+            return 0;
+        };
+        let database = Arc::clone(&flow.database);
+        let mut group = Group::new(shared, database, self.at.log.clone(), self.at.feed);
+        let mut answers = vec![first(Some(&mut group))];
+        while answers.len() < GROUP_MAX && group.bytes() < GROUP_BYTES_MAX {
+            let Ok(job) = waiting.try_recv() else { break };
+            answers.push(job(Some(&mut group)));
+        }
+        let jobs = answers.len();
+        self.finish(group, answers);
+        jobs
     }
 
     fn finish(&mut self, group: Group, answers: Vec<Answer>) {
@@ -97,7 +159,8 @@ impl Writer {
             shared.stop(&error);
             None
         });
-        if self.to_flush.send(Applied { effects, answers }).is_err() {
+        let Some(flow) = &self.flow else { return };
+        if flow.to_flush.send(Applied { effects, answers }).is_err() {
             // It answers nobody any more: each caller is told that the store is closed.
             shared.stop(&ended("store-flusher"));
         }
@@ -106,38 +169,101 @@ impl Writer {
     /// New keys and what is sealed under them first, durable, then the records in one batch. After a crash in between the
     /// next start overwrites the keys that no record names.
     fn apply(&mut self, group: Group) -> Result<Option<Effects>, StoreError> {
-        if group.leaves.is_empty() {
-            return Ok(None);
-        }
+        let (Some(flow), false) = (&self.flow, group.leaves.is_empty()) else { return Ok(None) };
         let shared = &self.shared;
+        shared.disk.make_room(&shared.reserve, GROUP_BYTES_MAX as u64);
         shared.slots.keep(&group.kept, &shared.keys, &shared.entropy)?;
         shared.cells.keep(&group.cells)?;
-        let counts = counts_with(self.counts, &group.counted);
-        let at = At { log: group.log.clone(), feed: group.feed, counts };
-        let mut logged = log_records(self.log.size(), group.leaves, at);
-        let last = logged.pop().ok_or_else(|| StoreError::Io("nothing to log".to_owned()))?;
-        let (last_key, last_value) = encoded(&last)?;
-        if group.writes.is_empty() && logged.is_empty() {
-            shared.tree.insert(last_key, last_value)?;
-        } else {
-            let mut batch = sled::Batch::default();
-            for (key, value) in group.writes {
-                match value {
-                    Some(value) => batch.insert(key, value),
-                    None => batch.remove(key),
+        let counts = counts_with(self.at.counts, &group.counted);
+        let at = At { log: group.log, feed: group.feed, counts };
+        let log = log_records(self.at.log.size(), group.leaves, at.clone());
+        let log = log.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
+        flow.database.apply(group.writes, log)?;
+        self.at = at.clone();
+        let At { log, counts, .. } = at;
+        Ok(Some(Effects { erased: group.erased, log, counts, announced: group.announced }))
+    }
+
+    /// Refuses callers until the store is open again; `false` when none is left.
+    fn until_open(&mut self, waiting: &mut mpsc::Receiver<Job>) -> bool {
+        self.end();
+        let again = self.shared.clock.now().since(self.opened_at) < SAME_FAILURE_S;
+        self.steps = if again { (self.steps * 2).min(STEPS.1) } else { STEPS.0 };
+        let mut left = self.steps;
+        let mut told = None;
+        loop {
+            loop {
+                match waiting.try_recv() {
+                    Ok(job) => refuse(&self.shared, job),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return false,
                 }
             }
-            for record in &logged {
-                let (key, value) = encoded(record)?;
-                batch.insert(key, value);
+            std::thread::sleep(STEP);
+            left = left.saturating_sub(1);
+            if left > 0 {
+                continue;
             }
-            batch.insert(last_key, last_value);
-            shared.tree.apply_batch(batch)?;
+            match self.open_again() {
+                Ok(()) => return true,
+                Err(error) => {
+                    if told.as_ref() != Some(&error) {
+                        tracing::error!("the store could not be opened again yet: {error}");
+                    }
+                    self.steps = (self.steps * 2).min(STEPS.1);
+                    left = if error == StoreError::Full { STEPS.0 } else { self.steps };
+                    told = Some(error);
+                }
+            }
         }
-        (self.log, self.feed, self.counts) = (group.log.clone(), group.feed, counts);
-        let Group { log, erased, announced, .. } = group;
-        Ok(Some(Effects { erased, log, counts, announced }))
     }
+
+    /// Lets the database go, opens what is durable of it, and begins anew from there.
+    fn open_again(&mut self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        if !shared.disk.make_room(&shared.reserve, GROUP_BYTES_MAX as u64) {
+            return Err(StoreError::Full);
+        }
+        if let Some(old) = shared.database.swap(None) {
+            for _ in 0..READERS_END_STEPS {
+                if Arc::strong_count(&old) == 1 {
+                    break;
+                }
+                std::thread::sleep(STEP);
+            }
+        }
+        self.begin(open::reopen(&shared)?)?;
+        shared.go_on();
+        Ok(())
+    }
+
+    /// From now on readers and the writer have this database.
+    fn begin(&mut self, Opened { database, at }: Opened) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        self.flow = Some(Flow::begin(shared, Arc::clone(&database), self.runtime.clone())?);
+        for (prefix, count) in COUNTED.iter().zip(at.counts) {
+            if let Some(held) = shared.counts.get(prefix) {
+                held.store(count, Ordering::Relaxed);
+            }
+        }
+        *shared.log.lock().unwrap_or_else(PoisonError::into_inner) = at.log.clone();
+        self.at = at;
+        self.opened_at = shared.clock.now();
+        shared.database.store(Some(database));
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        if let Some(flow) = self.flow.take() {
+            flow.end();
+        }
+    }
+}
+
+/// Answers a job that is not run.
+fn refuse(shared: &Shared, job: Job) {
+    let answer = job(None);
+    answer(&shared.writable().and(Err(StoreError::Closed)));
 }
 
 /// The leaves in few records: a key costs more than its bytes. The last says what is true after the commit.
@@ -161,7 +287,7 @@ fn log_records(mut first: u64, leaves: Vec<Leaf>, at: At) -> Vec<(u64, Leaves)> 
     records
 }
 
-fn encoded((first, leaves): &(u64, Leaves)) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+fn encoded((first, leaves): &(u64, Leaves)) -> Result<Record, StoreError> {
     Ok((key_bytes::<Log>(first), postcard::to_allocvec(leaves)?))
 }
 

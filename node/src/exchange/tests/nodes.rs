@@ -82,7 +82,8 @@ impl TestNode {
     }
 
     pub(super) async fn create(&self, number: u64) -> AlertId {
-        let created = desk::create(&self.node, &draft(number), "", &person("officer")).await;
+        let created =
+            desk::create(&self.node, &draft(number), "another one", &person("officer")).await;
         created.unwrap().id
     }
 

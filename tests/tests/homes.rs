@@ -1,0 +1,126 @@
+//! Homes of earlier versions open, list the same alerts, pass a check, and prove the checkpoints of their day.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use entente_node::audit::{Verifier, verify_checkpoint};
+use entente_node::desk::{self, State, Wanted};
+use entente_node::home::{Home, check};
+use entente_node::id::{Clock, Entropy};
+use entente_node::node::{Node, Parts, SharedNode};
+use entente_tests::federation::person;
+use serde_json::Value;
+
+/// While the certificates in the homes hold.
+const DAY: &str = "2026-11-25T12:00:00Z";
+
+/// Two nodes that know each other, stopped in good order, as they were at this commit.
+const HOMES: [&str; 1] = ["home-22c1542.tgz"];
+
+fn unpacked(file: &str, to: &Path) -> anyhow::Result<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(file);
+    let done = Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(to).status()?;
+    ensure!(done.success(), "{} was not unpacked", file.display());
+    let root = to.join("old");
+    // Nothing listens where its nodes did.
+    for node in ["dk", "fr"] {
+        let path = root.join(node).join("entente.toml");
+        let config = std::fs::read_to_string(&path)?;
+        let lines = config.lines().map(|line| match line.starts_with("listen = ") {
+            true => "listen = \"127.0.0.1:0\"",
+            false => line,
+        });
+        std::fs::write(&path, lines.collect::<Vec<_>>().join("\n") + "\n")?;
+    }
+    Ok(root)
+}
+
+fn open(home: &Path, clock: &Clock) -> anyhow::Result<SharedNode> {
+    let home = Home::read(home, clock)?;
+    let store = home.open_store(clock.clone(), Entropy::os())?;
+    let node = Node::new(Parts {
+        home: home.layout.folder().to_owned(),
+        config: home.config,
+        clock: clock.clone(),
+        entropy: Entropy::os(),
+        store,
+        statement_key: home.statement_key,
+        log_key: home.log_key,
+        descriptor: Some(home.credentials.descriptor),
+    })?;
+    desk::index(&node)?;
+    Ok(node)
+}
+
+/// Id, version, own, category and end of each alert that is listed.
+async fn listed(node: &SharedNode) -> anyhow::Result<Vec<(String, u64, bool, String, i64)>> {
+    let wanted = Wanted::all(State::Live);
+    let page = desk::list(node, wanted, None, 500, &person("officer")).await?;
+    ensure!(page.next.is_none(), "one page");
+    let alerts = page.alerts.into_iter().map(|alert| {
+        let category = alert.category.map(|category| category.as_str()).unwrap_or_default();
+        let (id, version) = (alert.id.to_string(), alert.version.into());
+        let end = alert.expires_at.map_or(0, |end| end.seconds());
+        (id, version, alert.own, category.to_owned(), end)
+    });
+    Ok(alerts.collect())
+}
+
+fn as_it_was(list: &Path) -> anyhow::Result<Vec<(String, u64, bool, String, i64)>> {
+    let list: Value = serde_json::from_str(&std::fs::read_to_string(list)?)?;
+    let alerts = list["alerts"].as_array().context("a list")?.iter().map(|alert| {
+        let text = |name: &str| alert[name].as_str().map(str::to_owned).context("a text");
+        let own = alert["own"].as_bool().context("own")?;
+        let version = alert["version"].as_u64().context("a version")?;
+        let at = alert["at"].as_i64().context("a time")?;
+        Ok((text("id")?, version, own, text("category")?, at))
+    });
+    alerts.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_of_an_earlier_version_opens_and_holds_what_it_held() -> anyhow::Result<()> {
+    let clock = Clock::fixed(DAY.parse()?);
+    for file in HOMES {
+        let folder = tempfile::tempdir()?;
+        let root = unpacked(file, folder.path())?;
+        for name in ["dk", "fr"] {
+            let home = root.join(name);
+            let findings = check(&home, &clock);
+            assert!(findings.iter().all(|finding| finding.ok()), "{name}: {findings:?}");
+            let opened = (home.clone(), clock.clone());
+            let opened = tokio::task::spawn_blocking(move || open(&opened.0, &opened.1));
+            let node = opened.await??;
+            let mut held = listed(&node).await?;
+            let mut was = as_it_was(&root.join(format!("{name}.list.json")))?;
+            held.sort();
+            was.sort();
+            assert_eq!(held, was, "{name}");
+            assert!(!held.is_empty());
+            if name == "dk" {
+                verify(&node, &std::fs::read_to_string(root.join("cp.jws"))?)?;
+            }
+            node.store.close();
+            drop(node);
+            let findings = check(&home, &clock);
+            assert!(findings.iter().all(|finding| finding.ok()), "{name}: {findings:?}");
+        }
+    }
+    Ok(())
+}
+
+/// The log leads to the checkpoint that was taken then, and goes on from it.
+fn verify(node: &SharedNode, jws: &str) -> anyhow::Result<()> {
+    let checkpoint = verify_checkpoint(jws.trim(), &node.log_key.public())?;
+    let mut verifier = Verifier::default();
+    for (index, leaf) in node.store.leaves(0, usize::MAX)? {
+        verifier.push(index, &leaf)?;
+        if index + 1 == checkpoint.size {
+            verifier.check(&checkpoint)?;
+        }
+    }
+    ensure!(verifier.tree().size() > checkpoint.size, "the list is in the log too");
+    ensure!(*verifier.tree() == node.store.log(), "it ends where the store says");
+    Ok(())
+}
