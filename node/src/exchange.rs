@@ -19,7 +19,10 @@ pub use acknowledge::{AcknowledgeError, acknowledge};
 pub use clock::{ClockDoubt, ClockWatch, Witness, clock_doubt, look_at_clock};
 pub(crate) use clock::{believe_clock, noted};
 pub use dispatch::{DispatchError, Dispatcher, Offering, key_in_force, next_rule_end};
-pub use live::{Live, StreamStatus, Streams, behind, is_silent, lease, lease_of, silent_peers};
+pub use live::{
+    Heard, Live, StreamStatus, Streams, behind, heard, is_silent, lease, lease_of, silent_peers,
+    unheard_peers,
+};
 pub use parked::{FUTURE_IAT, retry_parked};
 pub use receive::{ReceiveError, Reception, hello};
 pub(crate) use recover::is_stopped;

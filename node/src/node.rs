@@ -50,6 +50,8 @@ pub struct Node {
     pub copy_lease_s: i64,
     /// A peer that was not heard for this long is silent, in seconds.
     pub peer_silence_s: i64,
+    /// When it started, by the monotonic clock, in seconds.
+    pub started: i64,
     /// How the streams stand, kept by the exchange use cases.
     pub streams: crate::exchange::Streams,
     /// Reads certificates, descriptor and peers anew.
@@ -98,6 +100,7 @@ impl Node {
             users: ArcSwap::from_pointee(users(&parts.store)?),
             policy: ArcSwap::from_pointee(policy(&parts.store)?),
             descriptor: ArcSwap::from_pointee(parts.descriptor),
+            started: parts.clock.elapsed(),
             streams: crate::exchange::Streams::default(),
             reload: Reload::default(),
             refreshed: watch::Sender::new(()),

@@ -203,7 +203,9 @@ mod tests {
         let (live, pause) = (Live::default(), Duration::from_millis(300));
         let mut contacts = Contacts { seen: live.contacts(), woke: None, pause };
         let mut backoff = Backoff::new(&Entropy::seeded(1));
-        (0..20).for_each(|_| drop(backoff.next()));
+        for _ in 0..20 {
+            backoff.next();
+        }
         let began = Instant::now();
         live.note_contact();
         contacts.come().await;

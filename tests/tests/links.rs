@@ -11,8 +11,12 @@ use entente_node::jose::SigningKey;
 use entente_node::outbound::{TestStep, test_peer};
 use entente_node::pki::Authority;
 use entente_node::sample::Samples;
-use entente_node::trust::{Draft, SignedDescriptor};
-use entente_tests::federation::{ALL, Federation, TestNode, free_port, person, until};
+use entente_node::trust::{Draft, PeerState, SignedDescriptor};
+use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::{PeerStatus, StatusRequest, search_response};
+use entente_tests::federation::{
+    ALL, Federation, TestNode, free_port, person, search_by_passport, until,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -220,9 +224,75 @@ async fn status_and_peer_test_name_what_answers_in_a_peers_place() -> anyhow::Re
         assert!(!last.ok && last.name == step, "{name}: {steps:?}");
         assert!(last.hint.contains(hint) && problem.contains(&last.found), "{name}: {last:?}");
         let by = person("administrator");
-        admin::change_peer(dk.node(), &peer, entente_node::trust::PeerState::Removed, "done", &by)
-            .await?;
+        admin::change_peer(dk.node(), &peer, PeerState::Removed, "done", &by).await?;
     }
     ours.stop().await?;
     theirs.stop().await
+}
+
+/// How a node sees its peers, by `status`.
+async fn peers_of(node: &TestNode) -> anyhow::Result<Vec<PeerStatus>> {
+    let mut desk = DeskClient::new(node.desk("officer").await?);
+    Ok(desk.status(StatusRequest {}).await?.into_inner().peers)
+}
+
+/// What a search says of peers: silent ones, and those not heard yet.
+async fn said_by_a_search(node: &TestNode) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    let mut desk = DeskClient::new(node.desk("officer").await?);
+    let mut found = desk.search(search_by_passport()).await?.into_inner();
+    while let Some(message) = found.message().await? {
+        if let Some(search_response::Message::Summary(summary)) = message.message {
+            return Ok((summary.silent_peers, summary.unheard_peers));
+        }
+    }
+    anyhow::bail!("no summary")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_since_the_start_is_not_silence_and_removed_peers_leave() -> anyhow::Result<()> {
+    let mut federation = Federation::start(&NAMES[..3]).await?;
+    federation.settle().await?;
+    federation.nodes[1].stop().await?;
+    federation.nodes[0].stop().await?;
+    // Long before the start, and nothing is known of before.
+    federation.nodes[0].clock.pass(86_400);
+    federation.nodes[0].start().await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+    let name = fr.authority.to_string();
+    let shown = |peers: Vec<PeerStatus>| peers.into_iter().find(|peer| peer.authority == name);
+    let peer = shown(peers_of(dk).await?).expect("shown");
+    assert!(!peer.silent && peer.heard_at == 0 && peer.confirmed_at == 0, "{peer:?}");
+    let (silent, unheard) = said_by_a_search(dk).await?;
+    assert!(silent.is_empty() && unheard.contains(&name), "{silent:?} {unheard:?}");
+    // After the configured time it is silence.
+    dk.clock.pass(dk.node().peer_silence_s + 1);
+    let peer = shown(peers_of(dk).await?).expect("shown");
+    assert!(peer.silent && peer.unheard_s > dk.node().peer_silence_s, "{peer:?}");
+    let (silent, unheard) = said_by_a_search(dk).await?;
+    assert!(silent.contains(&name) && !unheard.contains(&name), "{silent:?} {unheard:?}");
+    // Once it is heard it is neither, and then again when it falls silent.
+    federation.nodes[1].start().await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+    until("the head", || {
+        let heard = dk.node().streams.status(&fr.authority).witness.is_some();
+        Ok(heard.then_some(()))
+    })
+    .await?;
+    let peer = shown(peers_of(dk).await?).expect("shown");
+    assert!(!peer.silent && peer.heard_at != 0 && peer.unheard_s == 0, "{peer:?}");
+    federation.nodes[1].stop().await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+    dk.clock.pass(dk.node().peer_silence_s + 10);
+    let peer = shown(peers_of(dk).await?).expect("shown");
+    assert!(peer.silent && peer.heard_at != 0, "{peer:?}");
+    // A peer that is not listened to is not silent, and one that was removed is not there.
+    let by = person("administrator");
+    for to in [PeerState::Suspended, PeerState::Removed] {
+        admin::change_peer(dk.node(), &fr.authority, to, "done", &by).await?;
+        let peer = shown(peers_of(dk).await?);
+        assert_eq!(peer.is_some(), to == PeerState::Suspended, "{peer:?}");
+        assert!(peer.is_none_or(|peer| !peer.silent && peer.unheard_s == 0));
+        assert!(!said_by_a_search(dk).await?.0.contains(&name));
+    }
+    federation.stop().await
 }

@@ -108,7 +108,7 @@ async fn the_way_to_a_peer_is_tried_step_by_step() -> anyhow::Result<()> {
     for (name, root, endpoint, expected) in [
         ("se.polisen", &right, "nobody.invalid:1", ("name", "nobody.invalid:1", "name service")),
         ("no.kripos", &right, &nobody, ("tcp", "refused", "firewalls")),
-        ("fi.krp", &right, &door, ("tls", other, "and name it")),
+        ("fi.krp", &right, &door, ("tls", other, "leads to another's door")),
         ("fr.police-judiciaire", &wrong, &door, ("tls", "UnknownIssuer", "newest descriptor")),
         ("pl.policja", &right, &silence, ("tls", "no handshake within 5 s", "firewall")),
     ] {

@@ -199,6 +199,7 @@ fn shown(alert: &Alert) -> Outcome {
     let confirmed = match (alert.own, alert.confirmed) {
         (true, _) => "own alert".to_owned(),
         (false, true) => format!("by its issuer, {}", time(alert.confirmed_at)),
+        (false, false) if alert.confirmed_at == 0 => "not since the node started".to_owned(),
         (false, false) => format!("not lately: {}", time(alert.confirmed_at)),
     };
     let head = fields(&[

@@ -107,6 +107,7 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
                 "receiving": peer.receiving, "epoch_out": peer.epoch_out, "offered": peer.offered,
                 "acknowledged": peer.acknowledged, "behind": peer.behind, "epoch_in": peer.epoch_in,
                 "received": peer.received, "confirmed_at": at(peer.confirmed_at), "silent": peer.silent,
+                "heard_at": at(peer.heard_at), "unheard_s": peer.unheard_s,
                 "parked_out": peer.parked_out, "parked_in": peer.parked_in, "waiting": peer.waiting,
                 "problem": peer.problem,
             })
@@ -161,6 +162,15 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
     Ok(Answer::new(json, text))
 }
 
+/// A duration for people.
+fn format_seconds(seconds: i64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
 fn row(peer: &PeerStatus) -> Vec<String> {
     let stream = match (peer.sending, peer.receiving) {
         (true, true) => "both ways",
@@ -169,8 +179,12 @@ fn row(peer: &PeerStatus) -> Vec<String> {
         (false, false) => "none",
     };
     let mut notes = Vec::new();
-    if peer.silent {
-        notes.push("silent".to_owned());
+    let ago = format_seconds(peer.unheard_s);
+    match (peer.silent, peer.unheard_s) {
+        (true, 0) => notes.push(format!("silent since {}", time(peer.heard_at))),
+        (true, _) => notes.push(format!("silent: not heard since the start {ago} ago")),
+        (false, 0) => {}
+        (false, _) => notes.push(format!("not heard since the start {ago} ago")),
     }
     notes.extend(
         [&peer.waiting, &peer.problem].into_iter().filter(|note| !note.is_empty()).cloned(),
@@ -183,7 +197,7 @@ fn row(peer: &PeerStatus) -> Vec<String> {
         peer.acknowledged.to_string(),
         peer.behind.to_string(),
         peer.received.to_string(),
-        time(peer.confirmed_at),
+        if peer.confirmed_at == 0 { "not yet".to_owned() } else { time(peer.confirmed_at) },
         format!("{} out, {} in", peer.parked_out, peer.parked_in),
         notes.join("; "),
     ]

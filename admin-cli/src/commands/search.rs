@@ -130,7 +130,7 @@ fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
         "next": null,
         "more": summary.more,
         "log_entry": summary.log_entry,
-        "silent_peers": summary.silent_peers,
+        "silent_peers": summary.silent_peers, "unheard_peers": summary.unheard_peers,
     });
     let row = |hit: &Hit| {
         let action = if hit.action.is_empty() { "confirm first" } else { &hit.action };
@@ -164,6 +164,12 @@ fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
         text += &format!(
             "not heard lately, so their newest alerts may be missing: {}\n",
             summary.silent_peers.join(", ")
+        );
+    }
+    if !summary.unheard_peers.is_empty() {
+        text += &format!(
+            "not heard yet since the node started, so their newest alerts may be missing: {}\n",
+            summary.unheard_peers.join(", ")
         );
     }
     Answer::new(json, text)

@@ -103,6 +103,8 @@ pub struct Found {
     pub log_entry: u64,
     /// Active peers that were not heard lately: they may have alerts that are not here.
     pub silent: Vec<AuthorityId>,
+    /// Active peers that were not heard since this node started, or since they became active: the same.
+    pub unheard: Vec<AuthorityId>,
 }
 
 /// Searches by the keys of `query`.
@@ -130,7 +132,8 @@ pub async fn search(
         Ok::<_, DeskError>(Committed::new(index, event))
     });
     let log_entry = committed.await?;
-    Ok(Found { hits, more, log_entry, silent: exchange::silent_peers(node) })
+    let (silent, unheard) = (exchange::silent_peers(node), exchange::unheard_peers(node));
+    Ok(Found { hits, more, log_entry, silent, unheard })
 }
 
 fn find(

@@ -9,7 +9,7 @@ use super::Witness;
 use crate::id::{AlertId, AuthorityId, FeedSeq, Timestamp, Version};
 use crate::node::Node;
 use crate::store::{Feed, ParkedIn, StoreError, StreamOut};
-use crate::trust::PeerState;
+use crate::trust::{Peer, PeerState};
 
 /// Live state of the streams to and from every peer; what is durable lies in the store.
 #[derive(Default)]
@@ -135,22 +135,53 @@ pub fn lease_of(
     Ok((leased && !refused_newer, confirmed_at))
 }
 
-/// Active peers that were not heard for longer than the configured silence.
-pub fn silent_peers(node: &Node) -> Vec<AuthorityId> {
-    let directory = node.directory.load();
-    let active = directory.all().filter(|known| known.peer.state == PeerState::Active);
-    let mut silent: Vec<_> = active
-        .map(|known| known.peer.authority.clone())
-        .filter(|peer| is_silent(node, peer))
-        .collect();
-    silent.sort();
-    silent
+/// When a peer was last heard, in seconds before now, as far as this process knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Its last head came so long ago.
+    Ago(i64),
+    /// Not yet: the node started, or the peer became active, so long ago. Nothing is known of before.
+    NotYet(i64),
 }
 
-/// Whether this peer was not heard for longer than the configured silence.
-pub fn is_silent(node: &Node, peer: &AuthorityId) -> bool {
-    let heard = node.streams.status(peer).confirmed_at;
-    heard.is_none_or(|at| node.clock.now().since(at) > node.peer_silence_s)
+/// When an active peer was last heard; `None` for others, which are not listened to.
+pub fn heard(node: &Node, peer: &Peer) -> Option<Heard> {
+    if peer.state != PeerState::Active {
+        return None;
+    }
+    let elapsed = node.clock.elapsed();
+    let active = node.clock.now().since(peer.changed_at).max(0);
+    let last = node.streams.status(&peer.authority).witness;
+    let ago = last.map(|witness| elapsed - witness.heard).filter(|ago| *ago <= active);
+    Some(ago.map_or(Heard::NotYet(active.min(elapsed - node.started)), Heard::Ago))
+}
+
+/// Whether an active peer was not heard for longer than the configured silence. That it was not heard yet is no silence.
+pub fn is_silent(node: &Node, peer: &Peer) -> bool {
+    heard(node, peer).is_some_and(|heard| match heard {
+        Heard::Ago(seconds) | Heard::NotYet(seconds) => seconds > node.peer_silence_s,
+    })
+}
+
+/// Active peers of which something is so, in the order of their names.
+fn peers_which(node: &Node, is_so: impl Fn(&Peer) -> bool) -> Vec<AuthorityId> {
+    let directory = node.directory.load();
+    let found = directory.all().filter(|known| is_so(&known.peer));
+    let mut found: Vec<_> = found.map(|known| known.peer.authority.clone()).collect();
+    found.sort();
+    found
+}
+
+/// Active peers that were not heard for longer than the configured silence.
+pub fn silent_peers(node: &Node) -> Vec<AuthorityId> {
+    peers_which(node, |peer| is_silent(node, peer))
+}
+
+/// Active peers that were not heard yet, and are not silent either.
+pub fn unheard_peers(node: &Node) -> Vec<AuthorityId> {
+    peers_which(node, |peer| {
+        matches!(heard(node, peer), Some(Heard::NotYet(_))) && !is_silent(node, peer)
+    })
 }
 
 /// Most places counted as waiting: beyond it the number says "many".

@@ -13,13 +13,14 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::gate::{self, Call};
 use crate::desk::{self, Export, Imported, Place, State};
-use crate::exchange;
+use crate::exchange::{self, Heard};
 use crate::node::SharedNode;
 use crate::readiness;
 use crate::roles::Actor;
 use crate::store::{
     Change, Copies, Erased, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut, TableKey,
 };
+use crate::trust::PeerState;
 use crate::wire::desk as wire;
 use crate::wire::desk::{alert_id, desk_status, optional};
 use crate::wire::exchange::refusal;
@@ -323,7 +324,8 @@ async fn watch(
 
 fn status(node: &SharedNode) -> Result<proto::StatusResponse, StoreError> {
     let directory = node.directory.load();
-    let mut known: Vec<_> = directory.all().collect();
+    let there = directory.all().filter(|known| known.peer.state != PeerState::Removed);
+    let mut known: Vec<_> = there.collect();
     known.sort_by(|a, b| a.peer.authority.cmp(&b.peer.authority));
     let peers = known.iter().map(|known| peer_status(node, &known.peer));
     let reasons = readiness::readiness(node);
@@ -362,6 +364,11 @@ fn peer_status(
         None => 0,
     };
     let halted = out.as_ref().and_then(|out| out.halted.clone());
+    let (heard_at, unheard_s) = match exchange::heard(node, peer) {
+        Some(Heard::Ago(ago)) => (node.clock.now().plus(-ago).seconds(), 0),
+        Some(Heard::NotYet(seconds)) => (0, seconds),
+        None => (0, 0),
+    };
     Ok(proto::PeerStatus {
         authority: authority.to_string(),
         state: peer.state.as_str().to_owned(),
@@ -374,7 +381,9 @@ fn peer_status(
         epoch_in: received.epoch,
         received: received.seq,
         confirmed_at: live.confirmed_at.map_or(0, |at| at.seconds()),
-        silent: exchange::is_silent(node, authority),
+        silent: exchange::is_silent(node, peer),
+        heard_at,
+        unheard_s,
         parked_out: parked_out as u64,
         parked_in: parked_in as u64,
         waiting: halted.or(live.waiting).unwrap_or_default(),

@@ -93,7 +93,7 @@ fn peer(node: &Node, known: &Known) -> Result<(), StoreError> {
     }
     let age = exchange::lease(node, name).1.map(|at| node.clock.now().since(at));
     gauge("entente_stream_confirmed_age_seconds", age.unwrap_or(-1) as f64);
-    gauge("entente_peer_silent", flag(age.is_none_or(|age| age > node.peer_silence_s)));
+    gauge("entente_peer_silent", flag(exchange::is_silent(node, &known.peer)));
     Ok(())
 }
 

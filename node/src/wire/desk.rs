@@ -163,6 +163,7 @@ pub fn found(found: Found) -> Vec<proto::SearchResponse> {
         log_entry: found.log_entry,
         more: found.more,
         silent_peers: found.silent.iter().map(ToString::to_string).collect(),
+        unheard_peers: found.unheard.iter().map(ToString::to_string).collect(),
     };
     let hits = found.hits.into_iter().map(|found| Message::Hit(hit(found)));
     let messages = hits.chain([Message::Summary(summary)]);
