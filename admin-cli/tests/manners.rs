@@ -92,6 +92,11 @@ fn certificates_are_made_below_their_folder_and_with_the_key_of_their_ca_only() 
     let leaf = "certs/dk.politi/node";
     node(&format!("{leaf}.pem"), &format!("{leaf}.key"), 1, "must be a CA");
     assert!(!folder.path().join("next").exists(), "nothing is made");
+    std::fs::write(at("passphrase"), "correct horse battery").unwrap();
+    let (sealed, passphrase) = (at("sealed.key"), at("passphrase"));
+    let words = ["identity", "create", "--authority", authority, "--out", &sealed];
+    check(&[&words[..], &["--passphrase-file", &passphrase]].concat(), 0, "", "");
+    node(&format!("{here}.pem"), "sealed.key", 1, "under a passphrase");
     node(&format!("{here}.pem"), &format!("{here}.key"), 0, "");
 }
 

@@ -171,6 +171,12 @@ fn profiles_have_names_wherever_they_were_made() {
         let mode = fs::metadata(machine.path(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{file}");
     }
+    let config = machine.path("dk/entente.toml");
+    let settings = fs::read_to_string(&config).unwrap();
+    fs::write(&config, settings.replace("heartbeat_s = 60", "heartbeat_s = 30")).unwrap();
+    let reloaded = machine.run(0, "reload --profile dk/profiles/administrator.toml");
+    let says = "changed, but not in force: exchange.heartbeat_s: restart the node";
+    assert!(reloaded.contains(says) && reloaded.contains("in force: "), "{reloaded}");
     fs::remove_dir_all(machine.path("dk/profiles")).unwrap();
     assert!(machine.run(0, "whoami --profile auditor").contains("auditor"));
     assert!(machine.run(0, "whoami").contains("officer"), "the first one is the default");

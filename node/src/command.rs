@@ -35,7 +35,7 @@ enum Command {
     Init(Init),
     /// Writes the descriptor anew, to be signed by the identity key
     #[command(
-        after_help = "Run it after a change of exchange.advertise, contact, keys or roots:\n  entente-node draft --home dk\n  entente identity sign --key dk.identity --out dk/descriptor.jws dk/descriptor.draft.json\n  entente reload --profile administrator"
+        after_help = "Run it after a change of exchange.advertise, contact, keys or roots, and before the keys end (730 days after it):\n  entente-node draft --home dk\n  entente identity sign --key dk.identity --out dk/descriptor.jws dk/descriptor.draft.json\n  entente reload --profile administrator"
     )]
     Draft(Home),
     /// Looks at configuration, keys, certificates and store; the exit code says whether a node can run

@@ -78,6 +78,21 @@ async fn a_clock_that_nobody_believes_is_a_reason() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_own_certificate_that_has_ended_is_no_fault_of_a_peer() -> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+    federation.settle().await?;
+    // TLS goes by the clock of the machine; what is said, and whether a peer is called, by the node's.
+    dk.clock.shift(400 * 86_400);
+    let (line, body) = ready(dk).await?;
+    assert!(line.contains("503") && body.contains("certificate_ended: "), "{line} {body}");
+    let steps = test_peer(dk.node(), &fr.authority).await;
+    let last = steps.last().expect("a step");
+    assert!(!last.ok && last.found.contains("the node's own certificate ended on"), "{last:?}");
+    federation.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_lost_state_says_so_until_it_is_started_anew() -> anyhow::Result<()> {
     let mut federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
     federation.nodes[0].apply(ALL).await?;

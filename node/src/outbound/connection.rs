@@ -10,7 +10,7 @@ use super::probe::{THEIR_TRUST_HINT, TestStep};
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
 use crate::tls::{self, Dialled, Step, Target, Wanted};
-use crate::trust::Known;
+use crate::trust::{Ending, Known, Part};
 
 /// Connects to the first address of a peer's endpoints that completes a handshake.
 pub(super) async fn connect(node: &SharedNode, peer: &AuthorityId) -> Result<Channel, String> {
@@ -31,7 +31,13 @@ fn active(node: &SharedNode, peer: &AuthorityId) -> Result<Arc<Known>, String> {
     directory.active(peer).cloned().ok_or_else(|| "the peer is not active".to_owned())
 }
 
+/// No peer is called, and none is blamed, with a certificate that has ended here.
 fn target(node: &SharedNode, known: &Known) -> Result<Target, String> {
+    let near = node.ends.load().near(node.clock.shown(), node.clock.now());
+    let own = |ending: &&Ending| matches!(ending.part, Part::Certificate | Part::Root);
+    if let Some(ending) = near.iter().filter(own).find(|ending| ending.ended) {
+        return Err(ending.to_string());
+    }
     let roots = known.descriptor.descriptor().tls_roots.iter();
     let roots = roots.map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()));
     let roots = roots.collect::<Result<_, _>>().map_err(|_| "a root cannot be read".to_owned())?;
