@@ -7,6 +7,7 @@ mod output;
 mod profile;
 mod words;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -133,11 +134,35 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match command::confine().and_then(|()| command::parse::<Cli>()) {
+    if let Err(code) = command::confine() {
+        return code;
+    }
+    match Cli::try_parse() {
         Ok(Cli { command: Command::Node(cli), .. }) => command::run_cli(&cli),
         Ok(cli) => speak(cli),
-        Err(code) => code,
+        Err(error) => {
+            if error.use_stderr() && asked_for_json() {
+                // Where stdout can't be written, stderr and the exit code still tell.
+                let _ = output::say_json(&output::Failure::usage(told(&error)).json());
+            }
+            command::said(&error)
+        }
     }
+}
+
+/// Whether a program reads the answer: what was asked for could not be parsed, so the words are looked at.
+fn asked_for_json() -> bool {
+    let words: Vec<_> = std::env::args_os().collect();
+    let asks =
+        |pair: &[OsString]| matches!(pair, [flag, word] if flag == "--format" && word == "json");
+    words.iter().any(|word| word == "--format=json") || words.windows(2).any(asks)
+}
+
+/// What was wrong, without usage and tips.
+fn told(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
 }
 
 fn speak(cli: Cli) -> ExitCode {

@@ -1,52 +1,9 @@
 //! The commands that README's way does not take, at the nodes that `entente demo --keep` leaves running.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod kept;
 
-/// Three nodes, which end with it.
-struct Kept {
-    nodes: Vec<String>,
-    folder: PathBuf,
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        Command::new("kill").args(&self.nodes).status().expect("kill");
-    }
-}
-
-fn keep(within: &Path) -> Kept {
-    let demo = Command::new(env!("CARGO_BIN_EXE_entente"))
-        .args(["demo", "--keep"])
-        .env("TMPDIR", within)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&demo.stdout).into_owned();
-    let after = |start: &str| said.lines().find_map(|line| line.trim().strip_prefix(start));
-    let nodes = after("end them: kill ").expect(&said).split(' ').map(str::to_owned).collect();
-    let kept = Kept { nodes, folder: PathBuf::from(after("then remove ").expect(&said)) };
-    assert!(demo.status.success() && kept.nodes.len() == 3, "{said}");
-    kept
-}
-
-impl Kept {
-    /// Runs a command as a user of a node, and returns what it says.
-    fn run(&self, node: &str, user: &str, code: i32, words: &[&str]) -> String {
-        let profile = self.folder.join(node).join(format!("profiles/{user}.toml"));
-        let output: Output = Command::new(env!("CARGO_BIN_EXE_entente"))
-            .args(words)
-            .arg("--profile")
-            .arg(profile)
-            .current_dir(&self.folder)
-            .output()
-            .unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{user}: {words:?}\n{said}");
-        said
-    }
-}
+use kept::keep;
 
 #[test]
 fn what_people_do_at_a_node_has_a_command_that_works() {

@@ -109,17 +109,20 @@ const USAGE: u8 = 64;
 /// # Errors
 /// The exit code, after clap said what was wrong.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
-    C::try_parse().map_err(|error| {
-        let printed = error.print().and_then(|()| io::stdout().flush());
-        match printed.map_err(Unwritten::from) {
-            _ if error.use_stderr() => ExitCode::from(USAGE),
-            Ok(()) | Err(Unwritten::Closed) => ExitCode::SUCCESS,
-            Err(unwritten) => {
-                say_error(&unwritten.to_string());
-                ExitCode::FAILURE
-            }
+    C::try_parse().map_err(|error| said(&error))
+}
+
+/// Says why arguments were not taken, or the help that was asked for; what the program ends with.
+pub fn said(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    match printed.map_err(Unwritten::from) {
+        _ if error.use_stderr() => ExitCode::from(USAGE),
+        Ok(()) | Err(Unwritten::Closed) => ExitCode::SUCCESS,
+        Err(unwritten) => {
+            say_error(&unwritten.to_string());
+            ExitCode::FAILURE
         }
-    })
+    }
 }
 
 /// Why a result did not reach standard output.
