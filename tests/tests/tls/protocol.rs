@@ -5,8 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
+use entente_node::home::Layout;
 use entente_node::id::Clock;
 use entente_node::pki::Authority;
+use entente_node::server::door::{Door, Peers};
+use entente_node::shutdown::Trigger;
+use entente_node::tls::{Exchange, TlsIdentity, exchange_config};
+use entente_node::trust::Identity;
 use entente_tests::federation::free_port;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
@@ -17,6 +23,7 @@ use rustls::{AlertDescription, ClientConfig, HandshakeKind, NamedGroup, ServerCo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_stream::StreamExt;
 
 use crate::client::{ANSWER, Card, client, doors, let_in, pair, refusal, shake_hands};
 
@@ -162,5 +169,37 @@ async fn one_caller_cannot_keep_the_others_out() -> anyhow::Result<()> {
         };
         tokio::time::timeout(ANSWER, again).await.context("a place was given back")?;
     }
+    federation.stop().await
+}
+
+/// Certificates are looked at on threads of their own: whom a door's verifier asks for the peers sees on which.
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_do_not_run_on_the_workers_of_the_node() -> anyhow::Result<()> {
+    let federation = pair().await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+    let layout = Layout::new(&dk.home);
+    let now = Clock::system().now();
+    let own = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now)?;
+    let directory = dk.node().directory.load_full();
+    let (told, mut threads) = tokio::sync::mpsc::channel(8);
+    let asked = Exchange::new({
+        let directory = Arc::clone(&directory);
+        move || {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            told.try_send(name).expect("room for eight");
+            Arc::clone(&directory)
+        }
+    });
+    let config = Arc::new(ArcSwap::from_pointee(exchange_config(&own, asked)?));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let door = listener.local_addr()?;
+    let peers: Peers = Arc::new(move || Arc::clone(&directory));
+    let (_trigger, shutdown) = Trigger::new();
+    let mut accepted = Door { listener, config, connections_max: 4, peers }.open(shutdown);
+    let _tls = shake_hands(&Card::node(fr)?.config()?, door).await?;
+    let connection =
+        tokio::time::timeout(ANSWER, accepted.next()).await?.context("a connection")??;
+    assert_eq!(connection.caller().identity, Identity::Node(fr.authority.clone()));
+    assert_eq!(threads.recv().await.as_deref(), Some("handshakes"));
     federation.stop().await
 }

@@ -114,13 +114,24 @@ async fn the_log_says_who_was_refused_and_what_to_do() -> anyhow::Result<()> {
     ended.not_after = ended.not_before + days(1) - time::Duration::MINUTE;
     let day = Clock::system().now().plus(-60).date();
     let key = KeyPair::generate()?;
-    for (card, expected) in [
-        (card(&fr)?, "fr.police-judiciaire is pending here: approve it".to_owned()),
-        (node("fi.krp", "CA", &key)?, "fi.krp is unknown here: import its descriptor".to_owned()),
-        (Card::signed(&theirs, &ended)?, format!("it ended on {day}")),
-        (node("se.polisen", "CA", &key)?, "no root of its descriptor vouches".to_owned()),
+    let [desk, exchange] = [dk.desk, dk.exchange];
+    let stranger = Card::read(
+        &Layout::new(&se.home).users().join("officer.pem"),
+        &Layout::new(&se.home).users().join("officer.key"),
+    )?;
+    for (door, card, expected) in [
+        (desk, card(&fr)?, "the node of fr.police-judiciaire: nodes call the exchange door".into()),
+        (desk, stranger, "a person of se.polisen: only people of dk.politi come in here".into()),
+        (exchange, card(&fr)?, "fr.police-judiciaire is pending here: approve it".to_owned()),
+        (
+            exchange,
+            node("fi.krp", "CA", &key)?,
+            "fi.krp is unknown here: import its descriptor".to_owned(),
+        ),
+        (exchange, Card::signed(&theirs, &ended)?, format!("it ended on {day}")),
+        (exchange, node("se.polisen", "CA", &key)?, "no root of its descriptor vouches".to_owned()),
     ] {
-        refusal(&card.config()?, dk.exchange).await.context(expected.clone())?;
+        refusal(&card.config()?, door).await.context(expected.clone())?;
         until("the line", || {
             Ok(lines(&dk)?.iter().any(|line| line.contains(&expected)).then_some(()))
         })
