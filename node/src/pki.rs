@@ -3,8 +3,8 @@
 mod request;
 pub use request::{Request, request};
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -241,27 +241,66 @@ pub fn write_issued(folder: &Path, name: &str, issued: &Issued) -> Result<(), Pk
     write_file(&folder.join(format!("{name}.key")), issued.key_pem.expose(), 0o600)
 }
 
-/// Makes a folder that only its owner can look into.
+/// Makes a folder that only its owner can look into, and those above it; durable when this returns.
 ///
 /// # Errors
 /// When it can't be made.
 pub fn make_folder(path: &Path) -> Result<(), PkiError> {
+    let named = path.ancestors().filter(|folder| !folder.as_os_str().is_empty());
+    let missing: Vec<_> = named.take_while(|folder| !folder.exists()).collect();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| PkiError::File(path.display().to_string(), error))
+    let synced = made.and_then(|()| {
+        missing.into_iter().try_for_each(|made| sync(made).and_then(|()| sync_above(made)))
+    });
+    synced.map_err(|error| PkiError::File(path.display().to_string(), error))
 }
 
-/// Writes a new file; one that exists is never overwritten.
+/// Writes a new file; one that exists is never overwritten. It is durable when this returns.
 ///
 /// # Errors
 /// When it exists already or can't be written.
 pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(mode).open(path);
+    let written = file.and_then(|file| write_synced(file, path, text));
     written.map_err(|error| PkiError::File(path.display().to_string(), error))
+}
+
+/// Writes a file in place of the one that may be there: after a crash it is the old one or the new one, whole.
+///
+/// # Errors
+/// When it can't be written.
+pub fn replace_file(path: &Path, text: &str) -> Result<(), PkiError> {
+    let beside = path.with_extension("new");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&beside);
+    let written = file.and_then(|file| write_synced(file, &beside, text));
+    let written = written.and_then(|()| std::fs::rename(&beside, path));
+    let written = written.and_then(|()| sync_above(path));
+    written.map_err(|error| PkiError::File(path.display().to_string(), error))
+}
+
+/// What is written and not synced may be gone after a loss of power, though a later file is there.
+fn write_synced(mut file: File, path: &Path, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    sync_above(path)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The folder that names a path, where it may be read: one that may only be written to is its owner's to sync.
+fn sync_above(path: &Path) -> io::Result<()> {
+    let synced = match path.parent() {
+        Some(above) if above.as_os_str().is_empty() => sync(Path::new(".")),
+        Some(above) => sync(above),
+        None => Ok(()),
+    };
+    match synced {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 /// A signing key as PKCS#8 PEM, for the home folder.

@@ -1,5 +1,6 @@
 //! Homes of earlier versions open, list the same alerts, pass a check, and prove the checkpoints of their day.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -122,5 +123,60 @@ fn verify(node: &SharedNode, jws: &str) -> anyhow::Result<()> {
     }
     ensure!(verifier.tree().size() > checkpoint.size, "the list is in the log too");
     ensure!(*verifier.tree() == node.store.log(), "it ends where the store says");
+    Ok(())
+}
+
+/// Files and folders below a folder, and the folder itself.
+fn below(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    found.push(folder.to_owned());
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            below(&path, found)?;
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A loss of power right after it loses nothing of a new home. The system's calls tell which files were synced.
+#[test]
+fn init_syncs_every_file_and_folder_that_it_makes() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (home, calls) = (folder.path().join("above/dk"), folder.path().join("calls"));
+    let traced = Command::new("strace")
+        .args(["-f", "-y", "-e", "trace=fsync,fdatasync", "-o"])
+        .arg(&calls)
+        .arg(env!("CARGO_BIN_EXE_simulate"))
+        .args(["node", "init", "--authority", "dk.politi", "--contact", "+45 1", "--home"])
+        .arg(&home)
+        .output();
+    let Ok(traced) = traced else {
+        eprintln!("skipped: strace is not installed");
+        return Ok(());
+    };
+    if String::from_utf8_lossy(&traced.stderr).contains("ptrace") {
+        eprintln!("skipped: this user may not trace");
+        return Ok(());
+    }
+    ensure!(traced.status.success(), "{}", String::from_utf8_lossy(&traced.stderr));
+    // `… fsync(3</path>) = 0`
+    let calls = std::fs::read_to_string(&calls)?;
+    let synced: HashSet<PathBuf> = calls
+        .lines()
+        .filter_map(|line| line.split_once('<')?.1.split_once(">)"))
+        .map(|(path, _)| PathBuf::from(path.replace(".generating", "")))
+        .collect();
+    let mut made = vec![folder.path().to_owned(), folder.path().join("above")];
+    below(&home, &mut made)?;
+    let replaced = home.join("descriptor.draft.new");
+    let unsynced: Vec<_> = made
+        .iter()
+        .filter(|path| !synced.contains(*path))
+        .filter(|path| !(path.ends_with("descriptor.draft.json") && synced.contains(&replaced)))
+        .collect();
+    assert!(unsynced.is_empty(), "{unsynced:?}");
+    assert!(made.iter().any(|path| path.ends_with("store/db/conf")), "{made:?}");
     Ok(())
 }

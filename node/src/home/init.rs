@@ -194,7 +194,7 @@ pub fn draft_descriptor(home: &Path, clock: &Clock) -> Result<Draft, HomeError> 
     };
     let json = serde_json::to_string_pretty(&draft).unwrap_or_default();
     let path = layout.draft();
-    fs::write(&path, json + "\n").map_err(|error| HomeError::File(shown(&path), error))?;
+    pki::replace_file(&path, &(json + "\n"))?;
     Ok(draft)
 }
 

@@ -123,11 +123,13 @@ pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
 /// sync the file that says how it writes.
 fn make_durable(folder: &Path, tree: sled::Db) -> Result<Opened, StoreError> {
     let database = folder.join("db");
-    for made in [database.join("conf"), database.clone(), folder.to_owned()] {
+    let of_sled = ["conf", "blobs"].map(|name| database.join(name));
+    let ours = ["slots", "tokens", "reserve"].map(|name| folder.join(name));
+    let made = of_sled.into_iter().chain(ours).filter(|made| made.exists());
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    let folders = [database.as_path(), folder].into_iter().chain(above).map(Path::to_owned);
+    for made in made.chain(folders) {
         File::open(made).and_then(|made| made.sync_all())?;
-    }
-    if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
-        File::open(above).and_then(|above| above.sync_all())?;
     }
     let at = position(&tree)?;
     let database = Database::new(tree, &database.join("db"))?;
