@@ -72,6 +72,9 @@ pub enum Handed {
     Withdrawals(Option<AlertId>),
 }
 
+/// Statements read at a time for a peer that recovers: 1 MiB at most, which the gate counts for the call.
+const HANDED_AT_ONCE: usize = 16;
+
 /// What this node holds that `issuer` itself issued, a page after `after`, and where to go on: alerts as received, then
 /// withdrawals.
 ///
@@ -85,7 +88,7 @@ pub fn statements_of(
     let within = stream::within(issuer);
     match after {
         Handed::Alerts(after) => {
-            let page = node.store.scan::<Copies>(&within, after.as_ref(), stream::PAGE)?;
+            let page = node.store.scan::<Copies>(&within, after.as_ref(), HANDED_AT_ONCE)?;
             let new = page.iter().filter(|(id, _)| Some(id) != after.as_ref());
             let statements =
                 new.map(|(id, copy)| unsealed(node, id, copy)).collect::<Result<_, _>>();
@@ -96,7 +99,7 @@ pub fn statements_of(
             Ok((statements?, Some(next)))
         }
         Handed::Withdrawals(after) => {
-            let page = node.store.scan::<Tombstones>(&within, after.as_ref(), stream::PAGE)?;
+            let page = node.store.scan::<Tombstones>(&within, after.as_ref(), HANDED_AT_ONCE)?;
             let next = last_of_full(&page).map(|last| Handed::Withdrawals(Some(last)));
             let new = page.into_iter().filter(|(id, _)| Some(id) != after.as_ref());
             let withdrawn = new.filter(|(_, t)| t.erased == Erased::Withdrawn);
@@ -106,7 +109,7 @@ pub fn statements_of(
 }
 
 fn last_of_full<T>(page: &[(AlertId, T)]) -> Option<AlertId> {
-    page.last().filter(|_| page.len() == stream::PAGE).map(|(id, _)| id.clone())
+    page.last().filter(|_| page.len() == HANDED_AT_ONCE).map(|(id, _)| id.clone())
 }
 
 fn unsealed(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<String, StoreError> {

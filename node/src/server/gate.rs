@@ -17,11 +17,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Body;
-use tokio_stream::wrappers::WatchStream;
+use tokio::sync::watch;
 use tonic::{Code, Status};
 
 pub use answer::AnswerBody;
-pub use budget::{Budget, CALLER_BYTES_MAX, DOOR_BYTES_MAX};
+pub use budget::{Allowance, Budget, CALLER_BYTES_MAX, DOOR_BYTES_MAX};
 pub use call::{Call, GRACE, Line, Phase};
 pub use judge::{Judged, held_to, judge};
 pub use methods::{EXCHANGE_MESSAGE_BYTES_MAX, METHODS, Method, Needs, Shape};
@@ -43,14 +43,21 @@ impl<S> Gate<S> {
     }
 
     /// Who calls which method, if they may.
-    fn admit(&self, path: &str) -> Result<(Call, Judged), Status> {
+    fn admit(&self, path: &str) -> Result<Admitted, Status> {
         let found = methods::find(path).ok_or_else(unknown_method)?;
-        let judged = self.line.judge(found.1).inspect_err(|status| {
-            // Neither path nor message is the caller's: the one is in the table, the other ours.
-            tracing::info!(method = found.1.path, "a call was refused: {}", status.message());
-        })?;
-        Ok((Call::begin(Arc::clone(&self.line), found), judged))
+        // Before it is judged: what changes later is seen.
+        let phase = self.line.phase.subscribe();
+        let judged =
+            self.line.judge(found.1).inspect_err(|status| self.line.note(found.1, status))?;
+        Ok(Admitted { call: Arc::new(Call::begin(Arc::clone(&self.line), found)), judged, phase })
     }
+}
+
+/// A call that may begin.
+struct Admitted {
+    call: Arc<Call>,
+    judged: Judged,
+    phase: watch::Receiver<Phase>,
 }
 
 impl<S, B> tower::Service<Request<B>> for Gate<S>
@@ -79,7 +86,7 @@ where
         let services = self.services.clone();
         Box::pin(async move {
             let answered = match admitted {
-                Ok((call, judged)) => answer(call, judged, services, request).await,
+                Ok(admitted) => answer(admitted, services, request).await,
                 Err(status) => Err(status),
             };
             Ok(answered.unwrap_or_else(AnswerBody::refusal))
@@ -88,8 +95,7 @@ where
 }
 
 async fn answer<S, B>(
-    call: Call,
-    judged: Judged,
+    Admitted { call, judged, phase }: Admitted,
     mut services: S,
     request: Request<B>,
 ) -> Result<Response<AnswerBody>, Status>
@@ -102,27 +108,33 @@ where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let call = Arc::new(call);
-    let phase = call.phase();
-    call.hold(call.allowance().take(call.method.holds_bytes).await?);
-    // Who waited is judged again: from here on every change is seen.
-    call.judge()?;
+    let bytes = call.method.holds_bytes;
+    let charge = match call.allowance().take_now(bytes) {
+        Some(charge) => charge,
+        None => {
+            let charge = call.allowance().take(bytes).await?;
+            // Who has waited is judged again.
+            call.judge()?;
+            charge
+        }
+    };
+    call.hold(charge);
     let (mut head, body) = request.into_parts();
     head.extensions.insert(judged);
     head.extensions.insert(Arc::clone(&call));
     let body = RequestBody::new(body, Arc::clone(&call));
     let answering = services.call(Request::from_parts(head, body));
-    let changes = WatchStream::from_changes(phase.clone());
+    let seen = phase.clone();
     tokio::select! {
         biased;
-        Ok(answer) = answering => Ok(AnswerBody::answer(answer, call, changes)),
+        Ok(answer) = answering => Ok(AnswerBody::answer(answer, call, seen)),
         status = cut_off(&call, phase) => Err(status),
         () = tokio::time::sleep(call.method.answers_within) => Err(too_slow()),
     }
 }
 
 /// Returns some time after the call may not go on.
-async fn cut_off(call: &Call, phase: tokio::sync::watch::Receiver<Phase>) -> Status {
+async fn cut_off(call: &Call, phase: watch::Receiver<Phase>) -> Status {
     let status = call.ended(phase).await;
     tokio::time::sleep(GRACE).await;
     status

@@ -6,10 +6,8 @@ use anyhow::Context;
 use entente_node::admin;
 use entente_node::exchange::PROTOCOL;
 use entente_node::home::Layout;
-use entente_node::id::Clock;
 use entente_node::sample::Samples;
 use entente_node::store::Own;
-use entente_node::tls::{Target, TlsIdentity, handshake, read_pem_certificates};
 use entente_node::trust::PeerState;
 use entente_node::wire::exchange::FromSender;
 use entente_proto::desk::desk_client::DeskClient;
@@ -18,13 +16,12 @@ use entente_proto::desk::{Change, ImportLine, ImportResult, WatchAlertsRequest};
 use entente_proto::exchange::FromReceiver;
 use entente_proto::exchange::exchange_client::ExchangeClient;
 use entente_tests::federation::{Federation, TestNode, person, until};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use crate::raw::reason;
+use crate::raw::{Unreading, reason};
 
 /// Until when a call that may not go on has ended; a busy machine gets a little more.
 const ENDS_WITHIN: Duration = Duration::from_millis(1500);
@@ -153,7 +150,7 @@ async fn an_ended_certificate_ends_the_calls_that_came_with_it() -> anyhow::Resu
     let mut changes = watch(dk).await?;
     let (_lines, mut answers) = deliver(dk, fr).await?;
     let officer = dk.desk("officer").await?;
-    dk.clock.shift(400 * 86_400);
+    dk.clock.pass(400 * 86_400);
     let (_, imported) = ended(&mut import.results).await?;
     let (_, watched) = ended(&mut changes).await?;
     let (_, delivered) = ended(&mut answers).await?;
@@ -193,39 +190,6 @@ async fn the_age_of_a_connection_ends_its_streams() -> anyhow::Result<()> {
     federation.stop().await
 }
 
-/// A call over a connection of its own, whose caller takes no byte of the answer: returns once the connection ends.
-async fn unread(
-    dk: &TestNode,
-    [pem, key]: [std::path::PathBuf; 2],
-    door: std::net::SocketAddr,
-    path: &str,
-    message: &[u8],
-) -> anyhow::Result<tokio::task::JoinHandle<()>> {
-    let target = Target {
-        authority: dk.authority.clone(),
-        roots: read_pem_certificates(&Layout::new(&dk.home).roots())?,
-        own: TlsIdentity::read(&pem, &key, Clock::system().now())?,
-    };
-    let tls = handshake(TcpStream::connect(door).await?, &target).await?;
-    let (client, connection) =
-        h2::client::Builder::new().initial_window_size(0).handshake::<_, bytes::Bytes>(tls).await?;
-    let open = tokio::spawn(async move { drop(connection.await) });
-    let mut client = client.ready().await?;
-    let request = tonic::codegen::http::Request::post(format!("https://{}{path}", dk.authority))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())?;
-    let (answer, mut body) = client.send_request(request, false)?;
-    let length = u32::try_from(message.len())?.to_be_bytes();
-    let streams = path.ends_with("Deliver");
-    body.send_data([&[0], &length[..], message].concat().into(), !streams)?;
-    let answer: tonic::codegen::http::Response<h2::RecvStream> = answer.await?;
-    Ok(tokio::spawn(async move {
-        let _ = open.await;
-        drop((answer, body, client));
-    }))
-}
-
 /// A caller that reads nothing is told nothing: its connection is cut.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_read_that_a_call_ended_is_cut_off() -> anyhow::Result<()> {
@@ -237,17 +201,20 @@ async fn who_does_not_read_that_a_call_ended_is_cut_off() -> anyhow::Result<()> 
     let layout = Layout::new(&fr.home);
     let peer = [layout.certificate(), layout.certificate_key()];
     let (desk, exchange) = (dk.running().desk, dk.running().exchange);
-    let list = "/entente.admin.v1.Audit/ListEntries";
-    let listing = unread(dk, auditor, desk, list, &[]).await?;
+    let listing = Unreading::connect(&dk.home, &dk.authority, &auditor, desk).await?;
+    let list = listing.ask("/entente.admin.v1.Audit/ListEntries", &[], true).await?;
+    let delivering = Unreading::connect(&dk.home, &dk.authority, &peer, exchange).await?;
     let hello = [0x0a, 2, 8, PROTOCOL as u8];
     let path = "/entente.exchange.v1.Exchange/Deliver";
-    let delivering = unread(dk, peer, exchange, path, &hello).await?;
+    let delivery = delivering.ask(path, &hello, false).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
+    let (listing, delivering) = (listing.open, delivering.open);
     assert!(!listing.is_finished() && !delivering.is_finished(), "they are open");
     let by = person("administrator");
     admin::remove_user(dk.node(), "auditor", &by).await?;
     tokio::time::timeout(ENDS_WITHIN, listing).await.context("the auditor's is open")??;
     admin::change_peer(dk.node(), &fr.authority, PeerState::Suspended, "a doubt", &by).await?;
     tokio::time::timeout(ENDS_WITHIN, delivering).await.context("the peer's is open")??;
+    drop((list, delivery));
     federation.stop().await
 }

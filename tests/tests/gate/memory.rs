@@ -1,6 +1,7 @@
 //! What callers can have the node hold: a real process, its resident memory, and a good caller meanwhile.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use entente_node::home::Layout;
@@ -13,11 +14,13 @@ use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{AddUserRequest, UserRequest};
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{CreateAlertRequest, WhoamiRequest};
+use entente_tests::federation::search_by_passport;
 use entente_tests::processes::Process;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-use crate::raw::{HalfSent, Unread, mint, send};
+use crate::raw::{HalfSent, Unread, Unreading, mint, send};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_simulate");
 
@@ -157,6 +160,56 @@ async fn attack(
     Ok(Effect { growth: most - before, waited, open })
 }
 
+/// Entries of the log that [`unread`] asks for on each stream: 1 MiB and more.
+const ENTRIES: usize = 4000;
+
+/// Asks for the whole log on every stream of every connection, and takes no byte of it; returns by how much the memory
+/// grew at most, in bytes.
+async fn unread(node: &Process, auditor: &[PathBuf; 2]) -> anyhow::Result<u64> {
+    let officer = node.desk("officer").await?;
+    let mut searching = JoinSet::new();
+    for _ in 0..16 {
+        let mut desk = DeskClient::new(officer.clone());
+        searching.spawn(async move {
+            for _ in 0..ENTRIES / 16 {
+                desk.search(search_by_passport()).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(searched) = searching.join_next().await {
+        searched??;
+    }
+    let before = node.resident_bytes()?;
+    let mut asking = JoinSet::new();
+    for _ in 0..CONNECTIONS_PER_CALLER_MAX {
+        let connection =
+            Arc::new(Unreading::connect(&node.home, &node.authority, auditor, node.desk).await?);
+        for _ in 0..AT_DESK.0 {
+            let connection = Arc::clone(&connection);
+            asking.spawn(async move {
+                let list = "/entente.admin.v1.Audit/ListEntries";
+                let answer = connection.ask(list, &[], true).await;
+                tokio::time::sleep(HELD).await;
+                answer.is_ok_and(|(answer, _)| !answer.headers().contains_key("grpc-status"))
+            });
+        }
+    }
+    let mut most = before;
+    let until = Instant::now() + HELD;
+    while Instant::now() < until {
+        most = most.max(node.resident_bytes()?);
+        DeskClient::new(officer.clone()).whoami(WhoamiRequest {}).await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut begun = 0;
+    while let Some(answered) = asking.join_next().await {
+        begun += usize::from(answered?);
+    }
+    assert!(begun > 0, "no answer began");
+    Ok(most - before)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_caller_can_exhaust_the_memory() -> anyhow::Result<()> {
     let target = Target::start().await?;
@@ -176,6 +229,9 @@ async fn no_caller_can_exhaust_the_memory() -> anyhow::Result<()> {
         assert!(growth < GROWTH_MAX, "{who}: {} KiB more", growth / 1024);
         assert!(waited < Duration::from_secs(1), "{who}: a good caller waited {waited:?}");
     }
+    let growth = unread(node, &[users.join("auditor.pem"), users.join("auditor.key")]).await?;
+    println!("an auditor that does not read: {} KiB more", growth / 1024);
+    assert!(growth < GROWTH_MAX, "an auditor that does not read: {} KiB more", growth / 1024);
     let growth = node.resident_bytes()?.saturating_sub(before);
     assert!(growth < GROWTH_MAX, "{} KiB more in all", growth / 1024);
     // And everybody is served as before.

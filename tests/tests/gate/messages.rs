@@ -4,14 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use entente_node::node::SharedNode;
 use entente_node::server::door::Caller;
 use entente_node::server::gate::{
-    Budget, CALLER_BYTES_MAX, Call, Line, METHODS, Needs, RequestBody,
+    Allowance, Budget, CALLER_BYTES_MAX, Call, Line, METHODS, Needs, RequestBody,
 };
 use entente_node::trust::Identity;
 use entente_tests::federation::Federation;
-use tonic::Code;
-use tonic::codegen::Body;
+use http_body_util::StreamBody;
+use hyper::body::{Body, Frame};
+use tonic::{Code, Status};
 
 use crate::raw::{HalfSent, mint, reason, send, status_of};
 
@@ -68,6 +71,54 @@ async fn who_may_not_call_is_refused_before_a_byte_of_the_message() -> anyhow::R
     federation.stop().await
 }
 
+/// A line to `node` as an officer, and what its calls may take.
+fn officer(node: &SharedNode) -> (Arc<Line>, Allowance) {
+    let caller = Caller {
+        identity: Identity::User(node.authority.clone(), "officer".to_owned()),
+        key: node.users.load().get("officer").expect("the first officer").key,
+        ends_at: node.clock.now().plus(3600),
+        revision: None,
+    };
+    let allowance = Budget::default().of(&caller.identity);
+    (Arc::new(Line::new(node.clone(), caller, allowance.clone())), allowance)
+}
+
+/// Where messages begin and end does not depend on how the bytes come, and none is handed on together with another.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_handed_on_one_by_one_however_they_come() -> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi"]).await?;
+    let (line, _) = officer(federation.nodes[0].node());
+    let import = "/entente.desk.v1.Desk/ImportAlerts";
+    let place = METHODS.iter().position(|method| method.path == import).expect("a method");
+    let lengths = [0, 1, 4, 5, 6, 700, 0, 0, 20_000];
+    let mut sent = Vec::new();
+    let mut ends = Vec::new();
+    for length in lengths {
+        sent.push(0);
+        sent.extend(u32::to_be_bytes(length));
+        sent.extend(vec![length as u8; length as usize]);
+        ends.push(sent.len());
+    }
+    for pieces in [1, 2, 3, 4, 5, 7, 64, 999, 16_384, sent.len()] {
+        let frames = sent.chunks(pieces).map(Bytes::copy_from_slice);
+        let frames = frames.map(|bytes| Ok::<_, Status>(Frame::data(bytes)));
+        let body = StreamBody::new(tokio_stream::iter(frames.collect::<Vec<_>>()));
+        let call = Arc::new(Call::begin(Arc::clone(&line), (place, &METHODS[place])));
+        let mut body = RequestBody::new(body, call);
+        let mut got: Vec<u8> = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+        {
+            let from = got.len();
+            got.extend(frame?.into_data().expect("data"));
+            let inside = ends.iter().any(|end| from < *end && *end < got.len());
+            assert!(!inside, "two messages at once, in pieces of {pieces}");
+        }
+        assert_eq!(got, sent, "in pieces of {pieces}");
+    }
+    drop(line);
+    federation.stop().await
+}
+
 /// An empty entry of a list takes two bytes on the wire, and dozens once it is decoded.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_without_end_is_refused_before_it_is_decoded() -> anyhow::Result<()> {
@@ -111,15 +162,7 @@ async fn refused(line: Arc<Line>, path: &'static str, sent: HalfSent) -> Option<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_begun_ends_in_time_or_is_refused() -> anyhow::Result<()> {
     let federation = Federation::start(&["dk.politi"]).await?;
-    let node = federation.nodes[0].node();
-    let caller = Caller {
-        identity: Identity::User(node.authority.clone(), "officer".to_owned()),
-        key: node.users.load().get("officer").expect("the first officer").key,
-        ends_at: node.clock.now().plus(3600),
-        revision: None,
-    };
-    let allowance = Budget::default().of(&caller.identity);
-    let line = Arc::new(Line::new(node.clone(), caller, allowance.clone()));
+    let (line, allowance) = officer(federation.nodes[0].node());
     let (create, import) =
         ("/entente.desk.v1.Desk/CreateAlert", "/entente.desk.v1.Desk/ImportAlerts");
     let late = Some("request_too_slow");

@@ -1,6 +1,7 @@
 //! Requests byte by byte, as a caller sends them that means no good.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,6 +9,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use entente_node::home::Layout;
 use entente_node::id::{AuthorityId, Clock};
 use entente_node::pki::{self, Authority};
+use entente_node::tls::{Target, TlsIdentity, handshake, read_pem_certificates};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::client::GrpcService;
@@ -86,6 +89,52 @@ pub fn send(channel: &Channel, path: &str, body: HalfSent) -> JoinHandle<Option<
     })
 }
 
+/// A connection whose caller takes no byte of any answer.
+pub struct Unreading {
+    authority: AuthorityId,
+    client: h2::client::SendRequest<Bytes>,
+    /// Ends with the connection.
+    pub open: JoinHandle<()>,
+}
+
+impl Unreading {
+    pub async fn connect(
+        home: &Path,
+        authority: &AuthorityId,
+        [pem, key]: &[PathBuf; 2],
+        door: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let target = Target {
+            authority: authority.clone(),
+            roots: read_pem_certificates(&Layout::new(home).roots())?,
+            own: TlsIdentity::read(pem, key, Clock::system().now())?,
+        };
+        let tls = handshake(TcpStream::connect(door).await?, &target).await?;
+        let (client, connection) =
+            h2::client::Builder::new().initial_window_size(0).handshake(tls).await?;
+        let open = tokio::spawn(async move { drop(connection.await) });
+        Ok(Self { authority: authority.clone(), client, open })
+    }
+
+    /// Asks, and gives the answer once it has begun; a request that `ends` is whole.
+    pub async fn ask(
+        &self,
+        path: &str,
+        message: &[u8],
+        ends: bool,
+    ) -> anyhow::Result<(http::Response<h2::RecvStream>, h2::SendStream<Bytes>)> {
+        let mut client = self.client.clone().ready().await?;
+        let request = http::Request::post(format!("https://{}{path}", self.authority))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())?;
+        let (answer, mut body) = client.send_request(request, false)?;
+        let length = u32::try_from(message.len())?.to_be_bytes();
+        body.send_data([&[0], &length[..], message].concat().into(), ends)?;
+        Ok((answer.await?, body))
+    }
+}
+
 /// The CA of a home's users.
 pub fn user_ca(home: &Path) -> anyhow::Result<Authority> {
     let users = Layout::new(home).users();
@@ -94,11 +143,7 @@ pub fn user_ca(home: &Path) -> anyhow::Result<Authority> {
 }
 
 /// Certificate and key of a user, from the home's own CA.
-pub fn mint(
-    home: &Path,
-    authority: &AuthorityId,
-    name: &str,
-) -> anyhow::Result<[std::path::PathBuf; 2]> {
+pub fn mint(home: &Path, authority: &AuthorityId, name: &str) -> anyhow::Result<[PathBuf; 2]> {
     let issued = user_ca(home)?.user(authority, name, Clock::system().now())?;
     pki::write_issued(home, name, &issued)?;
     Ok([home.join(format!("{name}.pem")), home.join(format!("{name}.key"))])

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame};
+use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
@@ -32,19 +33,15 @@ struct Ending {
 }
 
 impl AnswerBody {
-    /// Around the answer to `call`.
+    /// Around the answer to `call`, which was judged in this `phase` of its connection.
     pub fn answer(
         answer: Response<tonic::body::Body>,
         call: Arc<Call>,
-        changes: WatchStream<Phase>,
+        phase: watch::Receiver<Phase>,
     ) -> Response<Self> {
         let streams = call.method.shape != Shape::Unary;
-        answer.map(|inner| Self {
-            inner,
-            call: Some(call),
-            changes: streams.then_some(changes),
-            ending: None,
-        })
+        let changes = streams.then(|| WatchStream::from_changes(phase));
+        answer.map(|inner| Self { inner, call: Some(call), changes, ending: None })
     }
 
     /// Nothing but a status.

@@ -1,6 +1,6 @@
 //! One call under way: by whom, of which method, what it holds, and whether it may go on.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,13 +41,16 @@ pub struct Line {
     pub phase: watch::Sender<Phase>,
     /// Calls under way, by the place of their method.
     open: Vec<AtomicU32>,
+    /// A refusal was logged: one line for each connection, whatever its caller sends.
+    noted: AtomicBool,
 }
 
 impl Line {
     /// A connection that begins now.
     pub fn new(node: SharedNode, caller: Caller, allowance: Allowance) -> Self {
         let open = METHODS.iter().map(|_| AtomicU32::new(0)).collect();
-        Self { node, caller, allowance, phase: watch::Sender::new(Phase::Open), open }
+        let (phase, noted) = (watch::Sender::new(Phase::Open), AtomicBool::new(false));
+        Self { node, caller, allowance, phase, open, noted }
     }
 
     /// Whether its caller may begin or continue a call of `method` now.
@@ -60,6 +63,14 @@ impl Line {
             Phase::Old if method.shape != Shape::Unary => Err(too_old()),
             Phase::Ending if method.shape != Shape::Unary => Err(ending()),
             _ => Ok(judged),
+        }
+    }
+
+    /// Logs the first refusal.
+    pub fn note(&self, method: &Method, status: &Status) {
+        if !self.noted.swap(true, Ordering::Relaxed) {
+            // Nothing of this is the caller's: the path is in the table, the message ours.
+            tracing::info!(method = method.path, "a call was refused: {}", status.message());
         }
     }
 
