@@ -191,10 +191,45 @@ fn wrapped(value: &str, indent: usize, width: usize) -> String {
     lines.end().trim().to_owned()
 }
 
+/// One of the things that are wrong with a draft.
+#[derive(Debug)]
+pub struct Told {
+    /// Where in the draft.
+    pub path: String,
+    /// Stable, for programs.
+    pub reason: String,
+    /// What is expected there, with an example.
+    pub message: String,
+}
+
+impl Told {
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({ "path": self.path, "reason": self.reason, "message": self.message })
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        if self.path.is_empty() {
+            return self.message.clone();
+        }
+        format!("{}: {}", self.path, self.message)
+    }
+}
+
+impl From<&entente_node::alert::Fault> for Told {
+    fn from(fault: &entente_node::alert::Fault) -> Self {
+        let (path, reason) = (fault.path.clone(), fault.kind.as_str().to_owned());
+        Self { path, reason, message: fault.said() }
+    }
+}
+
 /// Why a command failed, with what to do, and its exit code.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
+    /// Everything that is wrong with a draft, where that is why.
+    faults: Vec<Told>,
     hint: Option<String>,
     reason: String,
     code: u8,
@@ -209,7 +244,17 @@ impl Failure {
     /// Refused or failed: exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
         let (message, reason) = (message.into(), "failed".to_owned());
-        Self { message, hint: None, reason, code: 1, told: false }
+        Self { message, faults: vec![], hint: None, reason, code: 1, told: false }
+    }
+
+    /// A draft that is refused, with everything that is wrong with it.
+    pub fn faults(reason: impl Into<String>, faults: Vec<Told>) -> Self {
+        let message = match faults.len() {
+            1 => "1 fault in the draft".to_owned(),
+            many => format!("{many} faults in the draft"),
+        };
+        let hint = "`entente alert explain FIELD` says more about a field";
+        Self { faults, reason: reason.into(), ..Self::new(message).hint(hint) }
     }
 
     /// Wrong usage: exit code 64.
@@ -269,7 +314,12 @@ impl Failure {
     /// For programs.
     pub fn json(&self) -> Value {
         let (reason, message, hint) = (&self.reason, &self.message, &self.hint);
-        json!({ "error": { "reason": reason, "message": message, "hint": hint } })
+        let mut error = json!({ "reason": reason, "message": message, "hint": hint });
+        if let (Some(error), false) = (error.as_object_mut(), self.faults.is_empty()) {
+            let faults: Vec<Value> = self.faults.iter().map(Told::json).collect();
+            error.insert("faults".to_owned(), faults.into());
+        }
+        json!({ "error": error })
     }
 
     /// Says it, and gives the exit code.
@@ -282,6 +332,9 @@ impl Failure {
             let _ = say_json(&self.json());
         }
         remark("error", &self.message);
+        for fault in &self.faults {
+            remark("fault", &fault.text());
+        }
         if let Some(hint) = &self.hint {
             remark("hint", hint);
         }
@@ -293,6 +346,14 @@ impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         use tonic_types::StatusExt;
         let reason = status.get_details_error_info().map(|info| info.reason);
+        if let Some(bad) = status.get_details_bad_request() {
+            let told = bad.field_violations.into_iter().map(|violation| Told {
+                path: violation.field,
+                reason: violation.reason,
+                message: violation.description,
+            });
+            return Self::faults(reason.unwrap_or_default(), told.collect());
+        }
         let message = match status.message() {
             "" => format!("the node answered {:?}", status.code()),
             message => message.to_owned(),

@@ -3,10 +3,17 @@
 
 mod claims;
 mod content;
+mod dates;
 mod draft;
-mod form;
+mod explain;
+mod fault;
+mod fields;
 mod identifier;
+mod reading;
+mod regions;
 mod rules;
+mod schema;
+mod template;
 mod text;
 mod token;
 mod vocabulary;
@@ -15,7 +22,10 @@ mod withdrawal;
 pub use claims::ClaimSet;
 pub use content::{Content, Location, Name, Object, Subject};
 pub use draft::{DRAFT_BYTES_MAX, Draft};
+pub use explain::{Explained, explain};
+pub use fault::{Fault, FaultKind, Faults};
 pub use identifier::{Identifier, IdentifierKind};
+pub use schema::schema;
 pub use token::{Facts, Head, Succession, View, issue, joined, read, succeeds, verify};
 pub use vocabulary::{
     Act, BasedOn, Category, Consent, Control, Exploitation, Handling, LocationKind, Means,
@@ -61,25 +71,9 @@ pub enum AlertError {
     /// The id names another issuer.
     #[error("the alert's id names another issuer")]
     NotTheIssuer,
-    /// A claim that every view carries is missing.
-    #[error("the claim {0} is missing")]
-    Missing(&'static str),
-    /// The category of alert or person does not permit the claim.
-    #[error("the claim {claim} is not permitted for {category}: leave it out")]
-    NotPermitted {
-        /// Which.
-        claim: &'static str,
-        /// Of the alert or the person.
-        category: &'static str,
-    },
-    /// A value is not what its claim may hold.
-    #[error("{field}: {why}")]
-    Value {
-        /// Which claim.
-        field: &'static str,
-        /// What to do.
-        why: &'static str,
-    },
+    /// Claims are missing, malformed, not permitted, or hold what they may not: each with its place.
+    #[error("{0}")]
+    Content(Faults),
     /// Older than the version held.
     #[error("a newer version is held")]
     OlderVersion,
@@ -105,9 +99,7 @@ impl AlertError {
             Self::Expired => "expired",
             Self::Plain(_) => "plain_claim_malformed",
             Self::NotTheIssuer => "not_the_issuer",
-            Self::Missing(_) => "claim_missing",
-            Self::NotPermitted { .. } => "claim_not_permitted",
-            Self::Value { .. } => "value_not_permitted",
+            Self::Content(faults) => faults.reason(),
             Self::OlderVersion => "older_version",
             Self::PreviousContradicts => "previous_contradicts",
             Self::Equivocation => "equivocation",

@@ -23,7 +23,7 @@ pub use update::update;
 pub use watch::{Place, Seen, changes, watch};
 pub use withdraw::withdraw;
 
-use crate::alert::AlertError;
+use crate::alert::{AlertError, Fault};
 use crate::exchange::ClockDoubt;
 use crate::holding::HoldingError;
 use crate::id::{AlertId, Timestamp, Version};
@@ -189,6 +189,14 @@ impl From<CommitError<DeskError>> for DeskError {
 }
 
 impl DeskError {
+    /// Everything that is wrong with the draft, where that is why.
+    pub fn faults(&self) -> &[Fault] {
+        match self {
+            Self::Draft(AlertError::Content(faults)) => faults.as_slice(),
+            _ => &[],
+        }
+    }
+
     /// Stable and machine-readable.
     pub fn reason(&self) -> &'static str {
         match self {

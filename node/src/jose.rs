@@ -4,6 +4,7 @@ mod json;
 mod key;
 mod sd_jwt;
 
+pub(crate) use json::read as read_json;
 pub use key::{PublicKey, SigningKey};
 pub use sd_jwt::{Claim, SdJwt, Verified};
 

@@ -215,11 +215,16 @@ impl Iterator for Samples {
 mod tests {
     use super::*;
     use crate::alert::Draft;
+    use crate::id::Timestamp;
+
+    fn now() -> Timestamp {
+        "2026-11-24T10:00:00Z".parse().unwrap()
+    }
 
     #[test]
     fn every_sample_is_a_draft_that_is_permitted() {
         for (number, sample) in Samples::new(7).take(2000).enumerate() {
-            let parsed = Draft::parse(&sample.to_string());
+            let parsed = Draft::parse(&sample.to_string(), now());
             assert!(parsed.is_ok(), "{number}: {:?}\n{sample}", parsed.err());
         }
     }
@@ -228,7 +233,7 @@ mod tests {
     fn no_two_samples_of_a_seed_have_the_same_document_or_plate() {
         let mut seen = std::collections::HashSet::new();
         for sample in Samples::new(7).take(20_000) {
-            let content = Draft::parse(&sample.to_string()).unwrap().content().clone();
+            let content = Draft::parse(&sample.to_string(), now()).unwrap().content().clone();
             let of_subjects = content.subjects.iter().flat_map(|subject| &subject.identifiers);
             let all = of_subjects.chain(content.objects.iter().flat_map(|o| &o.identifiers));
             for identifier in all.filter(|identifier| identifier.kind().needs_country()) {

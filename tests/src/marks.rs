@@ -69,8 +69,8 @@ mod tests {
         for width in 0..3 {
             let mut draft = Samples::new(1).next().expect("a sample");
             draft["case_ref"] = format!("{}MARKcase", &"xx"[..width]).into();
-            let draft = Draft::parse(&draft.to_string())?;
             let now = Clock::system().now();
+            let draft = Draft::parse(&draft.to_string(), now)?;
             let token = alert::issue(&draft, id.clone(), 1, None, now, &key, &entropy)?.token;
             for (number, part) in token.split('~').enumerate() {
                 std::fs::write(&file, part)?;

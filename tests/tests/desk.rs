@@ -321,7 +321,11 @@ async fn an_import_says_what_is_there_already_and_loses_nobody_who_disappears_ag
     assert_eq!(last["again_after"], json!(first), "{last}");
 
     // Its time is over, though it was not swept yet.
-    federation.nodes[0].clock.shift(6 * 365 * 86_400);
+    let clock = &federation.nodes[0].clock;
+    clock.shift(6 * 365 * 86_400);
+    if let Some(doubt) = clock.doubt() {
+        clock.believe(&doubt);
+    }
     let line = Line { draft: draft.to_string(), ..Line::default() };
     let late = desk::import(federation.nodes[0].node(), &line, &person("officer")).await;
     let says = late.expect_err("expired").to_string();
@@ -696,5 +700,40 @@ async fn a_store_without_the_index_gets_it_at_its_first_start() -> anyhow::Resul
         let node = federation.nodes[index].node();
         assert_eq!(node.store.fsck(&node.log_key.public())?.problems, []);
     }
+    federation.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_draft_carries_every_fault_for_programs() -> anyhow::Result<()> {
+    let federation = Federation::start(&["dk.politi"]).await?;
+    let mut officer = DeskClient::new(federation.nodes[0].desk("officer").await?);
+    let mut draft = missing("1", "FB123456");
+    draft["exploitation"] = json!(["labor"]);
+    draft["legal_basis"] = json!("<legal basis>");
+    draft["subjects"][0]["identifiers"][0]["country"] = json!("UKR");
+    let status = officer.create_alert(asked(&draft, "")).await.expect_err("three faults");
+    let expected = [
+        ("exploitation[0]", "value_not_permitted", "labour"),
+        ("legal_basis", "placeholder", "replace the placeholder"),
+        ("subjects[0].identifiers[0].country", "value_not_permitted", "UA"),
+    ];
+    let violations = status.get_details_bad_request().expect("violations").field_violations;
+    let found = violations.iter().map(|v| (v.field.as_str(), v.reason.as_str()));
+    assert_eq!(found.collect::<Vec<_>>(), expected.map(|(path, why, _)| (path, why)));
+    for (violation, (.., said)) in violations.iter().zip(expected) {
+        assert!(violation.description.contains(said), "{violation:?}");
+    }
+    assert!(status.message().starts_with("3 faults: exploitation[0]: "), "{}", status.message());
+    let result = import(&mut officer, vec![line(&draft)]).await?.remove(0);
+    let Some(Outcome::Refused(refusal)) = result.outcome else { anyhow::bail!("{result:?}") };
+    let found = refusal.faults.iter().map(|f| (f.path.as_str(), f.reason.as_str()));
+    assert_eq!(found.collect::<Vec<_>>(), expected.map(|(path, why, _)| (path, why)));
+    // As many as a refusal can carry, of a draft that is wrong from end to end.
+    let names = (0..1000).map(|number| (format!("field{number}"), json!(1)));
+    let wrong = Value::Object(names.collect());
+    let status = officer.create_alert(asked(&wrong, "")).await.expect_err("all of it");
+    let violations = status.get_details_bad_request().expect("violations").field_violations;
+    assert_eq!(violations.len(), 32);
+    assert!(status.message().starts_with("10"), "{}", status.message());
     federation.stop().await
 }

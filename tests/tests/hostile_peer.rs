@@ -127,7 +127,7 @@ fn reason(status: &Status) -> String {
 /// An alert signed by this key.
 fn alert(id: &AlertId, key: &SigningKey, seed: u64) -> alert::View {
     let draft = Samples::new(seed).next().expect("a sample").to_string();
-    let draft = Draft::parse(&draft).expect("a draft");
+    let draft = Draft::parse(&draft, Clock::system().now()).expect("a draft");
     let now = Clock::system().now();
     alert::issue(&draft, id.clone(), 1, None, now, key, &Entropy::os()).expect("issued")
 }

@@ -1,6 +1,8 @@
 //! `entente alert`: own alerts, and those that peers share.
 
+mod check;
 mod drafts;
+mod explain;
 mod import;
 mod list;
 mod verify;
@@ -9,7 +11,7 @@ mod watch;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use entente_node::alert::{Category, Draft};
+use entente_node::alert::{self, Category, Draft};
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{
     Alert, CreateAlertRequest, GetAlertRequest, ImportLine, UpdateAlertRequest,
@@ -23,13 +25,35 @@ use crate::{files, profile, words};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Prints a filled-in draft of a category
-    #[command(after_help = "Example:\n  entente alert template missing_protect > draft.json")]
+    /// Prints a draft of a category, with placeholders to replace
+    #[command(
+        after_help = "A placeholder stands in angle brackets, as \"<family name>\"; no draft is taken before each is replaced.\n\nExample:\n  entente alert template missing_protect > draft.json"
+    )]
     Template {
         /// Of which category
         #[arg(value_parser = words::of(Category::ALL, Category::as_str))]
         category: String,
     },
+    /// Checks drafts as the node will, without a node: every fault at once, nothing is created
+    #[command(
+        after_help = "Examples:\n  entente alert check draft.json\n  entente alert check drafts.jsonl --format json"
+    )]
+    Check {
+        /// A draft, drafts line by line or in one array, or - for stdin
+        file: PathBuf,
+    },
+    /// Explains the fields of a draft: what each means, its form, and an example
+    #[command(
+        after_help = "Examples:\n  entente alert explain\n  entente alert explain subjects.identifiers\n  entente alert explain birth_date"
+    )]
+    Explain {
+        /// A field, as a fault names it; all when left out
+        #[arg(default_value = "", hide_default_value = true)]
+        field: String,
+    },
+    /// Prints the JSON Schema of a draft, for editors and programs
+    #[command(after_help = "Example:\n  entente alert schema > draft.schema.json")]
+    Schema,
     /// Creates an alert from a draft
     #[command(after_help = "Example:\n  entente alert create draft.json --profile officer")]
     Create {
@@ -118,12 +142,19 @@ impl Command {
     pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
         match self {
             Self::Template { category } => return template(&category),
+            Self::Check { file } => return check::check(&file, format),
+            Self::Explain { field } => return explain::explain(&field),
+            Self::Schema => return schema(),
             Self::Verify { file, descriptor } => return verify::verify(&file, &descriptor),
             _ => {}
         }
         let mut desk = DeskClient::new(profile::open(as_whom).await?);
         match self {
-            Self::Template { .. } | Self::Verify { .. } => Err(Failure::usage("done already")),
+            Self::Template { .. }
+            | Self::Check { .. }
+            | Self::Explain { .. }
+            | Self::Schema
+            | Self::Verify { .. } => Err(Failure::usage("done already")),
             Self::Create { file, confirm } => {
                 let draft = files::read(&file)?;
                 let drafts = draft.lines().filter(|line| line.starts_with('{')).count();
@@ -173,6 +204,12 @@ fn template(category: &str) -> Outcome {
     let draft = Draft::template(category);
     let json = serde_json::from_str(&draft).unwrap_or_default();
     Ok(Answer::new(json, draft))
+}
+
+fn schema() -> Outcome {
+    let schema = alert::schema();
+    let text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    Ok(Answer::new(schema, text))
 }
 
 fn issued(alert: Alert) -> Outcome {

@@ -1,6 +1,7 @@
 //! The claims of an alert, typed. In a draft all that its author gives; in a view what was disclosed. Nothing
 //! here can be printed with `Debug`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identifier::Identifier;
@@ -11,7 +12,7 @@ use super::vocabulary::{
 use crate::id::Timestamp;
 
 /// The claims of an alert; what is absent was not given, or not disclosed.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Content {
     /// Fixes action, retention and who may be in it.
@@ -52,12 +53,15 @@ pub struct Content {
     pub case_ref: Option<String>,
     /// When this version was issued.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub issued_at: Option<Timestamp>,
     /// When its issuer must look at it again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub review_at: Option<Timestamp>,
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub expires_at: Option<Timestamp>,
     /// People.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -71,7 +75,7 @@ pub struct Content {
 }
 
 /// A person.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Subject {
     /// Decides which data may exist.
@@ -137,7 +141,7 @@ pub struct Subject {
 }
 
 /// One name of a person.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Name {
     /// Which name.
@@ -156,7 +160,7 @@ fn primary() -> NameKind {
 }
 
 /// A thing.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Object {
     /// What it is.
@@ -174,7 +178,7 @@ pub struct Object {
 }
 
 /// A place.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Location {
     /// What happened there.

@@ -1,10 +1,16 @@
 //! What an officer submits: JSON, checked whole before anything is signed.
 
+use serde_json::Value;
+
 use super::content::{Content, Location, Subject};
-use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
-use super::{AlertError, View, form, rules};
+use super::dates;
+use super::fault::{FaultKind, Faults, Path};
+use super::reading::{self, Source};
+use super::regions;
+use super::vocabulary::{Category, Exploitation, Handling, Urgency};
+use super::{AlertError, IdentifierKind, View, rules, template};
 use crate::id::{Digest, Timestamp};
-use crate::jose::JoseError;
+use crate::jose::{self, JoseError};
 
 /// Largest draft, in bytes: its token must stay within 64 KiB.
 pub const DRAFT_BYTES_MAX: usize = 24 * 1024;
@@ -19,17 +25,27 @@ impl Draft {
     /// Parses and checks everything that needs no history.
     ///
     /// # Errors
-    /// The first refusal, which names the claim and never its value.
-    pub fn parse(json: &str) -> Result<Self, AlertError> {
+    /// Every fault at once, each with its place and never with a value.
+    pub fn parse(json: &str, now: Timestamp) -> Result<Self, AlertError> {
         if json.len() > DRAFT_BYTES_MAX {
             return Err(AlertError::Json("a draft has at most 24 KiB".to_owned()));
         }
-        let content: Content = serde_json::from_str(json).map_err(|error| refusal(&error))?;
-        let content = completed(content)?;
-        check_mandatory(&content)?;
-        rules::check(&content)?;
-        content.subjects.iter().try_for_each(|subject| check_person(&content, subject))?;
-        Ok(Self { content })
+        let mut value = jose::read_json(json.as_bytes()).map_err(unreadable)?;
+        let Value::Object(alert) = &mut value else {
+            return Err(AlertError::Json("a draft is one object in braces".to_owned()));
+        };
+        let mut faults = Faults::default();
+        reading::read(alert, Source::Draft, &mut faults);
+        let content = serde_json::from_value(value);
+        let mut content: Content = content.map_err(|_| {
+            AlertError::Json("a value is not of the kind its field holds".to_owned())
+        })?;
+        complete(&mut content, &mut faults);
+        check_mandatory(&content, &mut faults);
+        rules::check(&content, &mut faults);
+        check_people(&content, &mut faults);
+        check_days(&content, now, &mut faults);
+        faults.or(Self { content })
     }
 
     /// The content.
@@ -57,216 +73,162 @@ impl Draft {
         Digest::of(&serde_json::to_vec(&self.content).unwrap_or_default())
     }
 
-    /// A filled-in example for a category.
+    /// A draft of a category with placeholders, which are refused until they are replaced.
     pub fn template(category: Category) -> String {
-        template(category)
+        template::of(category)
     }
 }
 
-/// serde's message without the value that it quotes, and where it is. The types refuse a name that stands twice.
-fn refusal(error: &serde_json::Error) -> AlertError {
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let text = text.strip_suffix(&place).unwrap_or(&text);
-    if text.starts_with("duplicate field") {
-        return JoseError::DuplicateClaim.into();
+/// Why a text is no JSON, and where; never what stands there.
+fn unreadable((error, json): (JoseError, serde_json::Error)) -> AlertError {
+    if error == JoseError::DuplicateClaim {
+        return error.into();
     }
-    let known = ["unknown field", "missing field"];
-    let word = |name: &str| name.chars().all(|c| c.is_ascii_alphabetic());
-    let vocabulary = text.split_once(": one of ").is_some_and(|(name, _)| word(name));
-    let what = if !error.is_data() {
-        "check quotes, commas and brackets"
-    } else if vocabulary || known.iter().any(|start| text.starts_with(start)) {
-        text
-    } else if let Some((_, expected)) = text.rsplit_once(", expected ") {
-        return AlertError::Json(format!("expected {expected}{place}"));
+    let what = if json.is_data() {
+        "nested too deeply"
+    } else if json.is_eof() {
+        "it ends before its last bracket"
     } else {
-        "a value is not of the kind its field holds"
+        "check quotes, commas and brackets"
     };
-    AlertError::Json(format!("{what}{place}"))
+    AlertError::Json(format!("{what} at line {} column {}", json.line(), json.column()))
 }
 
-/// Defaults, and the coarser regions that follow from the smallest one given; then everything in its one form.
-fn completed(mut content: Content) -> Result<Content, AlertError> {
+/// Defaults, and the coarser regions that follow from the smallest one given.
+fn complete(content: &mut Content, faults: &mut Faults) {
     content.evaluation.get_or_insert_with(|| "X4".to_owned());
     content.urgency.get_or_insert(Urgency::Normal);
-    let made = |subject: &Subject| subject.birth_year.is_some() || subject.age_band.is_some();
-    if content.subjects.iter().any(made) {
-        return Err(AlertError::Value {
-            field: "subjects.birth_year",
-            why: "birth_year and age_band are made from birth_date: leave them out",
-        });
+    let root = Path::Root;
+    let list = root.member("locations");
+    for (number, location) in content.locations.iter_mut().enumerate() {
+        complete_location(list.element(number), location, faults);
     }
-    form::normalise(&mut content)?;
-    content.locations.iter_mut().try_for_each(regions)?;
-    Ok(content)
 }
 
-fn regions(location: &mut Location) -> Result<(), AlertError> {
-    let refused = |why| Err(AlertError::Value { field: "locations", why });
+fn complete_location(at: Path<'_>, location: &mut Location, faults: &mut Faults) {
+    for (name, code, length) in [("nuts2", &location.nuts2, 4), ("nuts3", &location.nuts3, 5)] {
+        let Some(code) = code.as_deref().filter(|code| !regions::is_nuts(code, length)) else {
+            continue;
+        };
+        let near = regions::near_regions(code, length);
+        let expected = match near.as_slice() {
+            [] => "there is no such region in NUTS 2024: write it in text".to_owned(),
+            near => format!("there is no such region in NUTS 2024; near it: {}", near.join(", ")),
+        };
+        let example = near.first().map_or(String::new(), |near| format!("\"{near}\""));
+        faults.add(at.member(name), FaultKind::Value, expected, example);
+    }
     if let Some(nuts2) = location.nuts3.as_deref().and_then(|nuts3| nuts3.get(..4))
         && location.nuts2.get_or_insert_with(|| nuts2.to_owned()) != nuts2
     {
-        return refused("nuts2 and nuts3 contradict each other");
+        let expected = "nuts2 and nuts3 contradict each other: leave nuts2 out";
+        faults.add(at.member("nuts2"), FaultKind::Value, expected, "");
     }
-    // Greece and the United Kingdom have other letters in NUTS than in ISO 3166-1.
-    let country = location.nuts2.as_deref().and_then(|nuts2| nuts2.get(..2));
-    let iso = |code| match code {
-        "EL" => "GR",
-        "UK" => "GB",
-        code => code,
-    };
-    if let Some(code) = country.map(iso)
+    if let Some(code) = location.nuts2.as_deref().and_then(regions::country_of)
         && location.country.get_or_insert_with(|| code.to_owned()) != code
     {
-        return refused("country and nuts2 contradict each other");
+        let expected = "country and region contradict each other: leave country out";
+        faults.add(at.member("country"), FaultKind::Value, expected, "");
     }
-    Ok(())
 }
 
-fn check_mandatory(content: &Content) -> Result<(), AlertError> {
-    let missing = |name| Err(AlertError::Missing(name));
+fn check_mandatory(content: &Content, faults: &mut Faults) {
+    let root = Path::Root;
     if content.exploitation.is_empty() {
-        return missing("exploitation");
+        let expected =
+            format!("at least one form of exploitation: {}", Exploitation::WORDS.join(", "));
+        faults.missing(root.member("exploitation"), expected, "[\"labour\"]");
     }
     if content.legal_basis.is_none() {
-        return missing("legal_basis");
+        let expected = "the law that the alert rests on is missing";
+        faults.missing(root.member("legal_basis"), expected, "\"act 12, section 3\"");
     }
     if content.case_ref.is_none() {
-        return missing("case_ref");
+        faults.missing(root.member("case_ref"), "your case is missing", "\"2026-1234\"");
     }
     if content.subjects.is_empty() && content.objects.is_empty() {
-        return missing("subjects");
+        let expected = "an alert is about a person or an object: give one";
+        faults.missing(root.member("subjects"), expected, "[{ \"category\": \"missing\" }]");
     }
     if content.urgency == Some(Urgency::Urgent) && content.urgency_reason.is_none() {
-        return missing("urgency_reason");
+        let expected = "why it is urgent is missing";
+        let example = "\"expected to be moved this week\"";
+        faults.missing(root.member("urgency_reason"), expected, example);
     }
-    if content.handling.contains(&Handling::H3) != content.handling_text.is_some() {
-        return Err(AlertError::Value {
-            field: "handling_text",
-            why: "H3 comes with its restriction in text, the other codes without",
-        });
+    let restricted = content.handling.contains(&Handling::H3);
+    if restricted && content.handling_text.is_none() {
+        let expected = "the restriction that H3 stands for is missing";
+        faults.missing(
+            root.member("handling_text"),
+            expected,
+            "\"not to be told to the employer\"",
+        );
     }
-    if content.issued_at.is_some() || content.review_at.is_some() {
-        return Err(AlertError::Value {
-            field: "issued_at",
-            why: "issued_at and review_at are set when the alert is issued: leave them out",
-        });
+    if !restricted && content.handling_text.is_some() {
+        let expected =
+            "a restriction in text stands with H3 only: add H3 to handling, or leave it out";
+        faults.add(root.member("handling_text"), FaultKind::Value, expected, "");
     }
-    Ok(())
 }
 
-fn check_person(content: &Content, subject: &Subject) -> Result<(), AlertError> {
-    let protected = subject.category.is_some_and(SubjectCategory::protected);
-    let in_touch = |kind: super::IdentifierKind| !kind.is_document();
-    let reachable = subject.identifiers.iter().any(|identifier| in_touch(identifier.kind()));
-    if protected && reachable && subject.consent.is_none() {
-        return Err(AlertError::Missing("subjects.consent"));
+fn check_people(content: &Content, faults: &mut Faults) {
+    let root = Path::Root;
+    let list = root.member("subjects");
+    for (number, subject) in content.subjects.iter().enumerate() {
+        let at = list.element(number);
+        if reachable(subject) && subject.consent.is_none() {
+            let expected = "means of contact of a protected person need a ground: consent or protection; or leave them out";
+            faults.missing(at.member("consent"), expected, "\"protection\"");
+        }
+        if content.category == Some(Category::ChildPreventTravel) {
+            missing_note(at, subject, faults);
+        }
     }
-    let child_alert = content.category == Some(Category::ChildPreventTravel);
-    if child_alert && subject.necessity_note.is_none() {
-        return Err(AlertError::Missing("subjects.necessity_note"));
-    }
-    Ok(())
 }
 
-/// Checks what depends on the day: children.
-pub(super) fn check_ages(content: &Content, now: Timestamp) -> Result<(), AlertError> {
-    for subject in &content.subjects {
+/// A protected person with means of contact.
+fn reachable(subject: &Subject) -> bool {
+    let protected = subject.category.is_some_and(super::SubjectCategory::protected);
+    let means = |kind: IdentifierKind| !kind.is_document() && !kind.is_financial();
+    protected && subject.identifiers.iter().any(|identifier| means(identifier.kind()))
+}
+
+fn missing_note(at: Path<'_>, subject: &Subject, faults: &mut Faults) {
+    if subject.necessity_note.is_none() {
+        let expected =
+            "why data of somebody under 18 is strictly necessary is missing [2016/680 Art. 10]";
+        let example = "\"the child is to be kept from leaving\"";
+        faults.missing(at.member("necessity_note"), expected, example);
+    }
+}
+
+/// Checks what depends on the day: children, and the end.
+pub(super) fn check_days(content: &Content, now: Timestamp, faults: &mut Faults) {
+    let root = Path::Root;
+    let list = root.member("subjects");
+    for (number, subject) in content.subjects.iter().enumerate() {
+        let at = list.element(number);
         let Some(date) = &subject.birth_date else { continue };
-        if earliest(date)? > now.plus(DAY_AHEAD_S).date() {
-            return Err(AlertError::Value {
-                field: "subjects.birth_date",
-                why: "a birth date does not lie in the future",
-            });
+        let born = at.member("birth_date");
+        if dates::is_future(date, now) {
+            let expected = "a birth date does not lie in the future: correct it";
+            faults.add(born, FaultKind::Value, expected, "");
+            continue;
         }
-        let under_18 = age(date, now)? < 18;
-        if under_18 && subject.necessity_note.is_none() {
-            return Err(AlertError::Missing("subjects.necessity_note"));
-        }
-        if !under_18 && content.category == Some(Category::ChildPreventTravel) {
-            return Err(AlertError::NotPermitted {
-                claim: "subjects.birth_date",
-                category: Category::ChildPreventTravel.as_str(),
-            });
+        if dates::age(date, now).is_some_and(|age| age < 18) {
+            missing_note(at, subject, faults);
+        } else if content.category == Some(Category::ChildPreventTravel) {
+            let expected = "child_prevent_travel is about people under 18, and by this date the person is older: correct the date, or make the alert an adult_prevent_travel";
+            faults.add(born, FaultKind::Value, expected, "");
         }
     }
-    Ok(())
-}
-
-/// How far the date of the easternmost places is ahead of UTC, in seconds.
-const DAY_AHEAD_S: i64 = 14 * 3600;
-
-const BIRTH_DATE: AlertError = AlertError::Value {
-    field: "subjects.birth_date",
-    why: "a birth date is written YYYY-MM-DD, YYYY-MM or YYYY",
-};
-
-/// The first day that a full or partial birth date may mean.
-fn earliest(date: &str) -> Result<jiff::civil::Date, AlertError> {
-    let padded = match date.len() {
-        4 => format!("{date}-01-01"),
-        7 => format!("{date}-01"),
-        10 => date.to_owned(),
-        _ => return Err(BIRTH_DATE),
-    };
-    padded.parse().map_err(|_| BIRTH_DATE)
-}
-
-/// The year of a full or partial birth date.
-pub(super) fn birth_year(date: &str) -> Result<u16, AlertError> {
-    let year = u16::try_from(earliest(date)?.year()).map_err(|_| BIRTH_DATE)?;
-    if (1900..=2100).contains(&year) { Ok(year) } else { Err(BIRTH_DATE) }
-}
-
-/// Completed years at `now`; the youngest possible for a partial date.
-pub(super) fn age(date: &str, now: Timestamp) -> Result<i32, AlertError> {
-    let latest = match date.len() {
-        4 => format!("{date}-12-31"),
-        7 => format!("{date}-01"),
-        _ => date.to_owned(),
-    };
-    let born: jiff::civil::Date = latest.parse().map_err(|_| BIRTH_DATE)?;
-    let born = if date.len() == 7 { born.last_of_month() } else { born };
-    let today = now.date();
-    let before_birthday = (today.month(), today.day()) < (born.month(), born.day());
-    Ok(i32::from(today.year()) - i32::from(born.year()) - i32::from(before_birthday))
-}
-
-fn template(category: Category) -> String {
-    let person = SubjectCategory::ALL.iter().find(|person| category.permits_subject(**person));
-    let mut draft = serde_json::json!({
-        "category": category.as_str(),
-        "exploitation": [Exploitation::Labour.as_str()],
-        "act": ["transport"],
-        "means": ["deception"],
-        "urgency": "normal",
-        "handling": ["H0"],
-        "evaluation": "B3",
-        "legal_basis": "national act and section",
-        "case_ref": "your case number",
-        "locations": [{ "kind": "transit", "nuts3": "DK011" }],
-    });
-    let child = category == Category::ChildPreventTravel;
-    if let (Some(object), Some(person)) = (draft.as_object_mut(), person) {
-        let mut subject = serde_json::json!({
-            "category": person.as_str(),
-            "names": [{ "family": "Familyname", "given": "Givenname" }],
-            "birth_date": if child { "2015-01-31" } else { "1990-01-31" },
-            "sex": "female",
-            "nationalities": ["DK"],
-        });
-        if let (Some(subject), true) = (subject.as_object_mut(), child) {
-            let note = "why data of a child is strictly necessary here";
-            subject.insert("necessity_note".to_owned(), note.into());
-        }
-        object.insert("subjects".to_owned(), serde_json::json!([subject]));
-    } else if let Some(object) = draft.as_object_mut() {
-        let objects = serde_json::json!([{
-            "kind": "vehicle",
-            "identifiers": [{ "type": "plate", "country": "DK", "number": "AB12345" }],
-        }]);
-        object.insert("objects".to_owned(), objects);
+    let latest = content.category.map(|category| now.plus(category.retention_s()));
+    if let (Some(end), Some(latest)) = (content.expires_at, latest)
+        && (end > latest || end <= now)
+    {
+        let expected = format!(
+            "the end lies after now and at the latest where the category's retention ends, {latest}"
+        );
+        faults.add(root.member("expires_at"), FaultKind::Value, expected, format!("\"{latest}\""));
     }
-    serde_json::to_string_pretty(&draft).unwrap_or_default()
 }

@@ -1,11 +1,15 @@
 //! Identifiers: each type has one normal form; what has none is refused, and never shown.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::AlertError;
+use super::fault::{Fault, FaultKind};
+use crate::id::is_hidden;
 
 /// Longest identifier, in bytes, before and after normalising.
 const NUMBER_BYTES_MAX: usize = 200;
@@ -70,6 +74,55 @@ impl IdentifierKind {
         }
     }
 
+    /// Every kind, as it is written.
+    pub const WORDS: &'static [&'static str] = &[
+        "passport",
+        "national_id",
+        "residence_permit",
+        "driving_licence",
+        "travel_document",
+        "plate",
+        "vin",
+        "phone",
+        "email",
+        "account",
+        "url",
+        "iban",
+        "imei",
+        "crypto_address",
+    ];
+
+    /// How its numbers are written.
+    pub fn expected(self) -> &'static str {
+        match self {
+            Self::Vin => "a vin has 17 letters and digits, without I, O and Q",
+            Self::Phone => "a phone begins with + and its country code (E.164)",
+            Self::Email => "an email is written name@domain, in ASCII",
+            Self::Account => "an account is written platform:handle",
+            Self::Url => "a url begins with http:// or https:// and a host",
+            Self::Iban => "an iban has 15 to 34 letters and digits, and its check digits must fit",
+            Self::Imei => "an imei has 15 digits, and its check digit must fit",
+            Self::CryptoAddress => "a crypto address has 20 to 128 letters and digits",
+            _ => "a document or plate has 3 to 30 letters A-Z and digits",
+        }
+    }
+
+    /// A number of this kind.
+    pub fn example(self) -> &'static str {
+        match self {
+            Self::Plate => "AB12345",
+            Self::Vin => "WVWZZZ1JZ3W386752",
+            Self::Phone => "+45 32 12 34 56",
+            Self::Email => "a.person@example.org",
+            Self::Account => "example.net:some_one",
+            Self::Url => "https://example.org/page",
+            Self::Iban => "DE89 3704 0044 0532 0130 00",
+            Self::Imei => "490154203237518",
+            Self::CryptoAddress => "0xabcdef0123456789abcdef0123456789abcdef01",
+            _ => "P1234567",
+        }
+    }
+
     /// Numbers of this kind are unique only within the country that gave them.
     pub fn needs_country(self) -> bool {
         self.is_document() || self == Self::Plate
@@ -124,10 +177,21 @@ pub struct Identifier {
     number: String,
 }
 
-#[derive(Serialize, Deserialize)]
+impl JsonSchema for Identifier {
+    fn schema_name() -> Cow<'static, str> {
+        "Identifier".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Written::json_schema(generator)
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(rename = "type")]
+    #[schemars(with = "String")]
     kind: IdentifierKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     country: Option<String>,
@@ -135,12 +199,23 @@ struct Written {
 }
 
 impl TryFrom<Written> for Identifier {
-    type Error = AlertError;
+    type Error = Unfit;
 
-    fn try_from(written: Written) -> Result<Self, AlertError> {
+    fn try_from(written: Written) -> Result<Self, Unfit> {
         let country = written.country.unwrap_or_default();
-        Self::new(written.kind, &country, &written.number)
+        Self::of(written.kind, &country, &written.number)
     }
+}
+
+/// Why an identifier has no normal form; says what is expected, never what was given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    /// Its country, and the one that may have been meant.
+    #[error("{0}")]
+    Country(String, Option<String>),
+    /// Its number.
+    #[error("{0}")]
+    Number(&'static str),
 }
 
 impl From<Identifier> for Written {
@@ -156,7 +231,7 @@ impl Identifier {
     /// # Errors
     /// When the type is unknown, its country is missing, or the number has no normal form.
     pub fn parse(kind: &str, country: &str, number: &str) -> Result<Self, AlertError> {
-        let kind = kind.parse().map_err(|_| refused("the type of an identifier is not known"))?;
+        let kind = kind.parse().map_err(|words: String| fault("type", words, String::new()))?;
         Self::new(kind, country, number)
     }
 
@@ -165,14 +240,33 @@ impl Identifier {
     /// # Errors
     /// When its country is missing, or the number has no normal form.
     pub fn new(kind: IdentifierKind, country: &str, number: &str) -> Result<Self, AlertError> {
+        Self::of(kind, country, number).map_err(|unfit| match unfit {
+            Unfit::Country(expected, near) => fault("country", expected, near.unwrap_or_default()),
+            Unfit::Number(expected) => {
+                fault("identifier", expected.to_owned(), kind.example().to_owned())
+            }
+        })
+    }
+
+    pub(super) fn of(kind: IdentifierKind, country: &str, number: &str) -> Result<Self, Unfit> {
         if number.len() > NUMBER_BYTES_MAX {
-            return Err(refused("an identifier has at most 200 bytes"));
+            return Err(Unfit::Number("an identifier has at most 200 bytes"));
+        }
+        if number.chars().any(is_hidden) {
+            return Err(Unfit::Number(HIDDEN));
         }
         let country = match (kind.needs_country(), country.trim()) {
             (false, _) => None,
-            (true, country) => Some(super::text::country(country)?),
+            (true, "") => {
+                let why = "the country that issued it is missing".to_owned();
+                return Err(Unfit::Country(why, None));
+            }
+            (true, country) => {
+                let country = super::text::country(country);
+                Some(country.map_err(|(expected, near)| Unfit::Country(expected, near))?)
+            }
         };
-        let number = normal_form(kind, number.trim())?;
+        let number = normal_form(kind, number.trim()).ok_or(Unfit::Number(kind.expected()))?;
         Ok(Self { kind, country, number })
     }
 
@@ -192,11 +286,15 @@ impl Identifier {
     }
 }
 
-fn refused(why: &'static str) -> AlertError {
-    AlertError::Value { field: "identifiers", why }
+const HIDDEN: &str =
+    "an identifier holds no invisible, control or direction-changing characters: write it anew";
+
+fn fault(path: &str, expected: String, example: String) -> AlertError {
+    let (path, kind) = (path.to_owned(), FaultKind::Value);
+    AlertError::Content(Fault { path, kind, expected, example }.into())
 }
 
-fn normal_form(kind: IdentifierKind, number: &str) -> Result<String, AlertError> {
+fn normal_form(kind: IdentifierKind, number: &str) -> Option<String> {
     use IdentifierKind as K;
     match kind {
         K::Passport
@@ -218,36 +316,25 @@ fn normal_form(kind: IdentifierKind, number: &str) -> Result<String, AlertError>
 
 /// Upper-case letters and digits, without the separators people write.
 fn compact(number: &str) -> String {
-    number
-        .chars()
-        .filter(|c| !matches!(c, ' ' | '-' | '.' | '/'))
-        .collect::<String>()
-        .to_uppercase()
+    let kept = number.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '/'));
+    kept.collect::<String>().to_ascii_uppercase()
 }
 
-fn document(number: &str) -> Result<String, AlertError> {
+fn document(number: &str) -> Option<String> {
     let number = compact(number);
-    let sound = (3..=30).contains(&number.chars().count())
+    let sound = (3..=30).contains(&number.len())
         && number.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
-    if sound {
-        Ok(number)
-    } else {
-        Err(refused("a document or plate has 3 to 30 letters A-Z and digits"))
-    }
+    sound.then_some(number)
 }
 
-fn vin(number: &str) -> Result<String, AlertError> {
+fn vin(number: &str) -> Option<String> {
     let number = compact(number);
     let allowed = |c: char| c.is_ascii_digit() || c.is_ascii_uppercase() && !"IOQ".contains(c);
     let sound = number.len() == 17 && number.chars().all(allowed);
-    if sound {
-        Ok(number)
-    } else {
-        Err(refused("a vin has 17 letters and digits, without I, O and Q"))
-    }
+    sound.then_some(number)
 }
 
-fn phone(number: &str) -> Result<String, AlertError> {
+fn phone(number: &str) -> Option<String> {
     let number: String =
         number.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
     let number = number.strip_prefix("00").map_or(number.clone(), |rest| format!("+{rest}"));
@@ -255,24 +342,16 @@ fn phone(number: &str) -> Result<String, AlertError> {
     let sound = (7..=15).contains(&digits.len())
         && !digits.starts_with('0')
         && digits.bytes().all(|b| b.is_ascii_digit());
-    if sound {
-        Ok(number)
-    } else {
-        Err(refused("a phone is written with + and its country code (E.164)"))
-    }
+    sound.then_some(number)
 }
 
-fn email(number: &str) -> Result<String, AlertError> {
+fn email(number: &str) -> Option<String> {
     let number = number.to_ascii_lowercase();
     let printable = number.bytes().all(|b| b.is_ascii_graphic());
     let sound = number.rsplit_once('@').is_some_and(|(local, domain)| {
         !local.is_empty() && !local.contains('@') && domain.contains('.') && is_host(domain)
     });
-    if printable && sound {
-        Ok(number)
-    } else {
-        Err(refused("an email is written name@domain, in ASCII"))
-    }
+    (printable && sound).then_some(number)
 }
 
 fn is_host(host: &str) -> bool {
@@ -285,30 +364,32 @@ fn is_host(host: &str) -> bool {
 }
 
 /// `platform:handle`.
-fn account(number: &str) -> Result<String, AlertError> {
-    let why = "an account is written platform:handle";
-    let (platform, handle) = number.split_once(':').ok_or(refused(why))?;
+fn account(number: &str) -> Option<String> {
+    let (platform, handle) = number.split_once(':')?;
     let platform = platform.trim().to_ascii_lowercase();
-    let handle = super::text::checked("identifiers", handle.trim(), NUMBER_BYTES_MAX)?;
-    let handle = handle.trim_start_matches('@').to_lowercase();
-    let sound = is_host(&platform) && !handle.is_empty() && !handle.contains(char::is_whitespace);
-    if sound { Ok(format!("{platform}:{handle}")) } else { Err(refused(why)) }
+    let handle = handle.trim().trim_start_matches('@').to_lowercase();
+    let handle = super::text::checked(&handle, NUMBER_BYTES_MAX).ok()?;
+    let sound = is_host(&platform) && !handle.contains(char::is_whitespace);
+    sound.then(|| format!("{platform}:{handle}"))
 }
 
-fn url(number: &str) -> Result<String, AlertError> {
-    let why = "a url begins with http:// or https:// and is written in ASCII";
-    let uri: http::Uri = number.parse().map_err(|_| refused(why))?;
+/// A host in letters of its own is written in its ASCII form, and so is the rest.
+fn url(number: &str) -> Option<String> {
+    let ascii = match number.is_ascii() {
+        true => number.to_owned(),
+        false => url::Url::parse(number).ok()?.into(),
+    };
+    let uri: http::Uri = ascii.parse().ok()?;
     let scheme = uri.scheme_str().map(str::to_ascii_lowercase);
-    let scheme = scheme.filter(|s| s == "http" || s == "https").ok_or(refused(why))?;
-    let host = uri.host().map(str::to_ascii_lowercase).filter(|host| is_host(host));
-    let host = host.ok_or(refused(why))?;
+    let scheme = scheme.filter(|scheme| scheme == "http" || scheme == "https")?;
+    let host = uri.host().map(str::to_ascii_lowercase).filter(|host| is_host(host))?;
     let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Ok(format!("{scheme}://{host}{port}{path}"))
+    Some(format!("{scheme}://{host}{port}{path}"))
 }
 
 /// Two letters, two check digits, the account; ISO 13616, check by MOD 97-10.
-fn iban(number: &str) -> Result<String, AlertError> {
+fn iban(number: &str) -> Option<String> {
     let number = compact(number);
     let sound = (15..=34).contains(&number.len())
         && number.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
@@ -317,11 +398,11 @@ fn iban(number: &str) -> Result<String, AlertError> {
     let rest = moved.filter_map(|c| c.to_digit(36)).fold(0, |rest, value| {
         (if value > 9 { rest * 100 + value } else { rest * 10 + value }) % 97
     });
-    if sound && rest == 1 { Ok(number) } else { Err(refused("the iban's check digits do not fit")) }
+    (sound && rest == 1).then_some(number)
 }
 
 /// Fifteen digits, the last by Luhn.
-fn imei(number: &str) -> Result<String, AlertError> {
+fn imei(number: &str) -> Option<String> {
     let number = compact(number);
     let digits: Vec<u32> = number.chars().filter_map(|c| c.to_digit(10)).collect();
     let luhn = digits.iter().rev().enumerate().map(|(place, digit)| match (place % 2, digit * 2) {
@@ -329,25 +410,17 @@ fn imei(number: &str) -> Result<String, AlertError> {
         (_, double) => double / 10 + double % 10,
     });
     let sound = number.len() == 15 && digits.len() == 15 && luhn.sum::<u32>() % 10 == 0;
-    if sound {
-        Ok(number)
-    } else {
-        Err(refused("an imei has 15 digits, and its check digit must fit"))
-    }
+    sound.then_some(number)
 }
 
 /// Case matters in some of them, so it is kept; only bech32 and hexadecimal ones are lower-cased.
-fn crypto_address(number: &str) -> Result<String, AlertError> {
+fn crypto_address(number: &str) -> Option<String> {
     let sound = (20..=128).contains(&number.len())
         && number.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':');
     let lower = number.to_ascii_lowercase();
     let folded = lower.starts_with("bc1") || lower.starts_with("0x");
     let number = if folded { lower } else { number.to_owned() };
-    if sound {
-        Ok(number)
-    } else {
-        Err(refused("a crypto address has 20 to 128 letters and digits"))
-    }
+    sound.then_some(number)
 }
 
 #[cfg(test)]
@@ -365,6 +438,7 @@ mod tests {
         check("passport", "", "AB123456", None);
         check("passport", "Denmark", "AB123456", None);
         check("passport", "DK", "AБ123456", None);
+        check("passport", "DK", "ab\u{131}23456", None);
         check("plate", "FR", "ab-123-cd", Some("AB123CD"));
         check("vin", "", "wvwzzz1jz3w386752", Some("WVWZZZ1JZ3W386752"));
         check("vin", "", "WVWZZZ1JZ3W38675O", None);

@@ -2,7 +2,7 @@
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-use super::AlertError;
+use super::regions;
 use crate::id::is_hidden;
 
 /// Longest free text, in bytes.
@@ -14,26 +14,23 @@ pub(super) const NAME_BYTES_MAX: usize = 200;
 /// The text in NFC.
 ///
 /// # Errors
-/// When it is empty, too long, or holds characters that are not read: controls, invisible and
+/// What is expected instead, when it is empty, too long, or holds characters that are not read: controls, invisible and
 /// direction-changing ones, private use and noncharacters.
-pub(super) fn checked(
-    field: &'static str,
-    text: &str,
-    bytes_max: usize,
-) -> Result<String, AlertError> {
-    let refused = |why| Err(AlertError::Value { field, why });
+pub(super) fn checked(text: &str, bytes_max: usize) -> Result<String, String> {
     if text.len() > bytes_max {
-        return refused("the text is too long");
+        return Err(format!("the text is too long: at most {bytes_max} bytes"));
     }
     let text = ComposingNormalizerBorrowed::new_nfc().normalize(text.trim()).into_owned();
     if text.is_empty() {
-        return refused("the text is empty");
+        return Err("the text is empty: fill it in, or leave the field out".to_owned());
     }
     if text.chars().any(is_hidden) {
-        return refused("the text holds invisible, control or direction-changing characters");
+        let why =
+            "the text holds invisible, control or direction-changing characters: write it anew";
+        return Err(why.to_owned());
     }
     if longest_mark_run(&text) > MARKS_MAX {
-        return refused("the text heaps combining marks on one letter");
+        return Err("the text heaps combining marks on one letter: write it anew".to_owned());
     }
     Ok(text)
 }
@@ -47,30 +44,21 @@ fn longest_mark_run(text: &str) -> usize {
     runs.map(|run| run.chars().count()).max().unwrap_or_default()
 }
 
-/// The codes of ISO 3166-1 alpha-2; with EU and UN, which it reserves, for their own travel documents, and XK for Kosovo.
-const COUNTRIES: &str = "\
-    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR \
-    BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ \
-    EC EE EG EH ER ES ET EU FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU \
-    GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW \
-    KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU \
-    MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW \
-    PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF \
-    TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM UN US UY UZ VA VC VE VG VI VN VU WF WS XK YE \
-    YT ZA ZM ZW";
-
-/// A country, ISO 3166-1 alpha-2.
-pub(super) fn country(text: &str) -> Result<String, AlertError> {
+/// A country, ISO 3166-1 alpha-2, in capitals.
+///
+/// # Errors
+/// What is expected instead, and the country that may have been meant.
+pub(super) fn country(text: &str) -> Result<String, (String, Option<String>)> {
     let upper = text.to_ascii_uppercase();
-    if is_country(&upper) {
+    if regions::is_country(&upper) {
         return Ok(upper);
     }
-    Err(AlertError::Value {
-        field: "country",
-        why: "not one of the countries of ISO 3166-1, which has two letters for each: GR for Greece, GB for the United Kingdom",
+    let rule =
+        "a country has two letters in ISO 3166-1, GR for Greece and GB for the United Kingdom";
+    Err(match regions::meant_country(text) {
+        Some((code, name)) => {
+            (format!("did you mean {code} ({name})? {rule}"), Some(code.to_owned()))
+        }
+        None => (rule.to_owned(), None),
     })
-}
-
-pub(super) fn is_country(code: &str) -> bool {
-    COUNTRIES.split(' ').any(|known| known == code)
 }

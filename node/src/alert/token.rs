@@ -3,14 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use super::content::Content;
-use super::draft::{age, birth_year, check_ages};
-use super::form::{self, age_band};
+use super::dates::{age, age_band, birth_year};
+use super::draft::check_days;
+use super::fault::{FaultKind, Faults, Path};
+use super::reading::{self, Source};
 use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
 use super::{ALERT_TYP, AlertError, ClaimSet, Draft, SCHEMA, rules};
 use crate::id::{
     AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Entropy, KeyId, Timestamp, Version,
 };
-use crate::jose::{Claim, PublicKey, SdJwt, SigningKey, Verified};
+use crate::jose::{Claim, PublicKey, SdJwt, SigningKey};
 
 /// Notice before deletion, in seconds: an issuer looks again four months before the end.
 const REVIEW_BEFORE_END_S: i64 = 120 * 86_400;
@@ -148,23 +150,19 @@ pub fn issue(
 
 /// Adds what follows from the day: times, and coarse claims beside exact ones.
 fn completed(mut content: Content, now: Timestamp) -> Result<Content, AlertError> {
-    check_ages(&content, now)?;
-    let category = content.category.ok_or(AlertError::Missing("category"))?;
-    let latest = now.plus(category.retention_s());
-    let end = content.expires_at.unwrap_or(latest);
-    if end > latest || end <= now {
-        return Err(AlertError::Value {
-            field: "expires_at",
-            why: "the end lies between now and the retention of the category",
-        });
-    }
-    content.expires_at = Some(end);
+    let mut faults = Faults::default();
+    rules::check(&content, &mut faults);
+    check_days(&content, now, &mut faults);
+    let category = content.category;
+    faults.or(())?;
+    let end = content.expires_at.or(category.map(|category| now.plus(category.retention_s())));
+    content.expires_at = end;
     content.issued_at = Some(now);
-    content.review_at = Some(end.plus(-REVIEW_BEFORE_END_S).max(now));
+    content.review_at = end.map(|end| end.plus(-REVIEW_BEFORE_END_S).max(now));
     for subject in &mut content.subjects {
         if let Some(date) = &subject.birth_date {
-            subject.birth_year = Some(birth_year(date)?);
-            subject.age_band = Some(age_band(age(date, now)?).to_owned());
+            subject.birth_year = birth_year(date);
+            subject.age_band = age(date, now).map(|age| age_band(age).to_owned());
         }
     }
     Ok(content)
@@ -227,27 +225,41 @@ pub fn verify(
         let issuer = plain.get("iss")?.as_str()?.parse().ok()?;
         key_of(&issuer, kid)
     })?;
-    let view = view(token, &sd_jwt, verified)?;
+    let head = head(verified.plain)?;
+    let mut disclosed = verified.disclosed;
+    let mut faults = Faults::default();
+    reading::read(&mut disclosed, Source::Signed, &mut faults);
+    faults.or(())?;
+    let view = view(token, &sd_jwt, head, disclosed)?;
     if view.head.issued_at > now.plus(CLOCK_TOLERANCE_S) {
         return Err(AlertError::FutureIat);
     }
-    let end = view.content.expires_at.ok_or(AlertError::Missing("expires_at"))?;
+    check(&view, now)?;
+    Ok(view)
+}
+
+/// What a verified alert may say.
+fn check(view: &View, now: Timestamp) -> Result<(), AlertError> {
+    let mut faults = Faults::default();
+    let root = Path::Root;
+    let at = root.member("expires_at");
+    let Some(end) = view.content.expires_at else {
+        faults.missing(at, "the end is missing", "");
+        return faults.or(());
+    };
     if end <= now {
         return Err(AlertError::Expired);
     }
     if end.end_of_month() != view.head.expires_at {
         return Err(AlertError::Plain("exp"));
     }
-    form::check(&view.content)?;
-    rules::check(&view.content)?;
-    let category = view.content.category.ok_or(AlertError::Missing("category"))?;
-    if end > view.head.issued_at.plus(category.retention_s()) {
-        return Err(AlertError::Value {
-            field: "expires_at",
-            why: "the end lies beyond the retention of the category",
-        });
+    rules::check(&view.content, &mut faults);
+    let retention = view.content.category.map(Category::retention_s);
+    if retention.is_some_and(|retention| end > view.head.issued_at.plus(retention)) {
+        let expected = "the end lies beyond the retention of the category";
+        faults.add(at, FaultKind::Value, expected, "");
     }
-    Ok(view)
+    faults.or(())
 }
 
 /// Reads a token of our own store, without checking its signature again.
@@ -257,12 +269,16 @@ pub fn verify(
 pub fn read(token: &str) -> Result<View, AlertError> {
     let sd_jwt = SdJwt::parse(token)?;
     let verified = sd_jwt.read()?;
-    view(token, &sd_jwt, verified)
+    view(token, &sd_jwt, head(verified.plain)?, verified.disclosed)
 }
 
-fn view(token: &str, sd_jwt: &SdJwt, verified: Verified) -> Result<View, AlertError> {
-    let head = head(verified.plain)?;
-    let content: Content = serde_json::from_value(Value::Object(verified.disclosed))
+fn view(
+    token: &str,
+    sd_jwt: &SdJwt,
+    head: Head,
+    disclosed: Map<String, Value>,
+) -> Result<View, AlertError> {
+    let content: Content = serde_json::from_value(Value::Object(disclosed))
         .map_err(|_| AlertError::Json("a claim is not what its name stands for".to_owned()))?;
     let claims = ClaimSet::of(&content);
     Ok(View { head, content, claims, jwt_digest: sd_jwt.jwt_digest(), token: token.to_owned() })

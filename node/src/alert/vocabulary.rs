@@ -1,8 +1,10 @@
 //! The vocabularies of the field. A word that is not in its vocabulary is refused.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Declares a vocabulary: its words, in the order people read them.
@@ -18,6 +20,9 @@ macro_rules! vocabulary {
         impl $name {
             /// Every word.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Every word, as it is written.
+            pub const WORDS: &'static [&'static str] = &[$($word,)+];
 
             /// As it is written.
             pub fn as_str(self) -> &'static str {
@@ -49,6 +54,16 @@ macro_rules! vocabulary {
         impl From<$name> for String {
             fn from(word: $name) -> String {
                 word.as_str().to_owned()
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "enum": Self::WORDS })
             }
         }
 

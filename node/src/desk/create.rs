@@ -30,7 +30,7 @@ pub async fn create(
     confirmation: &str,
     actor: &Actor,
 ) -> Result<Issued, DeskError> {
-    let draft = Draft::parse(draft)?;
+    let draft = Draft::parse(draft, node.clock.now())?;
     create_draft(node, &draft, Confirmed::everything(confirmation), actor, None).await
 }
 

@@ -40,7 +40,7 @@ pub enum Imported {
 /// As [`super::create`]; and when the alert that the draft made before has ended, unless the line says `again`: somebody
 /// who disappears a second time must not be lost.
 pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imported, DeskError> {
-    let draft = Draft::parse(&line.draft)?;
+    let draft = Draft::parse(&line.draft, node.clock.now())?;
     let key = node.store.index_key(&[b"import\0", draft.digest().0.as_slice()].concat());
     let mut note = Note { key, ended: None };
     if let Some(id) = node.store.get::<Imports>(&key)? {

@@ -34,7 +34,7 @@ pub async fn update(
         return Err(moved(held.version, expected));
     }
     may_date(node)?;
-    let draft = Draft::parse(draft)?;
+    let draft = Draft::parse(draft, node.clock.now())?;
     let latest = draft.content().category.map_or(0, |category| category.retention_s());
     let end = held.expires_at.min(node.clock.now().plus(latest));
     let draft = draft.ending_at(end);

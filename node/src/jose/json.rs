@@ -13,12 +13,20 @@ const DEPTH_MAX: usize = 12;
 
 /// Parses strictly.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, JoseError> {
+    read(bytes).map_err(|(error, _)| error)
+}
+
+/// As [`parse`]; the second part of a refusal says where.
+pub(crate) fn read(bytes: &[u8]) -> Result<Value, (JoseError, serde_json::Error)> {
     let duplicate = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let strict = Strict { depth: 0, duplicate: &duplicate };
     let value = strict.deserialize(&mut deserializer);
     let value = value.and_then(|value| deserializer.end().map(|()| value));
-    value.map_err(|_| if duplicate.get() { JoseError::DuplicateClaim } else { JoseError::Json })
+    value.map_err(|error| {
+        let kind = if duplicate.get() { JoseError::DuplicateClaim } else { JoseError::Json };
+        (kind, error)
+    })
 }
 
 /// Parses strictly into a type.

@@ -1,10 +1,13 @@
 //! The messages of the desk door for officers.
 
+use std::collections::HashMap;
+
 use entente_proto::desk as proto;
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::exchange::{Malformed, refusal};
-use crate::alert::SubjectCategory;
+use crate::alert::{Fault, SubjectCategory};
 use crate::desk::{
     Aim, DeskError, Found, Hit, Issued, Justification, Line, Listed, Opened, Place, Seen, State,
     Wanted,
@@ -52,7 +55,17 @@ pub fn import_line(line: proto::ImportLine) -> (u64, Line) {
 
 /// A refusal of a line of an import.
 pub fn line_refused(error: &DeskError) -> proto::Refusal {
-    proto::Refusal { reason: error.reason().to_owned(), message: error.to_string() }
+    let fault = |fault: &Fault| proto::Fault {
+        path: fault.path.clone(),
+        reason: fault.kind.as_str().to_owned(),
+        expected: fault.expected.clone(),
+        example: fault.example.clone(),
+    };
+    proto::Refusal {
+        reason: error.reason().to_owned(),
+        message: error.to_string(),
+        faults: error.faults().iter().map(fault).collect(),
+    }
 }
 
 /// What was just issued.
@@ -228,7 +241,19 @@ pub fn desk_status(error: &DeskError) -> Status {
         DeskError::Holding(_) => Code::DataLoss,
         DeskError::Store(error) => store_code(error),
     };
-    refusal(code, error.reason(), &error.to_string())
+    let faults = error.faults();
+    if faults.is_empty() {
+        return refusal(code, error.reason(), &error.to_string());
+    }
+    let violation = |fault: &Fault| FieldViolation {
+        field: fault.path.clone(),
+        description: fault.said(),
+        reason: fault.kind.as_str().to_owned(),
+        localized_message: None,
+    };
+    let mut details = ErrorDetails::with_error_info(error.reason(), "entente", HashMap::new());
+    details.set_bad_request(faults.iter().map(violation).collect::<Vec<_>>());
+    Status::with_error_details(code, error.to_string(), details)
 }
 
 /// A full disk is the caller's to know; anything else is tried again later.

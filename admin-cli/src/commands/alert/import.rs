@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::import_result::Outcome as Line;
-use entente_proto::desk::{ImportLine, ImportResult, Refusal};
+use entente_proto::desk::{Fault, ImportLine, ImportResult, Refusal};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::drafts::{Drafts, Found, Place};
-use crate::output::{Answer, Failure, Format, Items, Outcome, remark};
+use crate::output::{Answer, Failure, Format, Items, Outcome, Told, remark};
 
 /// Drafts on their way to the node.
 const DRAFTS_OPEN_MAX: usize = 128;
@@ -118,7 +118,7 @@ impl Reader {
                 self.drafts.blocking_send(line).is_ok()
             }
             Found::Unfit(reason, message) => {
-                let refusal = Refusal { reason: reason.to_owned(), message };
+                let refusal = Refusal { reason: reason.to_owned(), message, faults: vec![] };
                 let outcome = Some(Line::Refused(refusal));
                 let result = ImportResult { line: number, outcome, ..Default::default() };
                 self.unfit.blocking_send(result).is_ok()
@@ -162,19 +162,18 @@ impl Report {
                 self.existing += 1;
                 json!({ "outcome": "existing", "id": id })
             }
-            Some(Line::Refused(Refusal { reason, message })) => {
+            Some(Line::Refused(refusal)) => {
                 self.refused += 1;
                 if self.format == Format::Text {
-                    let said = match (reason.as_str(), result.line == line) {
-                        ("not_utf8", _) => message.clone(),
-                        (_, true) => format!("line {line}: {message} ({reason})"),
-                        (_, false) => {
-                            format!("draft {}, line {line}: {message} ({reason})", result.line)
-                        }
-                    };
-                    self.progress.suspend(|| remark("error", &said));
+                    let said = refused(&refusal, result.line, line);
+                    let tell = || said.iter().for_each(|line| remark("error", line));
+                    self.progress.suspend(tell);
                 }
-                json!({ "outcome": "refused", "reason": reason, "message": message })
+                let faults: Vec<Value> = refusal.faults.iter().map(|f| told(f).json()).collect();
+                json!({
+                    "outcome": "refused", "reason": refusal.reason, "message": refusal.message,
+                    "faults": faults,
+                })
             }
             None => return Ok(()),
         };
@@ -225,6 +224,26 @@ fn with_place(mut said: Value, draft: u64, line: u64) -> Value {
         said.insert("line".to_owned(), line.into());
     }
     said
+}
+
+/// A refused draft for people, a line for each fault.
+fn refused(refusal: &Refusal, draft: u64, line: u64) -> Vec<String> {
+    let Refusal { reason, message, faults } = refusal;
+    let place =
+        if draft == line { format!("line {line}") } else { format!("draft {draft}, line {line}") };
+    match (reason.as_str(), faults.as_slice()) {
+        ("not_utf8", _) => vec![message.clone()],
+        (reason, []) => vec![format!("{place}: {message} ({reason})")],
+        (_, faults) => faults.iter().map(|f| format!("{place}: {}", told(f).text())).collect(),
+    }
+}
+
+fn told(fault: &Fault) -> Told {
+    let message = match fault.example.as_str() {
+        "" => fault.expected.clone(),
+        example => format!("{}, e.g. {example}", fault.expected),
+    };
+    Told { path: fault.path.clone(), reason: fault.reason.clone(), message }
 }
 
 /// What was acknowledged stands, whatever ended the import.
