@@ -6,11 +6,13 @@ use std::time::Duration;
 use entente_node::admin;
 use entente_node::desk::{DeskError, create, update, withdraw};
 use entente_node::home::{Layout, State, check, draft_descriptor};
-use entente_node::id::Clock;
+use entente_node::id::{Clock, Entropy};
+use entente_node::jose::SigningKey;
 use entente_node::outbound::test_peer;
 use entente_node::readiness::{Level, readiness};
 use entente_node::sample::Samples;
-use entente_node::trust::Draft;
+use entente_node::store::Own;
+use entente_node::trust::{Draft, SignedDescriptor};
 use entente_proto::desk::StatusRequest;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_tests::federation::{
@@ -109,6 +111,57 @@ async fn a_node_that_lost_state_says_so_until_it_is_started_anew() -> anyhow::Re
     dk.recover().await?;
     assert_eq!(ready(dk).await?.1, "ready\n");
     federation.stop().await
+}
+
+/// Signs a new descriptor with `identity`, in which the statement key ends so many seconds from now, and reads it anew.
+async fn sign_until(node: &TestNode, identity: &SigningKey, seconds: i64) -> anyhow::Result<()> {
+    let (layout, now) = (Layout::new(&node.home), node.clock.now());
+    draft_descriptor(&node.home, &node.clock)?;
+    let mut draft: Draft = serde_json::from_str(&fs::read_to_string(layout.draft())?)?;
+    for key in &mut draft.statement_keys {
+        key.not_after = now.seconds() + seconds;
+    }
+    let signed = SignedDescriptor::sign(draft, now, identity)?;
+    fs::write(layout.descriptor(), signed.jws())?;
+    admin::reload(node.node(), "administrator").await?;
+    Ok(())
+}
+
+/// A withdrawal under a key that has ended erases here; peers take it once they hold the descriptor that prolongs the key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_under_an_ended_key_stays_owed_until_it_is_prolonged() -> anyhow::Result<()> {
+    let (ours, theirs) =
+        (Federation::start(&["dk.politi"]).await?, Federation::start(&["fr.pj"]).await?);
+    let (dk, fr) = (&ours.nodes[0], &theirs.nodes[0]);
+    let identity = SigningKey::generate(&Entropy::os());
+    sign_until(dk, &identity, 3600).await?;
+    dk.trust(fr).await?;
+    fr.trust(dk).await?;
+    dk.apply(ALL).await?;
+    let id = dk.create(&Samples::new(5).next().expect("a sample")).await?;
+    let held = || Ok(fr.holds(&id)?.then_some(()));
+    until("the peer to hold the alert", held).await?;
+
+    for node in [dk, fr] {
+        node.clock.pass(3600 + 400);
+    }
+    withdraw(dk.node(), &id, "found safe", &person("officer")).await?;
+    assert!(dk.node().store.get::<Own>(&id)?.is_none(), "erased here");
+    dk.wake();
+    until("the stream to stand", || {
+        let problem = dk.node().streams.status(&fr.authority).problem;
+        Ok(problem.filter(|problem| problem.contains("statement key ended")))
+    })
+    .await?;
+    assert!(fr.holds(&id)?, "still owed");
+
+    sign_until(dk, &identity, 86_400 * 730).await?;
+    fr.trust(dk).await?;
+    dk.wake();
+    let erased = || Ok((!fr.holds(&id)?).then_some(()));
+    until("the peer to erase it", erased).await?;
+    ours.stop().await?;
+    theirs.stop().await
 }
 
 /// A new descriptor in which the keys end so many seconds from now, read anew.
