@@ -136,9 +136,11 @@ impl Hall {
     ) {
         let peers = (self.peers)();
         let shaken = tokio::select! {
-            shaken = shake_hands(tcp, &config) => shaken,
+            // First: who gave way while the threads were busy costs them nothing any more.
+            biased;
             () = place.needed() => Err(Unfinished::GaveWay),
             () = self.ending.begun() => return,
+            shaken = shake_hands(tcp, &config) => shaken,
         };
         drop(place);
         match shaken.and_then(|tls| self.seated(tls, &peers)) {
