@@ -121,3 +121,35 @@ fn verify(
 fn unknown_issuer() -> Error {
     Error::InvalidCertificate(CertificateError::UnknownIssuer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Otherwise the time that a refusal takes would tell a known name from an unknown one.
+    #[test]
+    fn for_an_unknown_name_a_signature_is_verified_too() {
+        let at = Timestamp::from_seconds(1_800_000_000);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        let made = |name: &str| {
+            let ca = Authority::new(name, at).unwrap();
+            let leaf = ca.node(&"dk.politi".parse().unwrap(), &[], at).unwrap();
+            let [root, leaf] = [ca.certificate_pem(), &leaf.certificate_pem]
+                .map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap());
+            (root, leaf)
+        };
+        let ((root, leaf), (other_key, _)) = (made("a CA"), made("a CA"));
+        assert_eq!(vouched(&[root], &leaf, &[], Side::Caller, now), Ok(()));
+        let known = vouched(&[other_key], &leaf, &[], Side::Caller, now).unwrap_err();
+        let unknown = vouched_by_nobody(&leaf, &[], now).unwrap_err();
+        assert_eq!(known, Error::InvalidCertificate(CertificateError::BadSignature));
+        assert_eq!(unknown, known);
+        assert_eq!(vouched_by_nobody(&leaf, &[leaf.clone()], now).unwrap_err(), {
+            let chain = "a certificate between a leaf and its root must be a CA that may sign \
+                         certificates";
+            Error::General(format!("a certificate of its chain does not fit: {chain}"))
+        });
+    }
+}
