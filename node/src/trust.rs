@@ -2,12 +2,14 @@
 
 mod descriptor;
 mod directory;
+mod endpoint;
 mod ends;
 mod peer;
 mod profile;
 
 pub use descriptor::{DESCRIPTOR_TYP, DatedKey, Descriptor, Draft, Fingerprint, SignedDescriptor};
 pub use directory::{Directory, Known};
+pub use endpoint::{Reach, endpoint_parts};
 pub use ends::{Ending, Ends, Part};
 pub use peer::{Peer, PeerState};
 pub use profile::{
@@ -28,6 +30,16 @@ pub enum TrustError {
     /// A list or text is empty or too long.
     #[error("the descriptor's {0} is empty, too long or malformed")]
     Bounds(&'static str),
+    /// Not host and port, or an address that nobody can connect to.
+    #[error(
+        "an endpoint of the descriptor is not host:port, or a wildcard, multicast or link-local address: ask for a descriptor whose endpoints peers can reach"
+    )]
+    Endpoint,
+    /// The contact would not be read as it is written.
+    #[error(
+        "the descriptor's contact holds invisible, control or direction-changing characters, or blanks at its ends: ask for another"
+    )]
+    Contact,
     /// A TLS root does not fit the certificate profile.
     #[error("a TLS root of the descriptor does not fit the certificate profile: {0}")]
     Root(CertificateError),
@@ -74,6 +86,8 @@ impl TrustError {
         match self {
             Self::Descriptor(error) => error.reason(),
             Self::Bounds(_) => "descriptor_out_of_bounds",
+            Self::Endpoint => "endpoint_not_permitted",
+            Self::Contact => "contact_not_permitted",
             Self::Root(_) => "root_not_in_profile",
             Self::OtherIdentity => "other_identity",
             Self::IdentityChanged(_) => "identity_changed",

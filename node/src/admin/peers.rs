@@ -19,7 +19,7 @@ const PARKED_SHOWN_MAX: usize = 1000;
 /// # Errors
 /// When it does not verify, is our own, is not newer, or names another identity than the one known.
 pub async fn import_peer(node: &SharedNode, jws: &str, actor: &Actor) -> Result<Peer, AdminError> {
-    let descriptor = SignedDescriptor::parse(jws)?;
+    let descriptor = SignedDescriptor::admit(jws)?;
     let authority = descriptor.descriptor().authority.clone();
     if authority == node.authority {
         return Err(crate::trust::TrustError::Own.into());

@@ -170,7 +170,7 @@ impl fmt::Display for IdentifierKind {
 
 /// An identifier in its normal form. It cannot be printed.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(from = "Written", into = "Written")]
 pub struct Identifier {
     kind: IdentifierKind,
     country: Option<String>,
@@ -198,23 +198,21 @@ struct Written {
     number: String,
 }
 
-impl TryFrom<Written> for Identifier {
-    type Error = Unfit;
-
-    fn try_from(written: Written) -> Result<Self, Unfit> {
-        let country = written.country.unwrap_or_default();
-        Self::of(written.kind, &country, &written.number)
+/// What comes from outside was brought into its normal form by `reading` before; what lies in the store stays readable
+/// whatever a later version thinks of its form.
+impl From<Written> for Identifier {
+    fn from(written: Written) -> Self {
+        let Written { kind, country, number } = written;
+        Self { kind, country, number }
     }
 }
 
 /// Why an identifier has no normal form; says what is expected, never what was given.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// Its country, and the one that may have been meant.
-    #[error("{0}")]
     Country(String, Option<String>),
     /// Its number.
-    #[error("{0}")]
     Number(&'static str),
 }
 

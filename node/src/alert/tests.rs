@@ -354,6 +354,9 @@ fn hostile_texts_are_refused_in_every_field() {
         "\u{e0041}",
         "\u{ffff}",
         "\u{ad}x",
+        "\u{fe0f}x",
+        "a\u{378}",
+        "Muham\u{fffd}ed",
         heap.as_str(),
         long.as_str(),
     ];

@@ -29,6 +29,11 @@ pub(super) fn checked(text: &str, bytes_max: usize) -> Result<String, String> {
             "the text holds invisible, control or direction-changing characters: write it anew";
         return Err(why.to_owned());
     }
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        let why =
+            "the text holds �, which stands for letters that were lost: write it anew, in UTF-8";
+        return Err(why.to_owned());
+    }
     if longest_mark_run(&text) > MARKS_MAX {
         return Err("the text heaps combining marks on one letter: write it anew".to_owned());
     }

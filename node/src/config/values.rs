@@ -1,12 +1,16 @@
 //! Values of settings: each is checked when it is read.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
+
+use crate::id::is_hidden;
+pub use crate::trust::Reach;
+use crate::trust::endpoint_parts;
 
 /// Most bytes of the contact, which travels in the descriptor.
 pub const CONTACT_BYTES_MAX: usize = 200;
@@ -103,7 +107,7 @@ impl std::str::FromStr for Contact {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.len() > CONTACT_BYTES_MAX || text.chars().any(char::is_control) {
+        if text.len() > CONTACT_BYTES_MAX || text.chars().any(is_hidden) {
             return Err(format!("a contact is one line of at most {CONTACT_BYTES_MAX} bytes"));
         }
         Ok(Self(text.to_owned()))
@@ -120,12 +124,7 @@ impl std::str::FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let sound = text.len() <= ENDPOINT_BYTES_MAX
-            && text.rsplit_once(':').is_some_and(|(host, port)| {
-                let digits = port.bytes().all(|b| b.is_ascii_digit());
-                is_host(host) && digits && port.parse::<u16>().is_ok()
-            });
-        if sound {
+        if text.len() <= ENDPOINT_BYTES_MAX && endpoint_parts(text).is_some() {
             Ok(Self(text.to_owned()))
         } else {
             Err("an endpoint is written host:port".to_owned())
@@ -141,71 +140,10 @@ impl Endpoint {
     }
 }
 
-fn is_host(host: &str) -> bool {
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inner.parse::<std::net::Ipv6Addr>().is_ok();
-    }
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    host.split('.').all(label)
-}
-
-/// Who can connect to an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// It stands for no machine, or for one on the same wire only.
-    Nobody,
-    /// Programs on the same machine.
-    ThisMachine,
-    /// Machines in the same network.
-    SameNetwork,
-    /// Whoever the network lets through.
-    Anybody,
-}
-
-impl Reach {
-    /// Who can connect, where that is not enough for a peer in another country.
-    pub fn too_few(self) -> Option<&'static str> {
-        match self {
-            Self::Nobody => Some("nobody"),
-            Self::ThisMachine => Some("programs on the same machine only"),
-            Self::SameNetwork => Some("machines in the same network only"),
-            Self::Anybody => None,
-        }
-    }
-
-    /// Of an IP address.
-    pub fn of(address: IpAddr) -> Self {
-        let address = address.to_canonical();
-        let (wire, private) = match address {
-            IpAddr::V4(v4) => (v4.is_link_local() || v4.is_broadcast(), v4.is_private()),
-            IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.is_unique_local()),
-        };
-        if address.is_unspecified() || address.is_multicast() || wire {
-            Self::Nobody
-        } else if address.is_loopback() {
-            Self::ThisMachine
-        } else if private {
-            Self::SameNetwork
-        } else {
-            Self::Anybody
-        }
-    }
-}
-
 impl Endpoint {
     /// Who can connect to it. Of a name it is not known before it is resolved.
     pub fn reach(&self) -> Reach {
-        let port_zero = self.0.rsplit_once(':').is_some_and(|(_, port)| port.parse() == Ok(0u16));
-        match self.host().parse::<IpAddr>() {
-            _ if port_zero => Reach::Nobody,
-            Ok(address) => Reach::of(address),
-            Err(_) if self.host() == "localhost" => Reach::ThisMachine,
-            Err(_) => Reach::Anybody,
-        }
+        Reach::of_endpoint(&self.0)
     }
 }
 

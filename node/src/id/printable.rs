@@ -1,5 +1,10 @@
 //! Texts from outside, made fit for a line of a log, a terminal or a table.
 
+use icu_properties::props::{
+    DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark,
+};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
 /// Longest text from outside that is shown, in characters: a message says what it has to say in two lines of a terminal.
 pub const PRINTABLE_CHARS_MAX: usize = 200;
 
@@ -30,16 +35,28 @@ pub fn visible(text: &str, kept: &[char]) -> String {
     text.chars().map(|c| if hidden(c) { REPLACEMENT } else { c }).collect()
 }
 
-/// Whether a character is not read: controls, ends of lines, invisible and direction-changing ones, private use and
-/// noncharacters.
+/// Braille's empty cell is a symbol to Unicode, and a blank to whoever reads it.
+const EMPTY_BRAILLE: char = '\u{2800}';
+
+/// Whether a character is not read, or may not be: controls and ends of lines, invisible and direction-changing ones
+/// (variation selectors and tags too), private use, noncharacters, and what Unicode has not given a meaning yet.
 pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(u32::from(c),
-            0x00AD | 0x034F | 0x061C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F
-            | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0x3164 | 0xE000..=0xF8FF
-            | 0xFDD0..=0xFDEF | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB
-            | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF | 0xF0000..=0x0010_FFFF)
-        || u32::from(c) & 0xFFFE == 0xFFFE
+    if c.is_ascii() {
+        return c.is_control();
+    }
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    let stands_before = CodePointSetData::new::<PrependedConcatenationMark>();
+    match CodePointMapData::<GeneralCategory>::new().get(c) {
+        GeneralCategory::Control
+        | GeneralCategory::LineSeparator
+        | GeneralCategory::ParagraphSeparator
+        | GeneralCategory::PrivateUse
+        | GeneralCategory::Surrogate
+        | GeneralCategory::Unassigned => true,
+        // Signs of numbers in Arabic and Syriac are formats that are seen.
+        GeneralCategory::Format => !stands_before.contains(c),
+        _ => ignorable.contains(c) || c == EMPTY_BRAILLE,
+    }
 }
 
 #[cfg(test)]
@@ -70,5 +87,23 @@ mod tests {
         assert_eq!(cut.chars().count(), PRINTABLE_CHARS_MAX);
         assert!(cut.ends_with('…'));
         assert_eq!(printable(&cut), cut, "it may pass twice");
+    }
+
+    #[test]
+    fn what_is_not_read_is_hidden_and_what_is_read_is_not() {
+        let hidden = [
+            0x00, 0x1F, 0x7F, 0x80, 0x9F, 0xAD, 0x34F, 0x61C, 0x115F, 0x17B4, 0x180B, 0x180E,
+            0x200B, 0x200D, 0x200E, 0x200F, 0x2028, 0x2029, 0x202A, 0x202E, 0x2060, 0x2064, 0x2065,
+            0x2066, 0x2069, 0x206F, 0x2800, 0x3164, 0xE000, 0xF8FF, 0xFDD0, 0xFE00, 0xFE0F, 0xFEFF,
+            0xFFA0, 0xFFF0, 0xFFF9, 0xFFFF, 0x378, 0x1_3430, 0x1_BCA0, 0x1_D173, 0x1_FFFE,
+            0x3_FFFF, 0xE_0001, 0xE_0020, 0xE_007F, 0xE_0100, 0xE_01EF, 0xF_0000, 0x10_FFFF,
+        ];
+        for code in hidden {
+            assert!(is_hidden(char::from_u32(code).unwrap()), "U+{code:04X}");
+        }
+        for c in "aZ9 -./@:éøßşЖщΣאبنदেꀀ漢あ한❤€\u{a0}\u{301}\u{600}\u{6dd}😀".chars()
+        {
+            assert!(!is_hidden(c), "{c} U+{:04X}", u32::from(c));
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{TrustError, check_root};
-use crate::id::{AuthorityId, Digest, KeyId, Timestamp};
+use super::{Reach, TrustError, check_root};
+use crate::id::{AuthorityId, Digest, KeyId, Timestamp, is_hidden};
 use crate::jose::{self, PublicKey, SigningKey};
 
 /// `typ` of a descriptor.
@@ -110,6 +110,7 @@ impl SignedDescriptor {
             contact: draft.contact,
         };
         check(&descriptor)?;
+        check_shown(&descriptor)?;
         let jws = jose::sign(DESCRIPTOR_TYP, &descriptor, identity);
         Ok(Self { descriptor, jws })
     }
@@ -126,6 +127,17 @@ impl SignedDescriptor {
         let descriptor: Descriptor = jose::verify(DESCRIPTOR_TYP, jws, of)?;
         check(&descriptor)?;
         Ok(Self { descriptor, jws: jws.to_owned() })
+    }
+
+    /// As [`SignedDescriptor::parse`], for one that is to be taken: it is also held to what people read and where streams
+    /// go. What was taken by an earlier version is not, so that its peer's alerts stay.
+    ///
+    /// # Errors
+    /// As [`SignedDescriptor::parse`]; and when an endpoint is no address of a peer, or the contact hides something.
+    pub fn admit(jws: &str) -> Result<Self, TrustError> {
+        let admitted = Self::parse(jws)?;
+        check_shown(&admitted.descriptor)?;
+        Ok(admitted)
     }
 
     /// What it says.
@@ -173,6 +185,16 @@ fn check(descriptor: &Descriptor) -> Result<(), TrustError> {
     Ok(())
 }
 
+/// Endpoints are host and port of an address that a peer can have, and the contact is what it looks like.
+fn check_shown(descriptor: &Descriptor) -> Result<(), TrustError> {
+    let contact = descriptor.contact.as_str();
+    if contact.trim() != contact || contact.chars().any(is_hidden) {
+        return Err(TrustError::Contact);
+    }
+    let reached = |endpoint: &String| Reach::of_endpoint(endpoint) != Reach::Nobody;
+    if descriptor.endpoints.iter().all(reached) { Ok(()) } else { Err(TrustError::Endpoint) }
+}
+
 /// Digits in a group of a fingerprint.
 const GROUP_DIGITS: usize = 5;
 
@@ -213,5 +235,78 @@ impl FromStr for Fingerprint {
         let sound =
             digits.len() == GROUPS * GROUP_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
         if sound { Ok(Self(digits)) } else { Err(TrustError::FingerprintDiffers) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Entropy, Secret};
+    use crate::pki;
+
+    fn key(seed: u64) -> SigningKey {
+        SigningKey::from_seed(Secret::new(Entropy::seeded(seed).bytes()))
+    }
+
+    fn draft(endpoint: &str, contact: &str) -> (Draft, Timestamp) {
+        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let root = pki::Authority::new("test root", now).unwrap();
+        let end = i64::from(u32::MAX);
+        let dated = |seed| DatedKey { key: key(seed).public(), not_before: 0, not_after: end };
+        let draft = Draft {
+            authority: "dk.politi".parse().unwrap(),
+            serial: 1,
+            statement_keys: vec![dated(2)],
+            log_keys: vec![dated(3)],
+            tls_roots: vec![root.certificate_pem().to_owned()],
+            endpoints: vec!["node.example.org:8443".to_owned(), endpoint.to_owned()],
+            schemas: (1, 1),
+            contact: contact.to_owned(),
+        };
+        (draft, now)
+    }
+
+    /// The same descriptor, signed by somebody who does not look.
+    fn signed_blindly(draft: Draft, now: Timestamp) -> String {
+        let descriptor = Descriptor {
+            authority: draft.authority,
+            serial: draft.serial,
+            issued_at: now.seconds(),
+            identity: key(1).public(),
+            statement_keys: draft.statement_keys,
+            log_keys: draft.log_keys,
+            tls_roots: draft.tls_roots,
+            endpoints: draft.endpoints,
+            schemas: draft.schemas,
+            contact: draft.contact,
+        };
+        jose::sign(DESCRIPTOR_TYP, &descriptor, &key(1))
+    }
+
+    /// What hides something or leads nowhere is neither signed nor taken; what was taken before is still read.
+    #[test]
+    fn a_descriptor_hides_nothing_and_leads_to_a_peer() {
+        let contact = "+45 33 14 88 88, desk@example.org";
+        let good = "203.0.113.7:8443";
+        for (endpoint, contact, reason) in [
+            (good, contact, ""),
+            ("127.0.0.1:8443", contact, ""),
+            ("0.0.0.0:8443", contact, "endpoint_not_permitted"),
+            ("[fe80::1]:8443", contact, "endpoint_not_permitted"),
+            ("user@node.example:8443", contact, "endpoint_not_permitted"),
+            (good, "+45\u{202e}88 41", "contact_not_permitted"),
+            (good, "+45\u{200b}33", "contact_not_permitted"),
+            (good, "+45\u{e0041}33", "contact_not_permitted"),
+            (good, " +45 33", "contact_not_permitted"),
+        ] {
+            let (draft, now) = draft(endpoint, contact);
+            let of = |result: Result<SignedDescriptor, TrustError>| {
+                result.err().map_or("", |error| error.reason())
+            };
+            let jws = signed_blindly(draft.clone(), now);
+            assert_eq!(of(SignedDescriptor::sign(draft, now, &key(1))), reason, "{endpoint}");
+            assert_eq!(of(SignedDescriptor::admit(&jws)), reason, "{endpoint} {contact:?}");
+            assert_eq!(of(SignedDescriptor::parse(&jws)), "", "{endpoint} {contact:?}");
+        }
     }
 }

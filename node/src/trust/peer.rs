@@ -110,7 +110,7 @@ impl Peer {
             return Err(TrustError::SamePerson);
         }
         let descriptor = self.pending.as_ref().unwrap_or(&self.descriptor);
-        if SignedDescriptor::parse(descriptor)?.fingerprint() != *fingerprint {
+        if SignedDescriptor::admit(descriptor)?.fingerprint() != *fingerprint {
             return Err(TrustError::FingerprintDiffers);
         }
         let state = match self.state {

@@ -336,6 +336,16 @@ fn a_signed_identifier_is_in_its_normal_form() {
     }
 }
 
+/// A store may hold what an earlier version took.
+#[test]
+fn what_was_kept_by_an_earlier_version_is_still_read() {
+    let kept = json!({ "type": "url", "number": "https://example.org/a\u{202e}b" });
+    let subject = json!({ "category": "suspect", "identifiers": [kept] });
+    let token = by_hand(&with(json!(["s5", "subjects", [subject]])), |_| {});
+    assert_eq!(reason_of(&token), "value_not_permitted");
+    assert_eq!(read(&token).unwrap().content.subjects[0].identifiers.len(), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
