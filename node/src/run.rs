@@ -29,7 +29,7 @@ use crate::server::audit::AuditService;
 use crate::server::desk::DeskService;
 use crate::server::door::{Door, Peers};
 use crate::server::exchange::ExchangeService;
-use crate::server::gate::EXCHANGE_MESSAGE_BYTES_MAX;
+use crate::server::gate::{Budget, DESK_BYTES_MAX, EXCHANGE_BYTES_MAX, EXCHANGE_MESSAGE_BYTES_MAX};
 use crate::server::serve::Serving;
 use crate::shutdown::{Shutdown, Trigger};
 use crate::store::Change;
@@ -279,7 +279,8 @@ fn serve_exchange(
         let services = Routes::new(service).add_service(health(&node, &shutdown).await).prepare();
         let calls = CallsLayer::new(node.authority.clone(), "exchange");
         let accepted = door.open(shutdown.clone());
-        Serving { services, node, calls, calls_max, age }.run(accepted, shutdown).await;
+        let budget = Budget::new(EXCHANGE_BYTES_MAX);
+        Serving { services, node, calls, budget, calls_max, age }.run(accepted, shutdown).await;
     }
 }
 
@@ -313,7 +314,8 @@ fn serve_desk(
         let (services, calls) =
             (services.prepare(), CallsLayer::new(node.authority.clone(), "desk"));
         let accepted = door.open(shutdown.clone());
-        Serving { services, node, calls, calls_max, age }.run(accepted, shutdown).await;
+        let budget = Budget::new(DESK_BYTES_MAX);
+        Serving { services, node, calls, budget, calls_max, age }.run(accepted, shutdown).await;
     }
 }
 

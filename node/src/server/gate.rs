@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tonic::{Code, Status};
 
 pub use answer::AnswerBody;
-pub use budget::{Allowance, Budget, CALLER_BYTES_MAX, DOOR_BYTES_MAX};
+pub use budget::{Allowance, Budget, CALLER_BYTES_MAX, DESK_BYTES_MAX, EXCHANGE_BYTES_MAX};
 pub use call::{Call, GRACE, Line, Phase};
 pub use judge::{Judged, held_to, judge};
 pub use methods::{EXCHANGE_MESSAGE_BYTES_MAX, METHODS, Method, Needs, Shape};

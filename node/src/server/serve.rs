@@ -55,6 +55,8 @@ pub struct Serving<S> {
     pub node: SharedNode,
     /// Counts the calls.
     pub calls: CallsLayer,
+    /// What its calls may hold.
+    pub budget: Budget,
     /// Calls at once on a connection.
     pub calls_max: usize,
     /// How old a connection may become.
@@ -76,7 +78,6 @@ where
     /// Serves what `accepted` gives until the end begins, and returns once every connection has ended.
     pub async fn run(self, mut accepted: Accepted, mut shutdown: Shutdown) {
         let serving = Arc::new(self);
-        let budget = Budget::default();
         let mut open = JoinSet::new();
         loop {
             let connection = tokio::select! {
@@ -86,7 +87,7 @@ where
             };
             match connection {
                 Some(Ok(connection)) => {
-                    let allowance = budget.of(&connection.caller().identity);
+                    let allowance = serving.budget.of(&connection.caller().identity);
                     let caller = connection.caller().clone();
                     let line = Line::new(serving.node.clone(), caller, allowance);
                     let serving = Arc::clone(&serving);

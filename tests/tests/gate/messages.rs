@@ -8,7 +8,7 @@ use bytes::Bytes;
 use entente_node::node::SharedNode;
 use entente_node::server::door::Caller;
 use entente_node::server::gate::{
-    Allowance, Budget, CALLER_BYTES_MAX, Call, Line, METHODS, Needs, RequestBody,
+    Allowance, Budget, CALLER_BYTES_MAX, Call, DESK_BYTES_MAX, Line, METHODS, Needs, RequestBody,
 };
 use entente_node::trust::Identity;
 use entente_tests::federation::Federation;
@@ -79,7 +79,7 @@ fn officer(node: &SharedNode) -> (Arc<Line>, Allowance) {
         ends_at: node.clock.now().plus(3600),
         revision: None,
     };
-    let allowance = Budget::default().of(&caller.identity);
+    let allowance = Budget::new(DESK_BYTES_MAX).of(&caller.identity);
     (Arc::new(Line::new(node.clone(), caller, allowance.clone())), allowance)
 }
 

@@ -14,8 +14,11 @@ use crate::wire::exchange::refusal;
 /// What the calls of one caller may hold together, in bytes: four imports, or two batches and what is recovered.
 pub const CALLER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What the calls of a door may hold together, in bytes: eight callers at their bound.
-pub const DOOR_BYTES_MAX: usize = 8 * CALLER_BYTES_MAX;
+/// What the calls of the desk door may hold together, in bytes: eight callers at their bound.
+pub const DESK_BYTES_MAX: usize = 8 * CALLER_BYTES_MAX;
+
+/// As [`DESK_BYTES_MAX`] at the exchange door: a hundred peers whose streams have carried the largest batch.
+pub const EXCHANGE_BYTES_MAX: usize = 16 * CALLER_BYTES_MAX;
 
 /// How long a call waits for others to give back: the time of some hundred commits.
 const WAIT: Duration = Duration::from_secs(2);
@@ -29,17 +32,16 @@ pub struct Budget {
     callers: Mutex<HashMap<Identity, Weak<Semaphore>>>,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self { door: semaphore(DOOR_BYTES_MAX), callers: Mutex::default() }
-    }
-}
-
 fn semaphore(bytes: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(bytes / UNIT_BYTES))
 }
 
 impl Budget {
+    /// Of a door whose calls may hold so many bytes together.
+    pub fn new(bytes: usize) -> Self {
+        Self { door: semaphore(bytes), callers: Mutex::default() }
+    }
+
     /// The budget of a caller, which all its connections share.
     pub fn of(&self, caller: &Identity) -> Allowance {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,6 +115,7 @@ fn units(bytes: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::server::gate::methods::METHODS;
+    use crate::server::gate::request::COPIES;
 
     fn peer(number: usize) -> Identity {
         Identity::Node(format!("aa.authority-{number}").parse().unwrap())
@@ -120,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_callers_connections_share_its_budget_and_callers_share_the_doors() {
-        let budget = Budget::default();
+        let budget = Budget::new(DESK_BYTES_MAX);
         let (one, two) = (budget.of(&peer(0)), budget.of(&peer(0)));
         let half = one.take_now(CALLER_BYTES_MAX / 2).unwrap();
         let rest = two.take_now(CALLER_BYTES_MAX / 2).unwrap();
@@ -136,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_served_once_others_give_back_and_refused_when_they_do_not() {
-        let budget = Budget::default();
+        let budget = Budget::new(DESK_BYTES_MAX);
         let allowance = budget.of(&peer(0));
         let held = allowance.take(CALLER_BYTES_MAX).await.unwrap();
         let refused = allowance.take(1).await.err().unwrap();
@@ -146,8 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn the_exchange_door_has_room_for_the_streams_of_a_hundred_peers() {
+        let budget = Budget::new(EXCHANGE_BYTES_MAX);
+        let deliver = METHODS.iter().find(|method| method.path.ends_with("Deliver")).unwrap();
+        let most = deliver.holds_bytes + deliver.message_bytes_max;
+        let held: Vec<_> = (0..100).map(|n| budget.of(&peer(n)).take_now(most)).collect();
+        assert!(held.iter().all(Option::is_some));
+    }
+
+    #[test]
     fn a_caller_that_is_gone_is_forgotten() {
-        let budget = Budget::default();
+        let budget = Budget::new(DESK_BYTES_MAX);
         for number in 0..100 {
             budget.of(&peer(number));
         }
@@ -158,7 +170,7 @@ mod tests {
     #[test]
     fn every_method_fits_twice_into_a_callers_budget() {
         for method in METHODS {
-            let most = method.holds_bytes + 2 * method.message_bytes_max;
+            let most = method.holds_bytes + COPIES * method.message_bytes_max;
             assert!(
                 2 * most <= CALLER_BYTES_MAX || method.path.ends_with("Proof"),
                 "{}",

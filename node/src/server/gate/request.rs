@@ -26,8 +26,9 @@ pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Before each message of gRPC: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// What a message of so many bytes takes: once as it came, once decoded.
-const COPIES: usize = 2;
+/// How often a message is held: once as it came, once decoded. A stream keeps the buffer for its largest message until it
+/// ends, and what was decoded only while it works on it: there it counts once.
+pub(super) const COPIES: usize = 2;
 
 /// The body of a request.
 pub struct RequestBody<B> {
@@ -120,7 +121,8 @@ impl<B> RequestBody<B> {
             return Err(refusal(Code::OutOfRange, "message_too_large", &message));
         }
         if self.left > self.paid {
-            let owed = COPIES * (self.left - self.paid);
+            let copies = if self.changes.is_some() { 1 } else { COPIES };
+            let owed = copies * (self.left - self.paid);
             self.paid = self.left;
             let allowance = self.call.allowance();
             match allowance.take_now(owed) {
