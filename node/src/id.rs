@@ -5,7 +5,7 @@
 mod clock;
 mod printable;
 
-pub use clock::{CLOCK_TOLERANCE_S, Clock, Doubt, LEAP_AT_START_S, LEAP_S};
+pub use clock::{Bounds, CLOCK_TOLERANCE_S, Clock, Doubt, LEAP_AT_START_S, LEAP_S};
 pub use printable::{PRINTABLE_CHARS_MAX, is_hidden, printable, visible};
 
 use std::cell::RefCell;

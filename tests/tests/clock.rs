@@ -129,6 +129,31 @@ async fn a_start_far_from_the_last_time_noted_waits_for_a_peer() -> anyhow::Resu
     federation.stop().await
 }
 
+/// What came while a node was off is taken though it does not know yet for how long that was, with a right clock and with a
+/// wrong one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_off_for_days_refuses_nothing_for_its_date() -> anyhow::Result<()> {
+    let mut federation = pair().await?;
+    for (seed, off, wrong) in [(1, 3 * DAY_S, 0), (2, DAY_S, 5 * DAY_S), (3, DAY_S, -2 * DAY_S)] {
+        tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+        federation.nodes[1].stop().await?;
+        for node in &federation.nodes {
+            node.clock.pass(off);
+        }
+        federation.nodes[1].clock.shift(wrong);
+        let id = federation.nodes[0].create(&draft(seed)).await?;
+        federation.nodes[1].start().await?;
+        let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+        until("the alert", || Ok(fr.holds(&id)?.then_some(()))).await?;
+        let parked = dk.node().store.get::<ParkedOut>(&(fr.authority.clone(), id.clone()))?;
+        assert!(parked.is_none(), "{parked:?}", parked = parked.map(|parked| parked.reason));
+        assert_eq!(clock_doubt(fr.node()).is_some(), wrong != 0);
+        fr.clock.shift(0);
+        trusted(fr).await?;
+    }
+    federation.stop().await
+}
+
 /// Alone, after a week: only a person can say what time it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_peers_a_person_confirms_the_time() -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use super::reading::{self, Source};
 use super::vocabulary::{Category, Exploitation, Handling, SubjectCategory, Urgency};
 use super::{ALERT_TYP, AlertError, ClaimSet, Draft, SCHEMA, rules};
 use crate::id::{
-    AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Entropy, KeyId, Timestamp, Version,
+    AlertId, AuthorityId, Bounds, CLOCK_TOLERANCE_S, Digest, Entropy, KeyId, Timestamp, Version,
 };
 use crate::jose::{Claim, PublicKey, SdJwt, SigningKey};
 
@@ -218,8 +218,9 @@ fn element(element: Value) -> Claim {
 pub fn verify(
     token: &str,
     key_of: impl FnOnce(&AuthorityId, &KeyId) -> Option<PublicKey>,
-    now: Timestamp,
+    now: impl Into<Bounds>,
 ) -> Result<View, AlertError> {
+    let now = now.into();
     let sd_jwt = SdJwt::parse(token)?;
     let verified = sd_jwt.verify(ALERT_TYP, |plain, kid| {
         let issuer = plain.get("iss")?.as_str()?.parse().ok()?;
@@ -231,7 +232,7 @@ pub fn verify(
     reading::read(&mut disclosed, Source::Signed, &mut faults);
     faults.or(())?;
     let view = view(token, &sd_jwt, head, disclosed)?;
-    if view.head.issued_at > now.plus(CLOCK_TOLERANCE_S) {
+    if view.head.issued_at > now.latest.plus(CLOCK_TOLERANCE_S) {
         return Err(AlertError::FutureIat);
     }
     check(&view, now)?;
@@ -239,7 +240,7 @@ pub fn verify(
 }
 
 /// What a verified alert may say.
-fn check(view: &View, now: Timestamp) -> Result<(), AlertError> {
+fn check(view: &View, now: Bounds) -> Result<(), AlertError> {
     let mut faults = Faults::default();
     let root = Path::Root;
     let at = root.member("expires_at");
@@ -247,7 +248,7 @@ fn check(view: &View, now: Timestamp) -> Result<(), AlertError> {
         faults.missing(at, "the end is missing", "");
         return faults.or(());
     };
-    if end <= now {
+    if end <= now.earliest {
         return Err(AlertError::Expired);
     }
     if end.end_of_month() != view.head.expires_at {

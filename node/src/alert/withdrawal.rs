@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AlertError, WITHDRAWAL_TYP};
-use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, KeyId, Timestamp, Version};
+use crate::id::{AlertId, AuthorityId, Bounds, CLOCK_TOLERANCE_S, KeyId, Timestamp, Version};
 use crate::jose::{self, JoseError, PublicKey, SigningKey};
 
 /// An alert is withdrawn, for ever.
@@ -38,7 +38,7 @@ pub fn withdraw(id: &AlertId, version: Version, now: Timestamp, key: &SigningKey
 pub fn verify_withdrawal(
     jws: &str,
     key_of: impl FnOnce(&AuthorityId, &KeyId) -> Option<PublicKey>,
-    now: Timestamp,
+    now: impl Into<Bounds>,
 ) -> Result<Withdrawal, AlertError> {
     let claimed: Withdrawal = jose::peek(WITHDRAWAL_TYP, jws)?;
     let verified: Result<Withdrawal, JoseError> =
@@ -47,7 +47,7 @@ pub fn verify_withdrawal(
     if withdrawal.jti.authority() != &withdrawal.iss {
         return Err(AlertError::NotTheIssuer);
     }
-    if withdrawal.iat > now.seconds() + CLOCK_TOLERANCE_S {
+    if withdrawal.iat > now.into().latest.seconds() + CLOCK_TOLERANCE_S {
         return Err(AlertError::FutureIat);
     }
     Ok(withdrawal)

@@ -118,13 +118,9 @@ pub async fn look_at_clock(node: &SharedNode, watch: &mut ClockWatch) -> Result<
     if watch.last.is_none() {
         watch.last = noted(&node.store)?.map(|noted| (noted, elapsed));
     }
+    believe_with_peers(node).await?;
     if let Some(doubt) = clock_doubt(node) {
-        if !doubt.believed_by_peers() {
-            return come_into_doubt(node, &doubt, watch).await.map(|()| false);
-        }
-        watch.told = false;
-        tracing::warn!("the clock is believed, since peers agree: it shows {}", doubt.doubt.shown);
-        believe_clock(node, &doubt, "node", None).await?;
+        return come_into_doubt(node, &doubt, watch).await.map(|()| false);
     }
     if std::mem::take(&mut watch.told) {
         tracing::warn!("the clock is believed again");
@@ -135,6 +131,18 @@ pub async fn look_at_clock(node: &SharedNode, watch: &mut ClockWatch) -> Result<
     let back =
         |(time, then): (Timestamp, i64)| now.plus(CLOCK_TOLERANCE_S) < time.plus(elapsed - then);
     note_clock(node, now).await.map(|()| before.is_some_and(back))
+}
+
+/// Ends the doubt, where more peers agree with the clock than differ.
+///
+/// # Errors
+/// When the store failed.
+pub(super) async fn believe_with_peers(node: &SharedNode) -> Result<(), StoreError> {
+    let Some(doubt) = clock_doubt(node).filter(ClockDoubt::believed_by_peers) else {
+        return Ok(());
+    };
+    tracing::warn!("the clock is believed, since peers agree: it shows {}", doubt.doubt.shown);
+    believe_clock(node, &doubt, "node", None).await
 }
 
 async fn come_into_doubt(

@@ -113,7 +113,7 @@ impl Dispatcher {
                 continue;
             }
             self.ahead = None;
-            if !plan.parks.is_empty() {
+            if plan.parks.iter().any(|(.., reason)| *reason == SCHEMA_LACKING) {
                 let waiting = super::resume::waits_for_schema(&self.peer);
                 node.streams.live(&self.peer).status().waiting = Some(waiting);
             }
@@ -158,8 +158,8 @@ fn offer(tx: &mut Tx<'_>, peer: &AuthorityId, plan: Plan) -> Result<Committed<Of
         events.push(offered_event(peer, &stream, &pick));
         items.push(Item { seq: stream.tail, digest: pick.digest, statement: pick.statement });
     }
-    for (alert, version) in plan.parks {
-        park_for_schema(tx, peer, &stream, alert, version)?;
+    for parks in plan.parks {
+        park(tx, peer, &stream, parks)?;
     }
     for alert in plan.unparks {
         parked::unpark(tx, &(peer.clone(), alert))?;
@@ -275,21 +275,21 @@ fn decided_event(peer: &AuthorityId) -> Event {
     Event::new(Operation::Disclose, "disclose.decided", "node").peer(peer)
 }
 
-fn park_for_schema(
+fn park(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
     stream: &StreamOut,
-    alert: AlertId,
-    version: Version,
+    (alert, version, reason): (AlertId, Version, &'static str),
 ) -> Result<(), StoreError> {
+    let at = tx.now();
     let parked = Parked {
         version,
         claims: ClaimSet::EMPTY,
-        reason: SCHEMA_LACKING.to_owned(),
-        at: tx.now(),
+        reason: reason.to_owned(),
+        at,
         epoch: stream.epoch,
         seq: 0,
-        retry_at: None,
+        retry_at: parked::retry_at(reason, at),
     };
     parked::park(tx, &(peer.clone(), alert), &parked)
 }

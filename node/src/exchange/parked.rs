@@ -9,6 +9,9 @@ use crate::store::{Change, Parked, ParkedOut, Retries, StoreError, Tx};
 /// Why an alert waits when the peer can't read its schema yet.
 pub(super) const SCHEMA_LACKING: &str = "peer_lacks_schema";
 
+/// Why an alert waits that has ended, or whose rule has, by a clock that is in doubt since the start.
+pub(super) const CLOCK_IN_DOUBT: &str = "clock_in_doubt";
+
 /// Why a receiver refuses what it has no room for.
 pub(super) const NO_ROOM: &str = "no_room";
 
@@ -22,7 +25,7 @@ const PEOPLE_WAIT_S: i64 = 3600;
 /// When something refused for this reason is offered again by itself; `None`: by hand only.
 pub(super) fn retry_at(reason: &str, now: Timestamp) -> Option<Timestamp> {
     match reason {
-        FUTURE_IAT | NO_ROOM => Some(now.plus(CLOCK_TOLERANCE_S)),
+        FUTURE_IAT | NO_ROOM | CLOCK_IN_DOUBT => Some(now.plus(CLOCK_TOLERANCE_S)),
         "expired" | "unknown_key" => Some(now.plus(PEOPLE_WAIT_S)),
         _ => None,
     }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::dispatch::DispatchError;
-use super::parked;
+use super::parked::{self, CLOCK_IN_DOUBT, SCHEMA_LACKING};
 use super::stream::{
     BATCH_BYTES_MAX, BATCH_ITEMS_MAX, PAGE, Statement, may_hold, may_outlive, within,
 };
@@ -42,7 +42,8 @@ pub(super) struct Plan {
     pub(super) basis: Basis,
     pub(super) position: Position,
     pub(super) picks: Vec<Pick>,
-    pub(super) parks: Vec<(AlertId, Version)>,
+    /// With the reason.
+    pub(super) parks: Vec<(AlertId, Version, &'static str)>,
     pub(super) unparks: Vec<AlertId>,
     pub(super) caught_up: bool,
 }
@@ -245,13 +246,28 @@ impl<'a> Planner<'a> {
                         (p.epoch, p.version, p.claims) == (epoch, own.version, claims)
                     });
                 if view.head.schema > self.schema_max {
-                    self.plan.parks.push((alert.clone(), own.version));
+                    self.plan.parks.push((alert.clone(), own.version, SCHEMA_LACKING));
                 } else if !parked && (again || !stands(&ledger, epoch, own.version, claims)) {
-                    self.pick_view(view, claims, decision.rule.map(|(_, name)| name))?;
+                    if self.may_have_ended(own.expires_at, &view, claims) {
+                        self.plan.parks.push((alert.clone(), own.version, CLOCK_IN_DOUBT));
+                    } else {
+                        self.pick_view(view, claims, decision.rule.map(|(_, name)| name))?;
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the right to a view has ended by what the clock shows, since the start and in doubt: what was disclosed can't be
+    /// taken back unseen, so it waits.
+    fn may_have_ended(&self, end: Timestamp, view: &View, claims: ClaimSet) -> bool {
+        let Some(doubt) = self.node.clock.doubt().filter(|doubt| doubt.since_start) else {
+            return false;
+        };
+        let then = self.policy.1.decide(self.peer, &view.facts(), doubt.shown).sharing;
+        let allowed = matches!(then, Sharing::View(allowed) if claims.is_subset(allowed));
+        end <= doubt.shown || !allowed
     }
 
     fn pick_view(

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clock::believe_with_peers;
 use super::resume::Resume;
 use super::stream::{BATCH_ITEMS_MAX, Batch, Item, chain_next, chain_start};
 use super::{HEAD_TYP, Head, Live, Nonce, RECEIPT_TYP, Receipt, Refused, Witness};
@@ -119,6 +120,10 @@ impl Reception {
     ) -> Result<(String, Nonce), ReceiveError> {
         let sound = self.sound(node, batch)?;
         let head = sound.head.clone();
+        // Before its statements are judged by the time.
+        let (heard, said) = (node.clock.elapsed(), Timestamp::from_seconds(head.iat));
+        self.live.status().witness = Some(Witness { heard, said });
+        believe_with_peers(node).await?;
         let completes = head.snapshot_complete && (sound.held.snapshot || sound.renews());
         let refused = if sound.items.is_empty() && !sound.renews() {
             sound.refused_open()
@@ -128,7 +133,7 @@ impl Reception {
         if completes {
             apply::complete_snapshot(node, &self.peer, head.epoch).await?;
         }
-        self.confirm(node, &head);
+        self.confirm(&head);
         Ok((self.receipt(node, &head, refused), self.fresh_nonce(node)))
     }
 
@@ -186,9 +191,7 @@ impl Reception {
     }
 
     /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves nothing open.
-    fn confirm(&self, node: &SharedNode, head: &Head) {
-        let (heard, said) = (node.clock.elapsed(), Timestamp::from_seconds(head.iat));
-        self.live.status().witness = Some(Witness { heard, said });
+    fn confirm(&self, head: &Head) {
         let answered = self.nonces.iter().find(|(nonce, _)| *nonce == head.nonce);
         if let Some((_, at)) = answered.filter(|_| head.caught_up && head.snapshot_complete) {
             self.live.status().confirmed_at = Some(*at);

@@ -434,6 +434,37 @@ async fn what_was_issued_by_a_clock_that_was_ahead_is_issued_anew() {
     assert!(dk.parked(&fr).is_empty(), "{:?}", dk.parked(&fr));
 }
 
+/// Started in doubt: what may have ended by then is not disclosed, and waits for the right time.
+#[tokio::test]
+async fn a_start_in_doubt_discloses_nothing_that_may_have_ended() {
+    const DAYS_S: i64 = 3 * 86_400;
+    for was_off in [false, true] {
+        let mut dk = TestNode::new("dk.politi", 1);
+        let fr = TestNode::new("fr.police-judiciaire", 2);
+        join(&dk, &fr).await;
+        dk.apply(&format!("{ALL}until = 2026-11-26T10:00:00Z\n")).await;
+        look(&dk, &mut super::ClockWatch::default()).await;
+        let (id, right) = (dk.create(9).await, dk.node.clock.now());
+        let backup = dk.backup();
+        dk.node.clock.set(right.plus(DAYS_S));
+        dk.restore(&backup);
+        Link::open(&dk, &fr).await.run().await;
+        assert!(fr.copy(&id).is_none(), "its rule may have ended");
+        assert_eq!(dk.parked(&fr), [(id.clone(), "clock_in_doubt".to_owned())]);
+        if was_off {
+            let by = crate::roles::Actor { name: "administrator".to_owned(), roles: vec![] };
+            let shown = dk.node.clock.shown();
+            assert!(crate::admin::confirm_clock(&dk.node, shown, &by).await.unwrap());
+        } else {
+            dk.node.clock.set(right);
+            later([&dk, &fr], CLOCK_TOLERANCE_S);
+        }
+        Link::open(&dk, &fr).await.run().await;
+        assert_eq!(fr.copy(&id).is_some(), !was_off);
+        assert!(dk.parked(&fr).is_empty());
+    }
+}
+
 /// An alert whose newer version was refused: shown as not confirmed, and kept when the stream begins anew.
 #[tokio::test]
 async fn a_copy_whose_next_version_is_refused_stays_and_is_not_confirmed() {

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Timestamp;
+use super::{TIMESTAMP_MAX, Timestamp};
 
 /// A signed statement dated further ahead than this is refused: clocks of peers may differ by it.
 pub const CLOCK_TOLERANCE_S: i64 = 300;
@@ -53,6 +53,21 @@ pub struct Doubt {
     elapsed: i64,
 }
 
+/// Between which times it is now: what may not have ended has not, and what may have begun has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Not before.
+    pub earliest: Timestamp,
+    /// Not after.
+    pub latest: Timestamp,
+}
+
+impl From<Timestamp> for Bounds {
+    fn from(now: Timestamp) -> Self {
+        Self { earliest: now, latest: now }
+    }
+}
+
 impl Clock {
     fn from(source: Source) -> Self {
         Self { source, anchor: Arc::default() }
@@ -97,6 +112,17 @@ impl Clock {
     pub fn told(&self) -> Timestamp {
         let (shown, doubt) = self.judged();
         doubt.filter(|doubt| !doubt.since_start).map_or(shown, |doubt| doubt.expected)
+    }
+
+    /// Between which times it is now, to judge what others dated: a node that starts in doubt knows of no latest.
+    pub fn bounds(&self) -> Bounds {
+        match self.judged().1.filter(|doubt| doubt.since_start) {
+            Some(doubt) => Bounds {
+                earliest: doubt.expected.min(doubt.shown),
+                latest: Timestamp::from_seconds(TIMESTAMP_MAX),
+            },
+            None => self.now().into(),
+        }
     }
 
     /// Seconds of the monotonic clock, which nobody sets; from an unknown beginning.

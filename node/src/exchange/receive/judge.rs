@@ -75,7 +75,8 @@ impl Judge<'_> {
         let key_of = |issuer: &AuthorityId, kid: &_| {
             (issuer == self.peer).then(|| directory.statement_key(issuer, kid, now)).flatten()
         };
-        let view = alert::verify(text, key_of, now).map_err(|error| error.reason())?;
+        let view = alert::verify(text, key_of, self.node.clock.bounds())
+            .map_err(|error| error.reason())?;
         if view.head.id.authority() != self.peer {
             return Err(NOT_THE_ISSUER);
         }
@@ -98,8 +99,8 @@ impl Judge<'_> {
         let key_of = |issuer: &AuthorityId, kid: &_| {
             (issuer == self.peer).then(|| directory.statement_key(issuer, kid, now)).flatten()
         };
-        let withdrawal =
-            alert::verify_withdrawal(text, key_of, now).map_err(|error| error.reason())?;
+        let withdrawal = alert::verify_withdrawal(text, key_of, self.node.clock.bounds())
+            .map_err(|error| error.reason())?;
         if withdrawal.jti.authority() != self.peer {
             return Err(NOT_THE_ISSUER);
         }
