@@ -1,8 +1,9 @@
 //! Imports and searches through the command line, at a node of their own: every usual form of a file, and what a cut leaves.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -189,4 +190,59 @@ fn an_import_that_is_cut_off_says_how_many_were_made_and_that_repeating_is_safe(
     let listed = entente(folder.path(), &["alert", "list", "--limit", "0", "--format", "json"]);
     let listed: Value = serde_json::from_slice(&{ listed }.output().unwrap().stdout).unwrap();
     assert_eq!(listed["items"].as_array().unwrap().len(), 200, "nothing twice, nothing lost");
+}
+
+/// A node ends each stream after a while, to look at certificates anew: nobody notices.
+#[test]
+fn an_import_and_a_watch_go_on_when_the_node_ends_an_old_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::start(folder.path());
+    node.child.kill().unwrap();
+    node.child.wait().unwrap();
+    let config = folder.path().join("dk/entente.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let shorter = text.replace("connection_age_s = 3600", "connection_age_s = 10");
+    assert_ne!(shorter, text);
+    fs::write(config, shorter.replace("# connection_age_s = 10", "connection_age_s = 10")).unwrap();
+    node.child = run(folder.path());
+
+    let drafts: Vec<String> = (0..140).map(|number| draft(number, "Karpenko") + "\n").collect();
+    let watch = ["alert", "watch", "--format", "json"];
+    let mut watch = entente(folder.path(), &watch).spawn().unwrap();
+    let import = ["alert", "import", "-", "--format", "json"];
+    let mut import = entente(folder.path(), &import).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = import.stdin.take().unwrap();
+    input.write_all(drafts[..70].concat().as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_secs(13));
+    input.write_all(drafts[70..].concat().as_bytes()).unwrap();
+    drop(input);
+    let output = import.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let made = said["created"].as_u64().unwrap() + said["existing"].as_u64().unwrap();
+    assert_eq!((made, &said["refused"]), (140, &json!(0)), "{said}");
+
+    // Once more after the last, so that one too many would be seen, too.
+    fs::write(folder.path().join("last"), draft(999, "Last")).unwrap();
+    let last = entente(folder.path(), &["alert", "create", "last"]).output().unwrap();
+    assert!(last.status.success(), "{last:?}");
+    let pid = watch.id().to_string();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(90));
+        let _ = Command::new("kill").arg(pid).status();
+    });
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    // Were one lost, then the watch would be ended instead of waiting for ever.
+    let seen: Vec<Value> = lines
+        .map(|line| serde_json::from_str::<Value>(&line).unwrap())
+        .filter(|change| change["kind"] == "created")
+        .take(141)
+        .collect();
+    watch.kill().unwrap();
+    let output = watch.wait_with_output().unwrap();
+    assert!(output.stderr.is_empty(), "{:?}", String::from_utf8_lossy(&output.stderr));
+    let ids: BTreeSet<&str> = seen.iter().map(|change| change["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 141, "each once");
+    let last = String::from_utf8(last.stdout).unwrap();
+    assert!(last.contains(seen[140]["id"].as_str().unwrap()), "{last}");
 }

@@ -23,6 +23,9 @@ use super::node::time;
 use crate::output::{Answer, Failure, Format, Outcome, at, fields};
 use crate::{files, profile, words};
 
+/// Why a node ends a stream that may be opened again at once: it looks at certificates anew.
+const TOO_OLD: &str = "stream_too_old";
+
 #[derive(Subcommand)]
 pub enum Command {
     /// Prints a draft of a category, with placeholders to replace
@@ -170,7 +173,7 @@ impl Command {
             }
             Self::Import { file, confirm, again } => {
                 let line = ImportLine { confirmation: confirm, again, ..ImportLine::default() };
-                import::import(desk, &file, line, format).await
+                import::import(as_whom, &file, line, format).await
             }
             Self::Update { id, file, version, confirm } => {
                 let draft = files::read(&file)?;

@@ -1,6 +1,6 @@
 //! `entente alert import`: drafts as JSON Lines or in an array, with each bad one named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
+use super::TOO_OLD;
 use super::drafts::{Drafts, Found, Place};
 use crate::output::{Answer, Failure, Format, Items, Outcome, Told, remark};
+use crate::profile;
 
 /// Drafts on their way to the node.
 const DRAFTS_OPEN_MAX: usize = 128;
@@ -27,7 +29,7 @@ type Lines = Arc<Mutex<BTreeMap<u64, u64>>>;
 
 /// `asked` is what goes with every draft.
 pub async fn import(
-    desk: DeskClient<Channel>,
+    as_whom: Option<&str>,
     file: &Path,
     asked: ImportLine,
     format: Format,
@@ -36,22 +38,24 @@ pub async fn import(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut report = Report::new(file, format);
     let imported = tokio::select! {
-        imported = send_and_hear(desk, file, asked, &mut report) => imported,
+        imported = send_and_hear(as_whom, file, asked, &mut report) => imported,
         _ = interrupt.recv() => Err(Failure::new("interrupted")),
         _ = terminate.recv() => Err(Failure::new("interrupted")),
     };
     report.end(imported)
 }
 
-/// Reads on a thread of its own, and hears what became of each draft.
+/// Reads on a thread of its own, and hears what became of each draft; over several calls, where the node looks at certificates
+/// anew in between.
 async fn send_and_hear(
-    mut desk: DeskClient<Channel>,
+    as_whom: Option<&str>,
     file: &Path,
     asked: ImportLine,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    let channel = profile::open(as_whom).await?;
     let (sender, drafts) = mpsc::channel(DRAFTS_OPEN_MAX);
-    let (unfit, mut refused) = mpsc::channel(DRAFTS_OPEN_MAX);
+    let (unfit, refused) = mpsc::channel(DRAFTS_OPEN_MAX);
     let reader = Reader {
         file: file.to_owned(),
         asked,
@@ -61,17 +65,13 @@ async fn send_and_hear(
         unfit,
     };
     let reading = tokio::task::spawn_blocking(move || reader.read());
-    let mut results = desk.import_alerts(ReceiverStream::new(drafts)).await?.into_inner();
-    loop {
-        tokio::select! {
-            Some(result) = refused.recv() => report.took(result)?,
-            result = results.message() => match result? {
-                Some(result) => report.took(result)?,
-                None => break,
-            },
-        }
+    let mut source = Source { drafts, refused, open: VecDeque::new(), ended: false };
+    let mut called = source.call(channel, report).await;
+    while called.as_ref().is_err_and(|failure| failure.reason() == TOO_OLD) {
+        called = source.call(profile::open(as_whom).await?, report).await;
     }
-    while let Some(result) = refused.recv().await {
+    called?;
+    while let Some(result) = source.refused.recv().await {
         report.took(result)?;
     }
     reading.await.map_err(|_| Failure::new("reading was interrupted"))??;
@@ -79,6 +79,55 @@ async fn send_and_hear(
         return Ok(());
     }
     Err(Failure::unreachable("the node ended the import before every draft was answered"))
+}
+
+/// What the reader hands over, and what of it the node did not answer yet.
+struct Source {
+    drafts: mpsc::Receiver<ImportLine>,
+    refused: mpsc::Receiver<ImportResult>,
+    open: VecDeque<ImportLine>,
+    ended: bool,
+}
+
+impl Source {
+    /// One call: first what an earlier one left open, then what comes.
+    async fn call(&mut self, channel: Channel, report: &mut Report) -> Result<(), Failure> {
+        let (sender, lines) = mpsc::channel(DRAFTS_OPEN_MAX);
+        let mut sender = Some(sender);
+        let mut waiting: VecDeque<ImportLine> = self.open.clone();
+        let mut desk = DeskClient::new(channel);
+        let mut results = desk.import_alerts(ReceiverStream::new(lines)).await?.into_inner();
+        loop {
+            if self.ended && waiting.is_empty() {
+                sender = None;
+            }
+            tokio::select! {
+                Some(result) = self.refused.recv() => report.took(result)?,
+                result = results.message() => match result? {
+                    Some(result) => {
+                        self.open.retain(|line| line.line != result.line);
+                        report.took(result)?;
+                    }
+                    None => return Ok(()),
+                },
+                Some(place) = room(sender.as_ref()), if !waiting.is_empty() => {
+                    if let Some(line) = waiting.pop_front() {
+                        place.send(line);
+                    }
+                }
+                line = self.drafts.recv(), if !self.ended && waiting.is_empty() => {
+                    self.ended = line.is_none();
+                    self.open.extend(line.clone());
+                    waiting.extend(line);
+                }
+            }
+        }
+    }
+}
+
+/// A place for the next draft, once the node takes one; none where it takes no more.
+async fn room(sender: Option<&mpsc::Sender<ImportLine>>) -> Option<mpsc::Permit<'_, ImportLine>> {
+    sender?.reserve().await.ok()
 }
 
 struct Reader {

@@ -5,6 +5,7 @@ use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{Change, WatchAlertsRequest};
 use serde_json::json;
 
+use super::TOO_OLD;
 use crate::commands::node::time;
 use crate::output::{Failure, Format, Outcome, at, remark, say, say_json};
 use crate::profile;
@@ -17,9 +18,6 @@ pub struct Watch {
     #[arg(long, value_name = "PLACE", default_value = "", hide_default_value = true)]
     from: String,
 }
-
-/// Why a node ends a stream that may be opened again at once: it looks at certificates anew.
-const TOO_OLD: &str = "stream_too_old";
 
 impl Watch {
     pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
