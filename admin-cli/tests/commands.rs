@@ -69,3 +69,85 @@ fn what_people_do_at_a_node_has_a_command_that_works() {
     administrator(&["peer", "remove", "de.bka", "--reason", "agreement ended"]);
     assert!(coordinator(&["peer", "show", "de.bka"]).contains("removed"));
 }
+
+/// A missing person with this case, passport and handling code.
+fn missing(case: &str, passport: &str, handling: &str) -> String {
+    serde_json::json!({
+        "category": "missing_protect", "exploitation": ["labour"], "handling": [handling],
+        "legal_basis": "act 1", "case_ref": case,
+        "subjects": [{
+            "category": "missing",
+            "identifiers": [{ "type": "passport", "country": "UA", "number": passport }],
+        }],
+    })
+    .to_string()
+}
+
+#[test]
+fn an_officer_is_told_what_other_alerts_and_handling_codes_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = keep(folder.path());
+    let put = |name: &str, text: String| std::fs::write(kept.folder.join(name), text).unwrap();
+    let dk = |code: i32, words: &[&str]| kept.run("dk.politi", "officer", code, words);
+    let fr = |code: i32, words: &[&str]| kept.run("fr.police-judiciaire", "officer", code, words);
+    put("one.json", missing("1", "QX777001", "H2"));
+    put("two.json", missing("2", "QX777001", "H0"));
+    let created = dk(0, &["alert", "create", "one.json", "--format", "json"]);
+    let created: serde_json::Value = serde_json::from_str(&created).unwrap();
+    let id = created["id"].as_str().unwrap();
+
+    let refused = dk(1, &["alert", "create", "two.json"]);
+    assert!(refused.contains("the same passport") && refused.contains(id), "{refused}");
+    let confirmed = dk(0, &["alert", "create", "two.json", "--confirm", "another case"]);
+    assert!(confirmed.contains("the same passport") && confirmed.contains(id), "{confirmed}");
+
+    let search = [
+        "search",
+        "--case",
+        "9",
+        "--offence",
+        "labour",
+        "--sought",
+        "suspect",
+        "--identifier",
+        "passport:UA:QX777001",
+    ];
+    for _ in 0..100 {
+        if fr(0, &search).contains(id) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    for officer in [&dk as &dyn Fn(i32, &[&str]) -> String, &fr] {
+        let found = officer(0, &search);
+        let warned = found.lines().filter(|line| line.contains("non-punishment [2011/36 Art. 8]"));
+        assert_eq!(warned.filter(|line| line.contains(id)).count(), 1, "{found}");
+        let json = officer(0, &[&search[..], &["--format", "json"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let hits = json["items"].as_array().unwrap();
+        assert_eq!(hits.len(), 2, "{json}");
+        for hit in hits {
+            assert!(hit["non_punishment"].as_str().unwrap().contains("non-punishment"), "{hit}");
+            assert_eq!(hit["subject_categories"], serde_json::json!(["missing"]));
+        }
+    }
+
+    let show = ["alert", "show", id, "--justification", "hit"];
+    assert!(fr(0, &show).contains("H2: no dissemination"));
+    let export = [&show[..], &["--token", "copy.jwt", "--export-reason", "asked for"]].concat();
+    assert!(fr(1, &export).contains("H2 stands on"));
+    assert!(!kept.folder.join("copy.jwt").exists());
+    dk(0, &export);
+
+    put("lines.jsonl", missing("3", "QX777003", "H0") + "\n");
+    let import = ["alert", "import", "lines.jsonl"];
+    assert!(dk(0, &import).contains("1 created"));
+    assert!(dk(0, &import).contains("1 there already"));
+    let found = dk(0, &["alert", "list", "--limit", "1", "--format", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let newest = found["items"][0]["id"].as_str().unwrap();
+    dk(0, &["alert", "withdraw", newest, "--reason", "found safe"]);
+    let ended = dk(1, &import);
+    assert!(ended.contains(newest) && ended.contains("was withdrawn on"), "{ended}");
+    assert!(dk(0, &[&import[..], &["--again"]].concat()).contains("1 created"));
+}

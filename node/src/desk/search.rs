@@ -127,6 +127,12 @@ pub async fn search(
         .with("aim", why.aim.as_str())
         .with("fields", names(query.keys().iter().map(|key| key.kind().to_owned()).collect()))
         .with("hits", names(hits.iter().map(|hit| hit.id.to_string()).collect()));
+    let contrary = hits.iter().filter(|hit| hit.non_punishment.is_some());
+    let contrary: Vec<String> = contrary.map(|hit| hit.id.to_string()).collect();
+    let event = match contrary.is_empty() {
+        true => event,
+        false => event.with("non_punishment", names(contrary)),
+    };
     let committed = node.store.commit_growing(move |tx| {
         let index = tx.log_index();
         Ok::<_, DeskError>(Committed::new(index, event))
