@@ -1,6 +1,6 @@
 //! What happens between a look and the commit that rests on it: the writer is held until both are there.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::link::Link;
 use super::nodes::{TestNode, person};
@@ -14,9 +14,9 @@ use crate::store::{Committed, Expiries, Store, StoreError, StreamsOut};
 use crate::trust::PeerState;
 
 /// The writer waits from now on, until what is returned is dropped; commits queue up in their order.
-fn hold(store: &Store) -> Sender<()> {
-    let (release, held) = channel::<()>();
-    let (begun, waiting) = channel();
+fn hold(store: &Store) -> SyncSender<()> {
+    let (release, held) = sync_channel::<()>(0);
+    let (begun, waiting) = sync_channel(1);
     let store = store.clone();
     std::thread::spawn(move || {
         let _ = store.commit_blocking(move |_| {
