@@ -67,10 +67,16 @@ pub fn person(role: &str) -> Actor {
 impl Federation {
     /// Starts nodes of these names; each knows every other, and shares nothing yet.
     pub async fn start(names: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(names, &Entropy::os()).await
+    }
+
+    /// As [`Self::start`], with nodes that have their randomness from `entropy`.
+    pub async fn start_with(names: &[&str], entropy: &Entropy) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("entente-test-")?;
         let mut nodes = Vec::new();
         for name in names {
             let mut node = TestNode::prepare(folder.path(), name).await?;
+            node.entropy = entropy.clone();
             node.start().await?;
             nodes.push(node);
         }

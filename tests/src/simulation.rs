@@ -1,6 +1,6 @@
 //! Random operations and faults from a seed; when the dust has settled, everything must agree.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,15 +8,18 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use entente_node::alert::ClaimSet;
 use entente_node::audit::Entry;
+use entente_node::desk::{DeskError, Issued};
 use entente_node::exchange::{RECEIPT_TYP, Receipt};
 use entente_node::holding::{read_held, read_own};
 use entente_node::id::{AlertId, Entropy, Version};
 use entente_node::jose;
+use entente_node::matching::Query;
 use entente_node::policy::Sharing;
 use entente_node::roles::Actor;
 use entente_node::store::{Copies, Ledger, Own, StreamOut, StreamsIn, StreamsOut, Tombstones};
 use entente_node::{admin, desk, exchange};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::federation::{ALL, Federation, TestNode, person, until};
 use crate::marks::check_bytes;
@@ -26,6 +29,15 @@ const NAMES: [&str; 4] = ["dk.politi", "fr.police-judiciaire", "de.bka", "pl.pol
 
 /// Bytes of a key slot, and its first byte when it holds a key.
 const SLOT: (usize, u8) = (64, 1);
+
+/// Numbers that alerts are drawn from, so that two draw the same.
+const ALERT_NUMBERS: u32 = 1000;
+
+/// Passports that people in alerts have, so that several have the same.
+const PASSPORTS: u64 = 24;
+
+/// Alerts that are created at once, at most.
+const AT_ONCE: usize = 6;
 
 /// What is run.
 pub struct Simulation {
@@ -63,7 +75,8 @@ struct World {
 
 /// Runs a simulation; an error says what did not agree.
 pub async fn run(simulation: &Simulation) -> anyhow::Result<Report> {
-    let federation = Federation::start(&NAMES).await?;
+    let entropy = Entropy::os().with_alert_numbers(ALERT_NUMBERS);
+    let federation = Federation::start_with(&NAMES, &entropy).await?;
     let mut world = World {
         federation,
         entropy: Entropy::seeded(simulation.seed),
@@ -113,7 +126,7 @@ impl World {
 
     fn draft(&mut self) -> serde_json::Value {
         self.created += 1;
-        let number = self.created;
+        let (number, passport) = (self.created, self.entropy.below(PASSPORTS));
         let category = ["missing_protect", "discreet_check"][self.below(2)];
         let handling = ["H0", "H1"][self.below(2)];
         let person = if category == "missing_protect" { "missing" } else { "suspect" };
@@ -128,17 +141,30 @@ impl World {
                 "names": [{ "family": format!("MARKf{number:06}"), "given": "Given" }],
                 "birth_date": "1990-01-31",
                 "marks": [format!("MARKm{number:06}")],
-                "identifiers": [{ "type": "passport", "country": "DK", "number": format!("MARKP{number:06}") }],
+                "identifiers": [{ "type": "passport", "country": "DK", "number": passport_number(passport) }],
             }],
             "locations": [{ "kind": "transit", "nuts3": "DK011", "text": format!("MARKt{number:06}") }],
         })
     }
 
     async fn create(&mut self, at: usize) -> anyhow::Result<()> {
-        let draft = self.draft();
-        let id = self.federation.nodes[at].create(&draft).await?;
-        self.acknowledged.insert(id, Some(1));
-        self.count("created");
+        let mut creating = JoinSet::new();
+        for _ in 0..=self.below(AT_ONCE) {
+            let (draft, officer) = (self.draft().to_string(), self.officer.clone());
+            let node = self.federation.nodes[at].node().clone();
+            creating.spawn(async move { desk::create(&node, &draft, "seen both", &officer).await });
+        }
+        while let Some(created) = creating.join_next().await {
+            match created? {
+                Ok(Issued { id, .. }) => {
+                    let before = self.acknowledged.insert(id.clone(), Some(1));
+                    ensure!(before.is_none(), "{id} was given twice");
+                    self.count("created");
+                }
+                Err(error) if is_conflict(&error) => self.count("conflicts"),
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 
@@ -154,9 +180,14 @@ impl World {
         let Some((id, owner)) = self.some_live() else { return Ok(()) };
         let draft = self.draft().to_string();
         let node = self.federation.nodes[owner].node();
-        let updated = desk::update(node, &id, 0, &draft, "found out", &self.officer).await?;
-        self.acknowledged.insert(id, Some(updated.version));
-        self.count("updated");
+        match desk::update(node, &id, 0, &draft, "found out", &self.officer).await {
+            Ok(updated) => {
+                self.acknowledged.insert(id, Some(updated.version));
+                self.count("updated");
+            }
+            Err(error) if is_conflict(&error) => self.count("conflicts"),
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
@@ -319,6 +350,7 @@ impl World {
     async fn check(&self) -> anyhow::Result<()> {
         for here in &self.federation.nodes {
             self.check_acknowledged(here)?;
+            self.check_searches(here).await?;
             for there in &self.federation.nodes {
                 if here.authority != there.authority {
                     check_pair(here, there).with_context(|| {
@@ -335,6 +367,36 @@ impl World {
         Ok(())
     }
 
+    /// A search finds what the records say, and nothing else.
+    async fn check_searches(&self, here: &TestNode) -> anyhow::Result<()> {
+        let (store, mut expected) = (&here.node().store, BTreeMap::<String, BTreeSet<_>>::new());
+        let own = store.scan::<Own>(&[], None, 100_000)?.into_iter().map(|(id, _)| id);
+        let copies = store.scan::<Copies>(&[], None, 100_000)?.into_iter().map(|(id, _)| id);
+        for id in own.chain(copies) {
+            let (view, _) = read_held(here.node(), &id)?.context("held")?;
+            let people = view.content.subjects.iter().flat_map(|subject| &subject.identifiers);
+            for passport in people {
+                expected.entry(passport.number().to_owned()).or_default().insert(id.clone());
+            }
+        }
+        for passport in 0..PASSPORTS {
+            let number = passport_number(passport);
+            let asked = ("passport".to_owned(), "DK".to_owned(), number.clone());
+            let query = Query::parse(&[asked], "", "", "")?;
+            let why = desk::Justification {
+                case_ref: "case".to_owned(),
+                offence: "labour".parse().map_err(anyhow::Error::msg)?,
+                subject: None,
+                aim: desk::Aim::Identify,
+            };
+            let found = desk::search(here.node(), &query, &why, &self.officer).await?;
+            let found: BTreeSet<_> = found.hits.into_iter().map(|hit| hit.id).collect();
+            let expected = expected.remove(&number).unwrap_or_default();
+            ensure!(found == expected, "{}: {number} finds {found:?}", here.authority);
+        }
+        Ok(())
+    }
+
     fn check_acknowledged(&self, here: &TestNode) -> anyhow::Result<()> {
         for (id, version) in &self.acknowledged {
             if id.authority() == &here.authority {
@@ -344,6 +406,15 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn passport_number(passport: u64) -> String {
+    format!("MARKP{passport:06}")
+}
+
+/// What other alerts say of the same person forbids it, or came in at the same moment.
+fn is_conflict(error: &DeskError) -> bool {
+    matches!(error, DeskError::Incompatible(_) | DeskError::Raced(_))
 }
 
 /// What `there` holds is what `here`'s policy names, and `here`'s ledger says so.

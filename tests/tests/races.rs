@@ -116,7 +116,7 @@ async fn what_an_overwritten_alert_left_is_never_a_hit_and_check_says_who_lost_i
         Ok::<_, StoreError>(Committed::new((), event))
     });
     entered.await?;
-    assert_eq!(found(&federation, "P000002").await?, [kept.clone()]);
+    assert_eq!(found(&federation, "P000002").await?, std::slice::from_ref(&kept));
     assert_eq!(found(&federation, "P000001").await?, []);
     drop(node);
     federation.nodes[0].stop().await?;
