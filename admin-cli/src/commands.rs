@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod certs;
 pub(crate) mod clock;
 pub(crate) mod demo;
+pub(crate) mod epoch;
 pub(crate) mod identity;
 pub(crate) mod node;
 pub(crate) mod peer;

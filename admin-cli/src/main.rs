@@ -14,7 +14,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use entente_node::command;
 
 use commands::{
-    alert, audit, certs, clock, demo, identity, node, peer, policy, sample, search, user,
+    alert, audit, certs, clock, demo, epoch, identity, node, peer, policy, sample, search, user,
 };
 use output::{Answer, Format, Outcome};
 
@@ -78,12 +78,12 @@ enum Command {
         after_help = "Examples:\n  entente user list --profile administrator\n  entente user approve jensen --profile coordinator"
     )]
     User(user::Command),
-    /// After a loss of state: fetch back what peers hold, then start anew
+    /// After a loss of state: fetch back what peers hold, look at what is to be in force, then go on
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente epoch recover --profile administrator\n  entente epoch start --reason 'restored from the backup of Monday' --profile administrator"
+        after_help = "Examples:\n  entente epoch recover --profile administrator\n  entente epoch show --profile administrator"
     )]
-    Epoch(node::Epoch),
+    Epoch(epoch::Epoch),
     /// The authority's identity key; works without a node and without a network
     #[command(
         subcommand,

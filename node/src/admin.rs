@@ -8,7 +8,10 @@ mod policy;
 mod users;
 
 pub use clock::confirm_clock;
-pub use epochs::{approve_epoch, propose_epoch};
+pub use epochs::{
+    Counts, Review, Reviewed, Shown, WaitingRestart, approve_epoch, propose_epoch, review_epoch,
+    waiting_restarts,
+};
 pub use peers::{approve_peer, change_peer, import_peer, parked, retry_parked};
 pub use policy::{Applied, Explained, Waiting, apply, approve, explain, pending, shown};
 pub use users::{actor, add_user, approve_user, first_user, remove_user, users};
@@ -83,6 +86,17 @@ pub enum AdminError {
         /// By the person's.
         read: Timestamp,
     },
+    /// Something else is in force, or would be disclosed, than was shown.
+    #[error(
+        "this is not what is to be confirmed now: look again with `entente epoch show`, and name the review it gives"
+    )]
+    ReviewChanged,
+    /// Peers would get what had been taken back from them.
+    #[error(
+        "peers would get {0} alerts again that had been taken back from them: apply a narrower policy or suspend \
+         the peers, and look again; if it is meant, name the number with --again {0}"
+    )]
+    Again(u64),
     /// What was to be read anew does not validate.
     #[error("nothing was reloaded, the old stays in force: {0}")]
     Reload(String),
@@ -127,6 +141,8 @@ impl AdminError {
             Self::LastOne(_) => "last_one",
             Self::NotStopped => "not_stopped",
             Self::ClockDiffers { .. } => "clock_differs",
+            Self::ReviewChanged => "review_changed",
+            Self::Again(_) => "again_not_confirmed",
             Self::Reload(_) => "reload_refused",
             Self::Holding(_) => "record_unreadable",
             Self::Node(_) => "node_unreadable",

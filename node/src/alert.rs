@@ -77,9 +77,6 @@ pub enum AlertError {
     /// Older than the version held.
     #[error("a newer version is held")]
     OlderVersion,
-    /// `prev` is not the digest of the version held.
-    #[error("the alert does not follow the version held")]
-    PreviousContradicts,
     /// The issuer signed two different alerts for one id and version.
     #[error("the issuer signed two different alerts with one id and version")]
     Equivocation,
@@ -101,7 +98,6 @@ impl AlertError {
             Self::NotTheIssuer => "not_the_issuer",
             Self::Content(faults) => faults.reason(),
             Self::OlderVersion => "older_version",
-            Self::PreviousContradicts => "previous_contradicts",
             Self::Equivocation => "equivocation",
             Self::Withdrawn => "withdrawn",
         }

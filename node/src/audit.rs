@@ -1,8 +1,13 @@
 //! The audit log: events, the Merkle tree over them (RFC 6962 hashing), signed checkpoints, proofs and
 //! their verifiers.
 
+mod restore;
 mod tree;
 
+pub use restore::{
+    Compared, Comparison, RESTORE_RECOVERED, RESTORE_TYP, RESTORED, Recorded, Restore, STATEMENT,
+    sign_restore, verify_restore,
+};
 pub use tree::{
     Proof, Tree, consistency_path, inclusion_path, leaf_hash, node_hash, verify_consistency,
     verify_inclusion,
@@ -11,7 +16,7 @@ pub use tree::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::id::{AlertId, AuthorityId, Digest, Timestamp};
+use crate::id::{AlertId, AuthorityId, Digest, KeyId, Timestamp};
 use crate::jose::{self, JoseError, PublicKey, SigningKey};
 
 /// `typ` of a checkpoint.
@@ -270,7 +275,18 @@ pub fn sign_checkpoint(checkpoint: &Checkpoint, key: &SigningKey) -> String {
 /// # Errors
 /// When it is no checkpoint that this key signed.
 pub fn verify_checkpoint(jws: &str, key: &PublicKey) -> Result<Checkpoint, JoseError> {
-    jose::verify(CHECKPOINT_TYP, jws, |kid| (*kid == key.key_id()).then(|| key.clone()))
+    verify_checkpoint_by(jws, |kid| (*kid == key.key_id()).then(|| key.clone()))
+}
+
+/// As [`verify_checkpoint`], against the log key that `key_of` gives.
+///
+/// # Errors
+/// As [`verify_checkpoint`].
+pub fn verify_checkpoint_by(
+    jws: &str,
+    key_of: impl FnOnce(&KeyId) -> Option<PublicKey>,
+) -> Result<Checkpoint, JoseError> {
+    jose::verify(CHECKPOINT_TYP, jws, key_of)
 }
 
 /// What a checkpoint says, *before* its signature was checked: to tell a wrong file from a forged one.
@@ -304,6 +320,17 @@ pub enum VerifyError {
     /// The tree over the leaves is not the one that was committed to.
     #[error("the log was changed: at size {0} its root is not the one that was signed")]
     Root(u64),
+    /// A checkpoint was signed over entries that are gone.
+    #[error("a kept checkpoint has {kept} entries, the log only {size}")]
+    Shorter {
+        /// As the checkpoint says.
+        kept: u64,
+        /// As the log has.
+        size: u64,
+    },
+    /// An entry says that the log was restored, and its signed statement does not verify.
+    #[error("entry {0} records a restore that does not verify, or stands in another place")]
+    Restore(u64),
 }
 
 impl Verifier {

@@ -160,7 +160,7 @@ pub enum DeskError {
     PlaceUnknown,
     /// The node forgot what it issued.
     #[error(
-        "this node lost state and issues nothing until an administrator runs `entente epoch recover` and two people run `entente epoch start`"
+        "this node lost state and issues nothing before two persons confirmed how it goes on: `entente epoch recover`, then `entente epoch show`"
     )]
     LostState,
     /// The key that would sign it has ended, and peers would refuse it.

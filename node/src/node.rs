@@ -52,6 +52,8 @@ pub struct Node {
     pub peer_silence_s: i64,
     /// When it started, by the monotonic clock, in seconds.
     pub started: i64,
+    /// Entries of the log when this process began.
+    pub log_size_at_start: u64,
     /// How the streams stand, kept by the exchange use cases.
     pub streams: crate::exchange::Streams,
     /// Reads certificates, descriptor and peers anew.
@@ -101,6 +103,7 @@ impl Node {
             policy: ArcSwap::from_pointee(policy(&parts.store)?),
             descriptor: ArcSwap::from_pointee(parts.descriptor),
             started: parts.clock.elapsed(),
+            log_size_at_start: parts.store.log().size(),
             streams: crate::exchange::Streams::default(),
             reload: Reload::default(),
             refreshed: watch::Sender::new(()),
@@ -153,6 +156,17 @@ impl Node {
         }
         let descriptor = self.descriptor.load();
         let keys = &descriptor.as_ref().as_ref()?.descriptor().statement_keys;
+        keys.iter().map(|dated| &dated.key).find(|key| key.key_id() == *kid).cloned()
+    }
+
+    /// A log key of this node itself: the one in use, or another of its descriptor.
+    pub fn own_log_key(&self, kid: &KeyId) -> Option<PublicKey> {
+        let used = self.log_key.public();
+        if used.key_id() == *kid {
+            return Some(used);
+        }
+        let descriptor = self.descriptor.load();
+        let keys = &descriptor.as_ref().as_ref()?.descriptor().log_keys;
         keys.iter().map(|dated| &dated.key).find(|key| key.key_id() == *kid).cloned()
     }
 }

@@ -79,7 +79,7 @@ fn lost_state(node: &Node) -> Option<Reason> {
         Ok(false) => None,
         Ok(true) => refusing(
             "lost_state",
-            "this node lost state: nothing is issued before `entente epoch recover` and `entente epoch start`",
+            "this node lost state: nothing is issued before two people confirmed how it goes on: `entente epoch recover`, then `entente epoch show`",
         ),
         Err(error) => unreadable(&error),
     }

@@ -52,6 +52,60 @@ impl Actor {
     pub fn may(&self, action: Action) -> bool {
         self.roles.iter().any(|role| allow(*role, action))
     }
+
+    /// As [`Actor::may`], while the node stands still because it lost state: its record of users is old, so that nobody
+    /// comes in but who confirms how it goes on, and who reads the log.
+    pub fn may_in_stop(&self, action: Action) -> bool {
+        let mut roles = self.roles.iter().filter(|role| **role != Role::Officer);
+        action.goes_on_in_stop() && roles.any(|role| allow(*role, action))
+    }
+}
+
+impl Action {
+    /// Whether it is needed to look at what a restored record says, to narrow it, and to confirm it.
+    pub fn goes_on_in_stop(self) -> bool {
+        use Action as A;
+        match self {
+            A::Whoami
+            | A::Status
+            | A::ExportDescriptor
+            | A::ListPeers
+            | A::ShowPeer
+            | A::SuspendPeer
+            | A::RemovePeer
+            | A::TestPeer
+            | A::ListParked
+            | A::ShowPolicy
+            | A::ApplyPolicy
+            | A::ExplainPolicy
+            | A::ListUsers
+            | A::RemoveUser
+            | A::RecoverStatements
+            | A::ReviewEpoch
+            | A::ProposeEpoch
+            | A::ApproveEpoch
+            | A::ConfirmClock
+            | A::Reload
+            | A::ListEntries
+            | A::Checkpoint
+            | A::Proof => true,
+            A::CreateAlert
+            | A::ImportAlerts
+            | A::UpdateAlert
+            | A::WithdrawAlert
+            | A::GetAlert
+            | A::ListAlerts
+            | A::WatchAlerts
+            | A::Search
+            | A::ImportPeer
+            | A::ApprovePeer
+            | A::ResumePeer
+            | A::RetryParked
+            | A::ApprovePolicy
+            | A::AddUser
+            | A::ApproveUser => false,
+        }
+    }
 }
 
 /// Declares the actions, one for each method of the desk door, so that none is forgotten in [`Action::ALL`].
@@ -109,6 +163,7 @@ actions!(
     ApproveUser,
     RemoveUser,
     RecoverStatements,
+    ReviewEpoch,
     ProposeEpoch,
     ApproveEpoch,
     Reload,
@@ -133,9 +188,12 @@ pub fn allow(role: Role, action: Action) -> bool {
         | A::WatchAlerts
         | A::Search => role == R::Officer,
         A::ListPeers | A::ShowPeer | A::ShowPolicy | A::ListUsers => role != R::Officer,
-        A::ExportDescriptor | A::SuspendPeer | A::TestPeer | A::ListParked | A::ExplainPolicy => {
-            matches!(role, R::Administrator | R::Coordinator)
-        }
+        A::ExportDescriptor
+        | A::SuspendPeer
+        | A::TestPeer
+        | A::ListParked
+        | A::ExplainPolicy
+        | A::ReviewEpoch => matches!(role, R::Administrator | R::Coordinator),
         A::ApprovePeer | A::ResumePeer | A::ApprovePolicy | A::ApproveUser | A::ApproveEpoch => {
             role == R::Coordinator
         }
@@ -189,6 +247,7 @@ mod tests {
         ApproveUser       . x . .
         RemoveUser        . . x .
         RecoverStatements . . x .
+        ReviewEpoch       . x x .
         ProposeEpoch      . . x .
         ApproveEpoch      . x . .
         Reload            . . x .
@@ -197,6 +256,21 @@ mod tests {
         Checkpoint        . . . x
         Proof             . . . x
     ";
+
+    #[test]
+    fn a_node_that_lost_state_lets_no_officer_in_and_widens_nothing() {
+        let actor = |roles: &[Role]| Actor { name: "x".to_owned(), roles: roles.to_vec() };
+        for action in Action::ALL {
+            assert!(!actor(&[Role::Officer]).may_in_stop(*action), "{action:?}");
+            let all = actor(&Role::ALL);
+            assert_eq!(all.may_in_stop(*action), action.goes_on_in_stop(), "{action:?}");
+        }
+        let coordinator = actor(&[Role::Coordinator]);
+        assert!(coordinator.may_in_stop(Action::ApproveEpoch));
+        for widening in [Action::ResumePeer, Action::ApprovePolicy, Action::ApproveUser] {
+            assert!(coordinator.may(widening) && !coordinator.may_in_stop(widening));
+        }
+    }
 
     #[test]
     fn every_role_may_do_exactly_what_the_table_says() {

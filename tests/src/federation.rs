@@ -330,9 +330,16 @@ impl TestNode {
     pub async fn recover(&self) -> anyhow::Result<()> {
         let recovered = entente_node::outbound::recover(self.node()).await;
         anyhow::ensure!(recovered.failed.is_empty(), "{:?}", recovered.failed);
-        let number =
-            admin::propose_epoch(self.node(), "restored", &person("administrator")).await?;
-        admin::approve_epoch(self.node(), number, &person("coordinator")).await?;
+        self.confirm().await
+    }
+
+    /// Two people confirm what they are shown, whatever it is.
+    pub async fn confirm(&self) -> anyhow::Result<()> {
+        let review = admin::review_epoch(self.node()).await?;
+        let shown = admin::Shown { review: review.name.clone(), again: review.again() };
+        let (one, two) = (person("administrator"), person("coordinator"));
+        let number = admin::propose_epoch(self.node(), "restored", &shown, &one).await?;
+        admin::approve_epoch(self.node(), number, &shown, &two).await?;
         Ok(())
     }
 

@@ -71,6 +71,7 @@ async fn call(channel: Channel, action: Action) -> Result<(), Status> {
         A::RecoverStatements => {
             admin.recover_statements(RecoverStatementsRequest {}).await.map(drop)
         }
+        A::ReviewEpoch => admin.review_epoch(ReviewEpochRequest {}).await.map(drop),
         A::ProposeEpoch => admin.start_epoch(StartEpochRequest::default()).await.map(drop),
         A::ApproveEpoch => {
             let asked = StartEpochRequest { approve: 1, ..Default::default() };

@@ -179,6 +179,9 @@ async fn a_peer_that_never_sends_a_receipt_holds_up_nobody() -> anyhow::Result<(
             head: held.head,
             nonce: Nonce([7; 16]),
             schema_max: SCHEMA,
+            log: String::new(),
+            other_log: String::new(),
+            stopped: false,
         },
         batches: Arc::clone(&batches),
     };

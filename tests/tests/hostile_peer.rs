@@ -3,7 +3,7 @@
 use entente_node::alert::{self, Draft};
 use entente_node::audit::Entry;
 use entente_node::exchange::{
-    Batch, HEAD_TYP, Head, Item, Nonce, PROTOCOL, RECEIPT_TYP, Receipt, Statement,
+    Batch, HEAD_TYP, Head, Item, Nonce, PROTOCOL, RECEIPT_TYP, Receipt, Standing, Statement,
 };
 use entente_node::home::Layout;
 use entente_node::id::{AlertId, AuthorityId, Clock, Digest, Entropy, StreamSeq};
@@ -49,7 +49,9 @@ fn chain_next(before: &Digest, seq: StreamSeq, digest: &Digest) -> Digest {
 impl Hostile {
     async fn open(peer: &TestNode, node: &TestNode) -> anyhow::Result<Self> {
         let (outbox, sent) = mpsc::channel(16);
-        outbox.send(FromSender::Hello { protocol: PROTOCOL }.into()).await?;
+        outbox
+            .send(FromSender::Hello { protocol: PROTOCOL, standing: Standing::default() }.into())
+            .await?;
         let mut client = ExchangeClient::new(node.as_peer(peer).await?);
         let mut inbox = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
         let first = inbox.message().await?.ok_or_else(|| anyhow::anyhow!("no resume"))?;
@@ -244,8 +246,8 @@ async fn a_false_stream_ends_with_a_reason_and_keeps_nothing() -> anyhow::Result
     for messages in [
         vec![],
         vec![
-            FromSender::Hello { protocol: PROTOCOL }.into(),
-            FromSender::Hello { protocol: PROTOCOL }.into(),
+            FromSender::Hello { protocol: PROTOCOL, standing: Standing::default() }.into(),
+            FromSender::Hello { protocol: PROTOCOL, standing: Standing::default() }.into(),
         ],
         vec![proto::FromSender::default()],
     ] {

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use anyhow::{Context, ensure};
 use entente_node::alert::{ALERT_TYP, WITHDRAWAL_TYP};
-use entente_node::audit::CHECKPOINT_TYP;
+use entente_node::audit::{CHECKPOINT_TYP, RESTORE_TYP};
 use entente_node::exchange::{HEAD_TYP, RECEIPT_TYP, RETRACTION_TYP};
 use entente_node::home::Layout;
 use entente_node::trust::DESCRIPTOR_TYP;
@@ -136,6 +136,7 @@ fn the_page_names_every_kind_of_statement() -> anyhow::Result<()> {
         HEAD_TYP,
         RECEIPT_TYP,
         CHECKPOINT_TYP,
+        RESTORE_TYP,
     ];
     for typ in typs {
         ensure!(page.contains(&format!("| `{typ}` |")), "docs/integrating.md does not name {typ}");

@@ -237,6 +237,9 @@ impl exchange_server::Exchange for StandIn {
             head: String::new(),
             nonce: Nonce([7; 16]),
             schema_max: SCHEMA,
+            log: String::new(),
+            other_log: String::new(),
+            stopped: false,
         };
         let (answers, stream) = mpsc::channel(1);
         let _ = answers.send(Ok(FromReceiver::Resume(resume).into())).await;

@@ -1,13 +1,13 @@
 //! `entente audit`: the log, and the proof that nobody changed it. The auditor's own machine does the checking.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use entente_node::audit::{
-    Checkpoint, Entry, Operation, Verifier, claimed_checkpoint, verify_checkpoint,
+    Checkpoint, Compared, Comparison, Entry, Operation, Recorded, claimed_checkpoint,
+    verify_checkpoint,
 };
-use entente_node::id::AuthorityId;
+use entente_node::id::{AuthorityId, Timestamp};
 use entente_node::jose::PublicKey;
 use entente_node::text;
 use entente_node::trust::SignedDescriptor;
@@ -16,7 +16,7 @@ use entente_proto::admin::{CheckpointRequest, CheckpointResponse, ListEntriesReq
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
-use crate::output::{Answer, Failure, Format, Items, Outcome, Rows, fields, remark, say};
+use crate::output::{Answer, Failure, Format, Items, Outcome, Rows, at, fields, remark, say};
 use crate::{files, profile, words};
 
 #[derive(Subcommand)]
@@ -44,7 +44,7 @@ pub enum Command {
     },
     /// Recomputes the whole log here, and compares it with signed checkpoints
     #[command(
-        after_help = "Give the checkpoints you kept, and the authority's descriptor as you trust it:\n  entente audit verify --checkpoint monday.jws --checkpoint tuesday.jws --descriptor dk/descriptor.jws --profile auditor"
+        after_help = "Give the checkpoints you kept, and the authority's descriptor as you trust it:\n  entente audit verify --checkpoint monday.jws --checkpoint tuesday.jws --descriptor dk/descriptor.jws --profile auditor\n\nA restore that two persons approved is in the log, signed: it is told as a warning, and the checkpoints of entries\nthat it lost are counted apart. Anything else that differs ends with exit code 1."
     )]
     Verify {
         /// A checkpoint kept from before; may be repeated
@@ -162,37 +162,67 @@ async fn verify(
     let signed = audit.checkpoint(CheckpointRequest {}).await?.into_inner();
     let trusted = trusted(&signed, descriptor)?;
     let head = checked(&signed.checkpoint, &trusted, "the node's checkpoint")?;
-    let mut at: BTreeMap<u64, Vec<Checkpoint>> = BTreeMap::new();
+    let mut checkpoints = Vec::new();
     for path in kept {
-        let checkpoint = checked(files::read(path)?.trim(), &trusted, &path.display().to_string())?;
-        at.entry(checkpoint.size).or_default().push(checkpoint);
+        checkpoints.push(checked(
+            files::read(path)?.trim(),
+            &trusted,
+            &path.display().to_string(),
+        )?);
     }
-    if let Some(longer) = at.keys().next_back().filter(|size| **size > head.size) {
-        return Err(changed(format!(
-            "a kept checkpoint has {longer} entries, the log only {}",
-            head.size
-        )));
-    }
-    at.entry(head.size).or_default().push(head.clone());
+    let mut comparison = Comparison::with(checkpoints);
     let asked = ListEntriesRequest { limit: head.size, ..ListEntriesRequest::default() };
     let mut entries = audit.list_entries(asked).await?.into_inner();
-    let mut verifier = Verifier::default();
-    while verifier.tree().size() < head.size {
+    while comparison.size() < head.size {
         let entry = entries.message().await?;
         let entry = entry.ok_or_else(|| changed("the log ends before its signed size"))?;
-        verifier.push(entry.index, &entry.leaf).map_err(|error| changed(error.to_string()))?;
-        for checkpoint in at.remove(&verifier.tree().size()).unwrap_or_default() {
-            verifier.check(&checkpoint).map_err(|error| changed(error.to_string()))?;
-        }
+        let key = |kid: &_| trusted.keys.iter().find(|key| key.key_id() == *kid).cloned();
+        comparison.push(entry.index, &entry.leaf, key).map_err(|e| changed(e.to_string()))?;
     }
-    let text = fields(&[
+    let compared = comparison.end(&head).map_err(|error| changed(error.to_string()))?;
+    for recorded in &compared.restores {
+        remark("warning", &restored(recorded));
+    }
+    Ok(answered(&head, kept.len(), &compared))
+}
+
+fn answered(head: &Checkpoint, kept: usize, compared: &Compared) -> Answer {
+    let gone = compared.gone.len();
+    let mut checkpoints = format!("{} kept ones and the node's own agree", kept - gone);
+    if gone > 0 {
+        checkpoints += &format!("; {gone} kept ones are of entries that are gone by a restore");
+    }
+    let mut pairs = vec![
         ("log", format!("{} entries, none changed, none missing", head.size)),
         ("root", head.root.to_string()),
-        ("checkpoints", format!("{} kept ones and the node's own agree", kept.len())),
-    ]);
-    let json =
-        json!({ "ok": true, "size": head.size, "root": head.root, "checkpoints": kept.len() });
-    Ok(Answer::new(json, text))
+        ("checkpoints", checkpoints),
+    ];
+    pairs.extend(compared.restores.iter().map(|recorded| ("restored", restored(recorded))));
+    let restores = compared.restores.iter().map(|recorded| {
+        let Recorded { restore, by, reason, .. } = recorded;
+        json!({
+            "restored_at": at(restore.iat), "kept": restore.kept, "old_size": restore.old_size,
+            "new_size": restore.new_size, "by": by, "reason": reason,
+        })
+    });
+    let json = json!({
+        "ok": true, "size": head.size, "root": head.root, "checkpoints": kept - gone, "gone": gone,
+        "restores": restores.collect::<Vec<_>>(),
+    });
+    Answer::new(json, fields(&pairs))
+}
+
+/// What a restore did to the log, for people.
+fn restored(Recorded { restore, by, reason, .. }: &Recorded) -> String {
+    let (first, last) = (restore.kept + 1, restore.old_size);
+    let on = Timestamp::from_seconds(restore.iat);
+    let entries = format!("restored on {on}; entries {first} to {last} of the old log are gone");
+    match by.as_slice() {
+        [] => format!(
+            "{entries}; its record was lost with a later restore, a peer handed the statement back"
+        ),
+        by => format!("{entries}; approved by {}: {reason}", by.join(" and ")),
+    }
 }
 
 fn changed(what: impl Into<String>) -> Failure {

@@ -1,70 +1,14 @@
-//! `entente status`, `whoami`, `reload` and `epoch`.
+//! `entente status`, `whoami` and `reload`.
 
-use clap::Subcommand;
 use entente_node::id::Timestamp;
+use entente_proto::admin::ReloadRequest;
 use entente_proto::admin::admin_client::AdminClient;
-use entente_proto::admin::{RecoverStatementsRequest, ReloadRequest, StartEpochRequest};
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{PeerStatus, StatusRequest, WhoamiRequest};
 use serde_json::json;
 
 use crate::output::{Answer, Outcome, at, fields, shown, table};
 use crate::profile;
-
-#[derive(Subcommand)]
-pub enum Epoch {
-    /// Fetches this node's later statements from its peers, after a restore of an old backup
-    #[command(after_help = "Example:\n  entente epoch recover --profile administrator")]
-    Recover,
-    /// Starts a new epoch towards every peer and ends the stop; takes two people
-    #[command(
-        after_help = "Examples:\n  entente epoch start --reason 'restored from the backup of Monday' --profile administrator\n  entente epoch start --approve 4711 --profile coordinator"
-    )]
-    Start {
-        /// Proposes it, with the reason
-        #[arg(
-            long,
-            required_unless_present = "approve",
-            default_value = "",
-            hide_default_value = true
-        )]
-        reason: String,
-        /// Approves the proposal of this number
-        #[arg(long, conflicts_with = "reason", default_value_t = 0, hide_default_value = true)]
-        approve: u64,
-    },
-}
-
-impl Epoch {
-    pub async fn run(self, as_whom: Option<&str>) -> Outcome {
-        let mut admin = AdminClient::new(profile::open(as_whom).await?);
-        match self {
-            Self::Recover => {
-                let done =
-                    admin.recover_statements(RecoverStatementsRequest {}).await?.into_inner();
-                let text = fields(&[
-                    ("recovered", format!("{} statements", done.recovered)),
-                    ("asked", done.asked.join(", ")),
-                    ("failed", done.failed.join("; ")),
-                ]);
-                let json = json!({ "recovered": done.recovered, "asked": done.asked, "failed": done.failed });
-                Ok(Answer::new(json, text))
-            }
-            Self::Start { reason, approve } => {
-                let asked = StartEpochRequest { approve, reason };
-                let done = admin.start_epoch(asked).await?.into_inner();
-                let text = match done.started {
-                    true => "started: the node issues again".to_owned(),
-                    false => format!(
-                        "waits for a coordinator: entente epoch start --approve {}",
-                        done.proposal
-                    ),
-                };
-                Ok(Answer::new(json!({ "started": done.started, "proposal": done.proposal }), text))
-            }
-        }
-    }
-}
 
 pub async fn whoami(as_whom: Option<&str>) -> Outcome {
     let mut desk = DeskClient::new(profile::open(as_whom).await?);
@@ -109,7 +53,7 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
                 "received": peer.received, "confirmed_at": at(peer.confirmed_at), "silent": peer.silent,
                 "heard_at": at(peer.heard_at), "unheard_s": peer.unheard_s,
                 "parked_out": peer.parked_out, "parked_in": peer.parked_in, "waiting": peer.waiting,
-                "problem": peer.problem,
+                "problem": peer.problem, "found": peer.found,
             })
         })
         .collect();
@@ -125,11 +69,13 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
     let json = json!({
         "authority": status.authority, "node": status.state, "reasons": reasons,
         "own_alerts": status.own_alerts, "copies": status.copies,
-        "lost_state": status.lost_state, "policy_version": status.policy_version,
+        "lost_state": status.lost_state, "policy_version": status.policy_version, "found": status.found,
         "clock": super::clock::as_json(&status.clock.clone().unwrap_or_default()), "peers": peers,
     });
     let lost = match status.lost_state {
-        true => "yes: nothing is issued until `entente epoch recover` and `entente epoch start`",
+        true => {
+            "yes: nothing is issued until two persons confirmed how it goes on: `entente epoch recover`, then `entente epoch show`"
+        }
         false => "",
     };
     let mut text = fields(&[
@@ -140,6 +86,7 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
         ("policy", format!("version {}", status.policy_version)),
         ("lost state", lost.to_owned()),
         ("clock", status.clock.map(|clock| clock.doubt).unwrap_or_default()),
+        ("found", status.found.clone()),
     ]);
     for reason in &status.reasons {
         text += &format!("{}  {}\n", shown(&reason.reason), shown(&reason.message));
@@ -187,7 +134,10 @@ fn row(peer: &PeerStatus) -> Vec<String> {
         (false, _) => notes.push(format!("not heard since the start {ago} ago")),
     }
     notes.extend(
-        [&peer.waiting, &peer.problem].into_iter().filter(|note| !note.is_empty()).cloned(),
+        [&peer.found, &peer.waiting, &peer.problem]
+            .into_iter()
+            .filter(|note| !note.is_empty())
+            .cloned(),
     );
     vec![
         peer.authority.clone(),

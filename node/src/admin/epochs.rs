@@ -1,56 +1,371 @@
-//! After a loss of state: one person proposes a new epoch to all peers, another approves it, and the stop ends.
+//! After a loss of state: two persons look at the policy, the peers and the users as they are to be in force, and at how
+//! much each peer would get. What one proposes and the other approves is exactly what both were shown; then the node goes on.
 
-use super::policy::propose;
-use super::{AdminError, reason};
+use super::policy::{PROPOSALS_MAX, propose};
+use super::{AdminError, reason, users};
 use crate::audit::{Event, Operation};
-use crate::exchange;
-use crate::node::SharedNode;
+use crate::exchange::{self, Approval};
+use crate::holding::read_own;
+use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion};
+use crate::node::{Node, SharedNode};
+use crate::policy::Sharing;
 use crate::roles::Actor;
-use crate::store::{Change, Committed, Proposals, Proposed};
+use crate::store::{
+    Change, CommitError, Committed, Ledger, Own, Proposal, Proposals, Proposed, StoreError,
+    TakenBack, Tx, User, UserState,
+};
+use crate::trust::PeerState;
 
-/// Proposes new epochs; returns the number to approve.
+/// Alerts read at a time while it is counted what peers would get.
+const PAGE: usize = 256;
+
+/// Characters of the name of a review: enough that no two that people see are the same.
+const REVIEW_CHARS: usize = 16;
+
+/// Times that a review is made anew because something changed before the approval was written down.
+const TRIES_MAX: usize = 8;
+
+/// What two persons confirm.
+#[derive(Clone, Debug)]
+pub struct Review {
+    /// The node stands still; else only what was taken back waits for a confirmation.
+    pub stopped: bool,
+    /// What is wrong with the log here, in a sentence.
+    pub found: Option<String>,
+    /// Policy version in force.
+    pub policy: PolicyVersion,
+    /// Every peer that is not removed.
+    pub peers: Vec<Reviewed>,
+    /// Every user that is not removed.
+    pub users: Vec<(String, User)>,
+    /// Names what is shown here.
+    pub name: String,
+    taken_back: u64,
+    log_size: u64,
+}
+
+/// What one peer would get.
+#[derive(Clone, Debug)]
+pub struct Reviewed {
+    /// Which.
+    pub authority: AuthorityId,
+    /// As it would be in force.
+    pub state: PeerState,
+    /// Of the key that its descriptor is signed with.
+    pub fingerprint: String,
+    /// It gave back everything that it holds of ours.
+    pub asked: bool,
+    /// How much of our alerts it would get; nothing unless it is active.
+    pub counts: Counts,
+}
+
+/// Alerts that a policy gives to a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All of them.
+    pub alerts: u64,
+    /// Those that the peer does not hold now.
+    pub anew: u64,
+    /// Those that had been taken back from it with a signed retraction.
+    pub again: u64,
+}
+
+/// A proposal that waits for the second person.
+#[derive(Clone, Debug)]
+pub struct WaitingRestart {
+    /// What a coordinator approves it by.
+    pub number: u64,
+    /// Who proposed it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Names what that person was shown.
+    pub review: String,
+}
+
+/// What a person says they were shown.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Name of the review.
+    pub review: String,
+    /// Alerts that peers get again though they had been taken back.
+    pub again: u64,
+}
+
+impl Review {
+    /// Alerts of all peers together that had been taken back, and that the policy gives again.
+    pub fn again(&self) -> u64 {
+        self.peers.iter().map(|peer| peer.counts.again).sum()
+    }
+
+    fn confirmed_by(&self, shown: &Shown) -> Result<(), AdminError> {
+        if shown.review != self.name {
+            return Err(AdminError::ReviewChanged);
+        }
+        let again = self.again();
+        if shown.again == again { Ok(()) } else { Err(AdminError::Again(again)) }
+    }
+
+    /// Every line that people see, and nothing else.
+    fn named(&self) -> String {
+        let mut lines = vec![format!("policy {}", self.policy)];
+        for peer in &self.peers {
+            let Counts { alerts, anew, again } = peer.counts;
+            lines.push(format!(
+                "peer {} {} {} {} {alerts} {anew} {again}",
+                peer.authority,
+                peer.state.as_str(),
+                peer.fingerprint,
+                peer.asked
+            ));
+        }
+        for (name, user) in &self.users {
+            lines.push(format!("user {name} {:?} {:?} {}", user.state, user.roles, user.key));
+        }
+        hex::encode(Digest::of(lines.join("\n").as_bytes()).0).chars().take(REVIEW_CHARS).collect()
+    }
+}
+
+/// What is to be confirmed, as it stands now.
 ///
 /// # Errors
-/// When the node did not lose state, or the reason is missing.
-pub async fn propose_epoch(node: &SharedNode, why: &str, actor: &Actor) -> Result<u64, AdminError> {
-    let why = reason(why)?.to_owned();
-    let by = actor.name.clone();
-    let committed = node.store.commit(move |tx| {
-        if !exchange::is_stopped(tx)? {
-            return Err(AdminError::NotStopped);
+/// When a record cannot be read.
+pub async fn review_epoch(node: &SharedNode) -> Result<Review, AdminError> {
+    let held = node.clone();
+    let reviewed = tokio::task::spawn_blocking(move || review(&held)).await;
+    reviewed.unwrap_or(Err(AdminError::ReviewChanged))
+}
+
+fn review(node: &Node) -> Result<Review, AdminError> {
+    let log_size = node.store.log().size();
+    let mut peers = Vec::new();
+    for known in node.directory.load().all() {
+        let authority = known.peer.authority.clone();
+        if known.peer.state != PeerState::Removed {
+            let asked = !exchange::is_unasked(node, &authority)?;
+            let fingerprint = known.descriptor.fingerprint().to_string();
+            let (state, counts) = (known.peer.state, Counts::default());
+            peers.push(Reviewed { authority, state, fingerprint, asked, counts });
         }
-        let number = propose(tx, Proposed::StartEpoch { reason: why.clone() }, &by)?;
-        let event = Event::new(Operation::Key, "epoch.proposed", &by);
-        Ok(Committed::new(number, event.with("proposal", number).with("reason", why)))
+    }
+    peers.sort_by(|a, b| a.authority.cmp(&b.authority));
+    count(node, &mut peers)?;
+    let mut users = users(node)?;
+    users.retain(|(_, user)| user.state != UserState::Removed);
+    let mut review = Review {
+        stopped: exchange::lost_state(node)?,
+        found: exchange::own_log_alarm(node)?,
+        policy: node.policy.load().0,
+        taken_back: taken_back(node, &peers)?,
+        peers,
+        users,
+        name: String::new(),
+        log_size,
+    };
+    review.name = review.named();
+    Ok(review)
+}
+
+fn active(peers: &[Reviewed]) -> impl Iterator<Item = &Reviewed> {
+    peers.iter().filter(|peer| peer.state == PeerState::Active)
+}
+
+/// Decides every own alert for every active peer.
+fn count(node: &Node, peers: &mut [Reviewed]) -> Result<(), AdminError> {
+    let (policy, now) = (node.policy.load_full(), node.clock.now());
+    let mut after: Option<AlertId> = None;
+    loop {
+        let page = node.store.scan::<Own>(&[], after.as_ref(), PAGE)?;
+        let ended = page.len() < PAGE;
+        for (id, own) in page {
+            if after.replace(id.clone()).as_ref() == Some(&id) || own.expires_at <= now {
+                continue;
+            }
+            let facts = read_own(node, &id, &own)?.facts();
+            for peer in peers.iter_mut().filter(|peer| peer.state == PeerState::Active) {
+                let decision = policy.1.decide(&peer.authority, &facts, now);
+                if decision.sharing != Sharing::None {
+                    count_one(node, peer, &id)?;
+                }
+            }
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+fn count_one(node: &Node, peer: &mut Reviewed, id: &AlertId) -> Result<(), StoreError> {
+    let key = (peer.authority.clone(), id.clone());
+    let ledger = node.store.get::<Ledger>(&key)?.unwrap_or_default();
+    peer.counts.alerts += 1;
+    peer.counts.anew += u64::from(!exchange::may_hold(&ledger));
+    peer.counts.again += u64::from(node.store.get::<TakenBack>(&key)?.is_some());
+    Ok(())
+}
+
+/// Alerts that stay back from active peers, whether or not a policy gives them.
+fn taken_back(node: &Node, peers: &[Reviewed]) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for peer in active(peers) {
+        let within = exchange::within(&peer.authority);
+        let mut after = None;
+        loop {
+            let page = node.store.scan::<TakenBack>(&within, after.as_ref(), PAGE)?;
+            count += page.len() as u64 - u64::from(after.is_some());
+            after = page.last().map(|(key, _)| key.clone());
+            if page.len() < PAGE {
+                break;
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// What was proposed and waits for a second person.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn waiting_restarts(node: &Node) -> Result<Vec<WaitingRestart>, StoreError> {
+    let waiting = |(number, proposal): (u64, Proposal)| match proposal.what {
+        Proposed::Restart { reason, review } => {
+            Some(WaitingRestart { number, by: proposal.by, reason, review })
+        }
+        _ => None,
+    };
+    let proposals = node.store.scan::<Proposals>(&[], None, PROPOSALS_MAX)?;
+    Ok(proposals.into_iter().filter_map(waiting).collect())
+}
+
+/// Proposes to go on as shown; returns the number to approve.
+///
+/// # Errors
+/// When nothing waits for a confirmation, something else is in force than was shown, or the reason is missing.
+pub async fn propose_epoch(
+    node: &SharedNode,
+    why: &str,
+    shown: &Shown,
+    actor: &Actor,
+) -> Result<u64, AdminError> {
+    let why = reason(why)?.to_owned();
+    still_needed(node)?;
+    review_epoch(node).await?.confirmed_by(shown)?;
+    let (by, review) = (actor.name.clone(), shown.review.clone());
+    let committed = node.store.commit(move |tx| {
+        needed(tx)?;
+        let what = Proposed::Restart { reason: why.clone(), review: review.clone() };
+        let number = propose(tx, what, &by)?;
+        let event = Event::new(Operation::Key, "epoch.proposed", &by).with("proposal", number);
+        Ok(Committed::new(number, event.with("reason", why).with("review", review)))
     });
     Ok(committed.await?)
 }
 
-/// Starts the proposed epochs, by a second person.
+/// Refused before it is counted what peers would get.
+fn still_needed(node: &Node) -> Result<(), AdminError> {
+    let waits =
+        exchange::lost_state(node)? || !node.store.scan::<TakenBack>(&[], None, 1)?.is_empty();
+    if waits { Ok(()) } else { Err(AdminError::NotStopped) }
+}
+
+/// Whether the node stands still.
+fn needed(tx: &Tx<'_>) -> Result<bool, AdminError> {
+    let stopped = exchange::is_stopped(tx)?;
+    if stopped || exchange::any_taken_back(tx)? { Ok(stopped) } else { Err(AdminError::NotStopped) }
+}
+
+/// Goes on as proposed and shown, by a second person: new epochs to every peer, the stop ends, and the restore is recorded
+/// and signed.
 ///
 /// # Errors
-/// When none waits, or it is the same person.
+/// When none waits, it is the same person, or something else is in force than both were shown.
 pub async fn approve_epoch(
     node: &SharedNode,
     number: u64,
+    shown: &Shown,
     actor: &Actor,
 ) -> Result<(), AdminError> {
-    let (by, me) = (actor.name.clone(), node.authority.clone());
-    let committed = node.store.commit(move |tx| {
-        let proposal = tx.get::<Proposals>(&number)?.ok_or(AdminError::UnknownProposal(number))?;
-        if !matches!(proposal.what, Proposed::StartEpoch { .. }) {
-            return Err(AdminError::UnknownProposal(number));
+    for _ in 0..TRIES_MAX {
+        still_needed(node)?;
+        let review = review_epoch(node).await?;
+        proposed(node.store.get::<Proposals>(&number)?, number, actor, shown)?;
+        review.confirmed_by(shown)?;
+        let approving = Approving { node: node.clone(), number, review, actor: actor.clone() };
+        let shown = shown.clone();
+        match node.store.commit(move |tx| approving.approve(tx, &shown)).await {
+            Ok(()) => {
+                // Streams that waited for people try again at once.
+                node.store.announce(Change::Peers);
+                return Ok(());
+            }
+            Err(CommitError::Refused(AdminError::ReviewChanged)) => {}
+            Err(error) => return Err(error.into()),
         }
-        if proposal.by == by {
-            return Err(AdminError::SamePerson);
+    }
+    Err(AdminError::ReviewChanged)
+}
+
+/// The proposal with its reason, if this person may approve it.
+fn proposed(
+    proposal: Option<Proposal>,
+    number: u64,
+    actor: &Actor,
+    shown: &Shown,
+) -> Result<(String, String), AdminError> {
+    let Some(Proposal { what: Proposed::Restart { reason, review }, by, .. }) = proposal else {
+        return Err(AdminError::UnknownProposal(number));
+    };
+    if by == actor.name {
+        return Err(AdminError::SamePerson);
+    }
+    if review == shown.review { Ok((by, reason)) } else { Err(AdminError::ReviewChanged) }
+}
+
+struct Approving {
+    node: SharedNode,
+    number: u64,
+    review: Review,
+    actor: Actor,
+}
+
+impl Approving {
+    fn approve(self, tx: &mut Tx<'_>, shown: &Shown) -> Result<Committed<()>, AdminError> {
+        let stopped = needed(tx)?;
+        let proposal = tx.get::<Proposals>(&self.number)?;
+        let (proposed_by, reason) = proposed(proposal, self.number, &self.actor, shown)?;
+        self.unchanged(tx, stopped)?;
+        let (me, approved_by) = (self.node.authority.clone(), self.actor.name.clone());
+        let approval = Approval { proposed_by, approved_by, reason, review: shown.review.clone() };
+        let restored = match stopped {
+            true => exchange::record_restore(tx, &me, &self.node.log_key, &approval)?,
+            false => None,
+        };
+        let active: Vec<_> = active(&self.review.peers).map(|p| p.authority.clone()).collect();
+        if exchange::confirm_taken_back(tx, &active)? != self.review.taken_back {
+            return Err(AdminError::ReviewChanged);
         }
-        exchange::start_epochs(tx, &me)?;
-        tx.delete::<Proposals>(&number);
-        let event = Event::new(Operation::Key, "epoch.started", &by).with("proposal", number);
-        Ok(Committed::new((), event.with("proposed_by", proposal.by)))
-    });
-    committed.await?;
-    // Streams that waited for people try again at once.
-    node.store.announce(Change::Peers);
-    Ok(())
+        match stopped {
+            true => exchange::start_epochs(tx, &me)?,
+            false => exchange::decide_anew(tx)?,
+        }
+        tx.delete::<Proposals>(&self.number);
+        let event = Event::new(Operation::Key, "epoch.started", &approval.approved_by)
+            .with("proposal", self.number)
+            .with("proposed_by", approval.proposed_by)
+            .with("review", approval.review)
+            .with("policy", self.review.policy)
+            .with("again", self.review.again());
+        Ok(match restored {
+            Some(restored) => Committed::new((), restored).and(event),
+            None => Committed::new((), event),
+        })
+    }
+
+    /// Nothing is written without an entry in the log: while the node stands still, a log of the same size says that
+    /// nothing changed since the review. Else others write all the time, and the policy says it.
+    fn unchanged(&self, tx: &Tx<'_>, stopped: bool) -> Result<(), AdminError> {
+        let same_policy = exchange::policy_version(tx)? == self.review.policy;
+        let same_log = !stopped || tx.log_index() == self.review.log_size;
+        if same_policy && same_log { Ok(()) } else { Err(AdminError::ReviewChanged) }
+    }
 }

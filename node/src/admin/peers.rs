@@ -77,14 +77,18 @@ pub async fn change_peer(
     };
     let me = node.authority.clone();
     let named = authority.clone();
-    change(node, authority.clone(), kind, actor, move |tx, held| {
+    let changed = change(node, authority.clone(), kind, actor, move |tx, held| {
         let peer = held.ok_or(AdminError::UnknownPeer(named))?.change(to, tx.now())?;
         if to == PeerState::Active {
             exchange::open_stream(tx, &me, &peer.authority)?;
         }
         Ok((peer, vec![("reason", why)]))
-    })
-    .await
+    });
+    let peer = changed.await?;
+    if to == PeerState::Active {
+        node.streams.live(authority).forget_log();
+    }
+    Ok(peer)
 }
 
 type Facts = Vec<(&'static str, String)>;

@@ -10,7 +10,7 @@ use crate::policy::{Policy, Sharing};
 use crate::roles::Actor;
 use crate::store::{
     Change, Committed, Ledger, LedgerEntry, Own, Policies, PolicyRecord, Proposal, Proposals,
-    Proposed, StoreError, Tx,
+    Proposed, StoreError, TakenBack, Tx,
 };
 
 /// Proposals that may wait at once: more is a mistake, or an attack on the second person's attention.
@@ -225,6 +225,10 @@ pub fn shown(
     }
 }
 
+/// Why an alert stays with us though a rule gives it.
+const STAYS_BACK: &str = "it was taken back from this peer before this node lost state: it stays back until two persons \
+     confirm that it goes out again (`entente epoch show`)";
+
 /// What `peer` gets of an own alert under the policy in force, and why. Names of claims, never values.
 ///
 /// # Errors
@@ -234,7 +238,13 @@ pub fn explain(node: &Node, alert: &AlertId, peer: &AuthorityId) -> Result<Expla
     let own = own.ok_or_else(|| AdminError::UnknownAlert(alert.clone()))?;
     let view = read_own(node, alert, &own)?;
     let (policy, now) = (node.policy.load(), node.clock.now());
-    let decision = policy.1.decide(peer, &view.facts(), now);
+    let mut decision = policy.1.decide(peer, &view.facts(), now);
+    let mut considered = policy.1.considered(peer, &view.facts(), now);
+    let key = (peer.clone(), alert.clone());
+    if decision.sharing != Sharing::None && node.store.get::<TakenBack>(&key)?.is_some() {
+        decision.sharing = Sharing::None;
+        considered.push(STAYS_BACK.to_owned());
+    }
     let given = match decision.sharing {
         Sharing::None => crate::alert::ClaimSet::EMPTY,
         Sharing::View(claims) => claims.intersection(view.claims),
@@ -244,7 +254,7 @@ pub fn explain(node: &Node, alert: &AlertId, peer: &AuthorityId) -> Result<Expla
         rule: decision.rule,
         claims: given.names(),
         withheld: view.claims.minus(given).names(),
-        considered: policy.1.considered(peer, &view.facts(), now),
-        ledger: node.store.get::<Ledger>(&(peer.clone(), alert.clone()))?,
+        considered,
+        ledger: node.store.get::<Ledger>(&key)?,
     })
 }

@@ -332,6 +332,8 @@ pub enum Succession {
     Next,
     /// Versions between were not seen.
     Gap,
+    /// It follows another version than the one held: its issuer had lost state. It is the newest all the same.
+    Forked,
     /// The same JWT: its disclosures replace those held.
     SameVersion,
 }
@@ -339,14 +341,14 @@ pub enum Succession {
 /// Judges a verified alert by the version held.
 ///
 /// # Errors
-/// [`AlertError::OlderVersion`], [`AlertError::PreviousContradicts`] or [`AlertError::Equivocation`].
+/// [`AlertError::OlderVersion`] or [`AlertError::Equivocation`].
 pub fn succeeds(held: Option<(Version, Digest)>, new: &View) -> Result<Succession, AlertError> {
     let Some((version, digest)) = held else { return Ok(Succession::First) };
     match new.head.version {
         newer if newer > version + 1 => Ok(Succession::Gap),
         next if next == version + 1 => match new.head.previous {
             Some(previous) if previous == digest => Ok(Succession::Next),
-            _ => Err(AlertError::PreviousContradicts),
+            _ => Ok(Succession::Forked),
         },
         same if same == version && new.jwt_digest == digest => Ok(Succession::SameVersion),
         same if same == version => Err(AlertError::Equivocation),

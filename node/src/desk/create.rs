@@ -9,7 +9,7 @@ use crate::alert::{self, Draft, View};
 use crate::audit::{Event, Operation};
 use crate::exchange::{self, ClockDoubt};
 use crate::holding::Sealed;
-use crate::id::{AlertId, Version};
+use crate::id::{AlertId, Digest, Version};
 use crate::matching::{MATCH_KEYS_MAX, unsearchable};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
@@ -149,16 +149,15 @@ pub(super) fn enter(tx: &mut Tx<'_>, sealed: &Sealed, freed: Option<u64>, kind: 
     tx.announce(Change::Alert { kind, id: head.id.clone(), version: head.version });
 }
 
-/// Version `version` of an own alert, signed and sealed.
+/// Version `version` of an own alert after the one with the digest `previous`, signed and sealed.
 pub(super) fn next_version(
     node: &Node,
     draft: &Draft,
-    before: &View,
-    version: Version,
+    id: &AlertId,
+    (version, previous): (Version, Digest),
 ) -> Result<Sealed, DeskError> {
-    let (id, previous) = (before.head.id.clone(), Some(before.jwt_digest));
-    let (now, key) = (node.clock.now(), &node.statement_key);
-    let view = alert::issue(draft, id, version, previous, now, key, &node.entropy)?;
+    let (id, now, key) = (id.clone(), node.clock.now(), &node.statement_key);
+    let view = alert::issue(draft, id, version, Some(previous), now, key, &node.entropy)?;
     sealed(node, view)
 }
 

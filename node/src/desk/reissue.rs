@@ -108,8 +108,9 @@ async fn alert_anew(node: &SharedNode, id: &AlertId, held: OwnAlert) -> Result<b
         return Ok(false);
     }
     let draft = Draft::again(&before, node.clock.now());
-    let version = held.version + 1;
-    let sealed = next_version(node, &draft, &before, version)?;
+    let (followed, previous) = exchange::followed(node, id, (held.version, held.jwt_digest))?;
+    let version = followed + 1;
+    let sealed = next_version(node, &draft, id, (version, previous))?;
     let event = Event::new(Operation::Alter, "alert.reissued", "node")
         .alert(id)
         .with("version", version)
@@ -121,6 +122,9 @@ async fn alert_anew(node: &SharedNode, id: &AlertId, held: OwnAlert) -> Result<b
         may_issue(tx)?;
         let own = tx.get::<Own>(&key)?.filter(|own| own.jwt_digest == held.jwt_digest);
         let own = own.ok_or_else(|| DeskError::NotFound(key.clone()))?;
+        if !exchange::heal_fork(tx, &key, followed)? {
+            return Err(DeskError::NotFound(key));
+        }
         forget_own(tx, &key, &own);
         let feed = exchange::feed(tx, &key, false, Some(own.feed));
         sealed.enter_own(tx, feed, own.recovered);

@@ -1,5 +1,6 @@
 //! A new version takes the place of the one before; its end stays, within the retention of its category, unless the
-//! draft names another.
+//! draft names another. Where peers hold another version than the one issued here, since state was lost, the next one
+//! follows theirs.
 
 use super::conflicts::{Confirmed, conflicts};
 use super::create::{enter, key_in_force, may_date, may_issue, next_version};
@@ -7,6 +8,7 @@ use super::read::{gone, own_alert};
 use super::{DeskError, Issued, reason};
 use crate::alert::{Draft, View};
 use crate::audit::{Event, Operation};
+use crate::exchange;
 use crate::holding::{forget_own, read_own};
 use crate::id::{AlertId, Version};
 use crate::matching::unsearchable;
@@ -42,8 +44,9 @@ pub async fn update(
     let conflict = conflicts(node, &draft, Some((id, &held)), confirmed)?;
     let before = read_own(node, id, &held)?;
     let recategorised = recategorised(&before, &draft, confirmation)?;
-    let version = held.version + 1;
-    let sealed = next_version(node, &draft, &before, version)?;
+    let (followed, previous) = exchange::followed(node, id, (held.version, held.jwt_digest))?;
+    let version = followed + 1;
+    let sealed = next_version(node, &draft, id, (version, previous))?;
     let event = Event::new(Operation::Alter, "alert.updated", &actor.name)
         .alert(id)
         .with("version", version)
@@ -63,6 +66,9 @@ pub async fn update(
         if (own.version, own.jwt_digest) != based_on {
             let (held, expected) = (own.version, based_on.0);
             return Err(DeskError::VersionMoved { id: key, held, expected });
+        }
+        if !exchange::heal_fork(tx, &key, followed)? {
+            return Err(DeskError::VersionMoved { id: key, held: version, expected: followed });
         }
         forget_own(tx, &key, &own);
         enter(tx, &sealed, Some(own.feed), "updated");

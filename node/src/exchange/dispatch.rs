@@ -29,11 +29,16 @@ pub enum DispatchError {
     #[error("the stream is stopped: {0}")]
     Halted(String),
     /// This node lost state: nothing is issued.
-    #[error("this node lost state: run `entente epoch recover`, then `entente epoch start`")]
+    #[error(
+        "this node lost state: run `entente epoch recover`, then `entente epoch show`, which says how to go on"
+    )]
     LostState,
     /// The statement key has ended: peers would refuse what it signs.
     #[error("the statement key ended on {}: `entente status` says what to do", .0.date())]
     KeyEnded(Timestamp),
+    /// The peer was not asked, since this node lost state, what it holds of ours.
+    #[error("the peer was not asked yet what it holds of this authority")]
+    Unasked,
     /// A token of our own cannot be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),
@@ -176,7 +181,7 @@ fn offer(tx: &mut Tx<'_>, peer: &AuthorityId, plan: Plan) -> Result<Committed<Of
 
 /// The stream as it stands, if everything the plan was made from still holds.
 fn current(tx: &Tx<'_>, peer: &AuthorityId, plan: &Plan) -> Result<StreamOut, Refusal> {
-    if super::recover::is_stopped(tx)? {
+    if super::is_stopped(tx)? {
         return Err(Refusal::Failed(DispatchError::LostState));
     }
     let held = tx.get::<Peers>(peer)?.filter(|held| held.state == PeerState::Active);

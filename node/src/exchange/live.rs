@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::Witness;
+use super::witness::{LogWord, SeenLog};
 use crate::id::{AlertId, AuthorityId, FeedSeq, Timestamp, Version};
 use crate::node::Node;
 use crate::store::{Feed, ParkedIn, StoreError, StreamOut};
@@ -25,6 +26,7 @@ pub struct Live {
     /// Counts its contacts with us: whoever calls can be called.
     contacts: watch::Sender<u64>,
     status: Mutex<StreamStatus>,
+    log: Mutex<SeenLog>,
 }
 
 /// How the streams with one peer stand.
@@ -82,6 +84,32 @@ impl Live {
     /// Tells of each contact from now on.
     pub fn contacts(&self) -> watch::Receiver<u64> {
         self.contacts.subscribe()
+    }
+
+    /// The newest word of the peer on its log that was seen in this process.
+    pub(super) fn log_seen(&self) -> Option<LogWord> {
+        self.seen_log().word.clone()
+    }
+
+    /// When such a word was last written down in this process.
+    pub(super) fn log_kept_at(&self) -> Option<Timestamp> {
+        self.seen_log().kept_at
+    }
+
+    /// Notes a word of the peer on its log, and when it was written down, if it was.
+    pub(super) fn note_log(&self, word: LogWord, kept_at: Option<Timestamp>) {
+        let mut seen = self.seen_log();
+        seen.word = Some(word);
+        seen.kept_at = kept_at.or(seen.kept_at);
+    }
+
+    /// What is written down of the peer's log is what counts.
+    pub(crate) fn forget_log(&self) {
+        *self.seen_log() = SeenLog::default();
+    }
+
+    fn seen_log(&self) -> MutexGuard<'_, SeenLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a newer incoming stream, which ends the older; returns its number.

@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::policy::{Policy, Sharing};
 use crate::store::{
     Feed, FeedEntry, Ledger, LedgerEntry, Offered, Own, ParkedOut, StreamOut, StreamsOut, Sweep,
-    Tombstones,
+    TakenBack, Tombstones,
 };
 
 /// Feed places that may be decided as "nothing for this peer" before the cursor is written down: after a
@@ -101,6 +101,9 @@ impl<'a> Planner<'a> {
     ) -> Result<Self, DispatchError> {
         if super::lost_state(node)? {
             return Err(DispatchError::LostState);
+        }
+        if super::must_ask(node, peer)? {
+            return Err(DispatchError::Unasked);
         }
         let directory = node.directory.load();
         let trust = directory.active(peer).ok_or(DispatchError::NotActive)?.peer.revision;
@@ -235,7 +238,10 @@ impl<'a> Planner<'a> {
             view => view?,
         };
         let decision = self.policy.1.decide(self.peer, &view.facts(), self.now);
+        let stays_back = self.node.store.get::<TakenBack>(&key)?.is_some();
         match decision.sharing {
+            // It was taken back before a restore, and nobody confirmed that it may go out again.
+            Sharing::View(_) if stays_back => {}
             Sharing::None if may_hold(&ledger) => self.retract(alert),
             Sharing::None => {}
             Sharing::View(allowed) => {

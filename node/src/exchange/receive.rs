@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::believe_with_peers;
+use super::lost::Standing;
 use super::resume::Resume;
 use super::stream::{BATCH_ITEMS_MAX, Batch, Item, chain_next, chain_start};
+use super::witness::{self, LogWord, Said};
 use super::{HEAD_TYP, Head, Live, Nonce, RECEIPT_TYP, Receipt, Refused, Witness};
 use crate::alert::SCHEMA;
 use crate::id::{AuthorityId, Digest, StreamSeq, Timestamp};
@@ -31,12 +33,21 @@ const REFUSED_OPEN_MAX: usize = 512;
 /// come slowly, while withdrawals and retractions still come.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
 
+/// Pause before a batch is refused because this node lost state: a sender that does not heed what it was told comes again
+/// at once.
+const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(5);
+
 /// Why a batch was not taken; the stream ends and the sender resumes.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// The sender is not an active peer now.
     #[error("the sender is not an active peer")]
     NotActive,
+    /// This node lost state.
+    #[error(
+        "this node lost state, and takes nothing before its people confirmed how it goes on: try again later"
+    )]
+    LostState,
     /// A newer stream of the same sender has begun.
     #[error("a newer stream of this sender has begun")]
     Superseded,
@@ -69,23 +80,35 @@ pub struct Reception {
     number: u64,
     live: Arc<Live>,
     nonces: VecDeque<(Nonce, Timestamp)>,
+    /// A batch was taken.
+    begun: bool,
 }
 
-/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held.
+/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held. What the peer says of its log
+/// is held against what is known of it.
 ///
 /// # Errors
 /// When the peer is not active or the store failed.
 pub async fn hello(
     node: &SharedNode,
     peer: &AuthorityId,
+    standing: &Standing,
 ) -> Result<(Reception, Resume), ReceiveError> {
     node.directory.load().active(peer).ok_or(ReceiveError::NotActive)?;
     let live = node.streams.live(peer);
     let number = live.begin_incoming();
     // A batch of the older stream may be on its way to the disk: what is said here must not change after.
     node.store.settled().await?;
+    witness::take_restores(node, peer, &standing.restores).await?;
+    if let Some(word) = LogWord::of_peer(node, peer, &standing.checkpoint) {
+        let said = if standing.stopped { Said::Stopped } else { Said::AtHello };
+        witness::hold(node, (peer, number), word, said).await?;
+    }
     let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
-    let mut reception = Reception { peer: peer.clone(), number, live, nonces: VecDeque::new() };
+    let log = witness::known(node, peer)?;
+    let other_log = log.as_ref().and_then(|log| log.other.clone());
+    let mut reception =
+        Reception { peer: peer.clone(), number, live, nonces: VecDeque::new(), begun: false };
     let resume = Resume {
         epoch: held.epoch,
         seq: held.seq,
@@ -93,6 +116,9 @@ pub async fn hello(
         head: held.head,
         nonce: reception.fresh_nonce(node),
         schema_max: SCHEMA,
+        log: log.map(|log| log.word).unwrap_or_default(),
+        other_log: other_log.map(|other| other.word).unwrap_or_default(),
+        stopped: super::lost_state(node)?,
     };
     Ok((reception, resume))
 }
@@ -118,12 +144,23 @@ impl Reception {
         node: &SharedNode,
         batch: Batch,
     ) -> Result<(String, Nonce), ReceiveError> {
+        if super::lost_state(node)? {
+            tokio::time::sleep(NOT_TAKEN_PAUSE).await;
+            return Err(ReceiveError::LostState);
+        }
         let sound = self.sound(node, batch)?;
         let head = sound.head.clone();
         // Before its statements are judged by the time.
         let (heard, said) = (node.clock.elapsed(), Timestamp::from_seconds(head.iat));
         self.live.status().witness = Some(Witness { heard, said });
         believe_with_peers(node).await?;
+        let said = match std::mem::replace(&mut self.begun, true) {
+            false => Said::First,
+            true if sound.items.is_empty() => Said::Alone,
+            true => Said::WithStatements,
+        };
+        witness::hold(node, (&self.peer, self.number), LogWord::of_head(&head, &sound.jws), said)
+            .await?;
         let completes = head.snapshot_complete && (sound.held.snapshot || sound.renews());
         let refused = if sound.items.is_empty() && !sound.renews() {
             sound.refused_open()

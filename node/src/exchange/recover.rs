@@ -1,21 +1,20 @@
-//! This node lost state: it stops issuing, fetches its own later statements from peers that hold them, and
-//! goes on in a new epoch once two persons said so.
+//! A node that lost state fetches its own later statements back from the peers that hold them: alerts, withdrawals,
+//! retractions, and the restores that it signed before. They stand.
 
-use super::resume::done;
 use super::stream;
-use crate::alert::{self, AlertError, View};
-use crate::audit::{Event, Operation};
+use super::witness::keep_restore;
+use super::{RETRACTION_TYP, Retraction};
+use crate::alert::{self, AlertError, ClaimSet, View};
+use crate::audit::{self, Event, Operation, RESTORE_RECOVERED, STATEMENT};
 use crate::holding::{HoldingError, Sealed, forget_own, read_own};
-use crate::id::{AlertId, AuthorityId};
+use crate::id::{AlertId, AuthorityId, Digest, Timestamp, Version};
+use crate::jose;
 use crate::node::{Node, SharedNode};
 use crate::store::{
-    CommitError, Committed, Copies, Erased, HeldCopy, Meta, Own, OwnAlert, StoreError, Tombstone,
-    Tombstones, Tx, about,
+    CommitError, Committed, Copies, Disclosed, Erased, Fork, Forks, HeldCopy, Ledger, LedgerEntry,
+    Own, OwnAlert, Restores, StoreError, TakenBack, Tombstone, Tombstones, Tx, about,
 };
 use crate::text::from_utf8;
-
-/// Key in [`Meta`] of the stop: present while this node may not issue.
-const STOP_KEY: &str = "lost_state";
 
 /// Why a recovered statement was not kept.
 #[derive(Debug, thiserror::Error)]
@@ -31,52 +30,20 @@ pub enum RecoverError {
     Store(#[from] StoreError),
 }
 
-/// Whether the node found that it lost state (its own later heads came back from a peer): nothing is issued
-/// until people act.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn lost_state(node: &Node) -> Result<bool, StoreError> {
-    Ok(node.store.get::<Meta>(&STOP_KEY.to_owned())?.is_some())
-}
-
-/// As [`lost_state`], inside a transaction.
-pub(crate) fn is_stopped(tx: &Tx<'_>) -> Result<bool, StoreError> {
-    Ok(tx.get::<Meta>(&STOP_KEY.to_owned())?.is_some())
-}
-
-/// Stops issuing to all: `peer` holds later statements under our own signature.
-pub(super) async fn stop<E: From<StoreError>>(
-    node: &SharedNode,
-    peer: &AuthorityId,
-) -> Result<(), E> {
-    let peer = peer.clone();
-    done(node.store.commit(move |tx| {
-        tx.put::<Meta>(&STOP_KEY.to_owned(), &tx.now().seconds().to_be_bytes().to_vec());
-        let event = Event::new(Operation::Key, "alarm.lost_state", "node").peer(&peer);
-        Ok(Committed::new((), event))
-    }))
-    .await
-}
-
-pub(super) fn end_stop(tx: &mut Tx<'_>) {
-    tx.delete::<Meta>(&STOP_KEY.to_owned());
-}
-
 /// How far statements were handed back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handed {
     /// Alerts up to this one.
     Alerts(Option<AlertId>),
-    /// All alerts, and withdrawals up to this one.
-    Withdrawals(Option<AlertId>),
+    /// All alerts, and withdrawals and retractions up to this one.
+    Words(Option<AlertId>),
 }
 
 /// Statements read at a time for a peer that recovers: 1 MiB at most, which the gate counts for the call.
 const HANDED_AT_ONCE: usize = 16;
 
 /// What this node holds that `issuer` itself issued, a page after `after`, and where to go on: alerts as received, then
-/// withdrawals.
+/// withdrawals and retractions, then the restores of its log.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -94,16 +61,20 @@ pub fn statements_of(
                 new.map(|(id, copy)| unsealed(node, id, copy)).collect::<Result<_, _>>();
             let next = match last_of_full(&page) {
                 Some(last) => Handed::Alerts(Some(last)),
-                None => Handed::Withdrawals(None),
+                None => Handed::Words(None),
             };
             Ok((statements?, Some(next)))
         }
-        Handed::Withdrawals(after) => {
+        Handed::Words(after) => {
             let page = node.store.scan::<Tombstones>(&within, after.as_ref(), HANDED_AT_ONCE)?;
-            let next = last_of_full(&page).map(|last| Handed::Withdrawals(Some(last)));
+            let next = last_of_full(&page).map(|last| Handed::Words(Some(last)));
             let new = page.into_iter().filter(|(id, _)| Some(id) != after.as_ref());
-            let withdrawn = new.filter(|(_, t)| t.erased == Erased::Withdrawn);
-            Ok((withdrawn.filter_map(|(_, tombstone)| tombstone.statement).collect(), next))
+            let mut words: Vec<_> = new.filter_map(|(_, tombstone)| tombstone.statement).collect();
+            if next.is_none() {
+                let restores = node.store.scan::<Restores>(&within, None, stream::PAGE)?;
+                words.extend(restores.into_iter().map(|(_, jws)| jws));
+            }
+            Ok((words, next))
         }
     }
 }
@@ -117,39 +88,89 @@ fn unsealed(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<String, StoreE
     from_utf8(text).map_err(|_| StoreError::Corrupt("a token is no text".to_owned()))
 }
 
-/// Keeps a statement of this node's own that a peer handed back; returns whether it brought something that was not held.
+/// Keeps a statement of this node's own that `peer` handed back; returns whether it brought something that was not held.
 /// Of an alert only the claims that peers had been given come back, those of all of them together.
 ///
 /// # Errors
 /// When it is not this node's own, or the store failed.
-pub async fn keep_recovered(node: &SharedNode, statement: &str) -> Result<bool, RecoverError> {
+pub async fn keep_recovered(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    statement: &str,
+) -> Result<bool, RecoverError> {
     let key_of = |issuer: &AuthorityId, kid: &_| {
         (*issuer == node.authority).then(|| node.own_statement_key(kid)).flatten()
     };
-    let now = node.clock.now();
+    let (now, text, from) = (node.clock.now(), statement.to_owned(), peer.clone());
     if let Ok(withdrawal) = alert::verify_withdrawal(statement, key_of, now) {
         let (id, version) = (withdrawal.jti, withdrawal.ver);
-        let text = statement.to_owned();
         return kept(node.store.commit(move |tx| keep_withdrawal(tx, &id, version, text)).await);
     }
-    let view = with_claims_held(node, alert::verify(statement, key_of, now)?)?;
-    let sealed = Sealed::own(node, view);
-    kept(node.store.commit(move |tx| keep_alert(tx, &sealed)).await)
+    if let Some(retraction) = retraction_of(node, peer, statement) {
+        let committed =
+            node.store.commit(move |tx| keep_retraction(tx, &from, &retraction.jti, text));
+        return kept(committed.await);
+    }
+    if let Ok(restore) = audit::verify_restore(statement, |kid| node.own_log_key(kid)) {
+        let me = node.authority.clone();
+        let committed =
+            node.store.commit(move |tx| keep_older_restore(tx, &me, &from, &restore, text));
+        return kept(committed.await);
+    }
+    keep_alert(node, peer, &alert::verify(statement, key_of, now)?).await
 }
 
-/// The view with the claims that another peer handed back before.
-fn with_claims_held(node: &Node, view: View) -> Result<View, RecoverError> {
-    let held = node.store.get::<Own>(&view.head.id)?;
-    let Some(held) = held.filter(|own| own.recovered && own.jwt_digest == view.jwt_digest) else {
-        return Ok(view);
-    };
-    Ok(alert::joined(&read_own(node, &view.head.id, &held)?, &view)?)
+/// A retraction that this node signed for the peer that hands it back.
+fn retraction_of(node: &Node, peer: &AuthorityId, statement: &str) -> Option<Retraction> {
+    let key = |kid: &_| node.own_statement_key(kid);
+    let retraction: Retraction = jose::verify(RETRACTION_TYP, statement, key).ok()?;
+    let ours = retraction.iss == node.authority && *retraction.jti.authority() == node.authority;
+    (ours && retraction.aud == *peer).then_some(retraction)
+}
+
+/// Joined again when somebody else kept more of the alert meanwhile.
+async fn keep_alert(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    view: &View,
+) -> Result<bool, RecoverError> {
+    loop {
+        let held = held_own(node, &view.head.id)?;
+        let joined = match &held {
+            Some(held) if held.own.recovered && held.own.jwt_digest == view.jwt_digest => {
+                alert::joined(&held.view, view)?
+            }
+            _ => view.clone(),
+        };
+        let (sealed, from, given) = (Sealed::own(node, joined), peer.clone(), view.claims);
+        let seen = held.map(|held| Seen { own: held.own, issued_at: held.view.head.issued_at });
+        let committed =
+            node.store.commit(move |tx| enter_recovered(tx, &from, &sealed, given, seen.as_ref()));
+        if let Some(new) = committed.await.map_err(CommitError::flatten)? {
+            return Ok(new);
+        }
+    }
+}
+
+struct HeldOwn {
+    own: OwnAlert,
+    view: View,
+}
+
+fn held_own(node: &Node, id: &AlertId) -> Result<Option<HeldOwn>, RecoverError> {
+    let Some(own) = node.store.get::<Own>(id)? else { return Ok(None) };
+    let view = read_own(node, id, &own)?;
+    Ok(Some(HeldOwn { own, view }))
+}
+
+/// The own alert that a decision was made from.
+struct Seen {
+    own: OwnAlert,
+    issued_at: Timestamp,
 }
 
 fn kept(committed: Result<bool, CommitError<StoreError>>) -> Result<bool, RecoverError> {
-    committed.map_err(|error| match error {
-        CommitError::Refused(error) | CommitError::Store(error) => error.into(),
-    })
+    Ok(committed.map_err(CommitError::flatten)?)
 }
 
 fn keep_withdrawal(
@@ -178,29 +199,170 @@ fn keep_withdrawal(
     Ok(Committed::new(!known, event.with("new", !known)))
 }
 
-fn keep_alert(tx: &mut Tx<'_>, sealed: &Sealed) -> Result<Committed<bool>, StoreError> {
+/// What was taken back stays back: the ledger says that the peer erased it, and nothing of the alert is offered to it
+/// before two persons confirmed that.
+fn keep_retraction(
+    tx: &mut Tx<'_>,
+    peer: &AuthorityId,
+    id: &AlertId,
+    text: String,
+) -> Result<Committed<bool>, StoreError> {
+    let key = (peer.clone(), id.clone());
+    let new = tx.get::<TakenBack>(&key)?.is_none();
+    let ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
+    let taken_back = ledger.taken_back.or(Some((0, 0)));
+    let erased = LedgerEntry { held: None, possible: vec![], taken_back, erased: true };
+    tx.put::<Ledger>(&key, &erased);
+    tx.put::<TakenBack>(&key, &text);
+    let event = Event::new(Operation::Erase, "disclose.retraction_recovered", "node");
+    Ok(Committed::new(new, event.alert(id).peer(peer).with("new", new)))
+}
+
+/// A restore of before the present one, which a backup from before it had forgotten.
+fn keep_older_restore(
+    tx: &mut Tx<'_>,
+    me: &AuthorityId,
+    peer: &AuthorityId,
+    restore: &audit::Restore,
+    text: String,
+) -> Result<Committed<bool>, StoreError> {
+    let new = restore.iss == *me
+        && tx.get::<Restores>(&(me.clone(), restore.new_size))?.as_ref() != Some(&text);
+    let event = Event::new(Operation::Key, RESTORE_RECOVERED, "node").peer(peer);
+    if new {
+        keep_restore(tx, me, restore, &text)?;
+        return Ok(Committed::new(new, event.with(STATEMENT, text)));
+    }
+    Ok(Committed::new(new, event.with("new", new)))
+}
+
+/// Enters a version that a peer handed back, and what the peer holds of it; `None` when the own alert is not the one that
+/// was looked at.
+fn enter_recovered(
+    tx: &mut Tx<'_>,
+    peer: &AuthorityId,
+    sealed: &Sealed,
+    given: ClaimSet,
+    seen: Option<&Seen>,
+) -> Result<Committed<Option<bool>>, StoreError> {
     let (id, view) = (&sealed.view.head.id, &sealed.view);
     let own = tx.get::<Own>(id)?;
-    let brings = |own: &OwnAlert| {
-        let fuller = own.recovered && own.claims != view.claims;
-        own.version < view.head.version || own.jwt_digest == view.jwt_digest && fuller
-    };
-    let later = own.as_ref().is_none_or(brings) && tx.get::<Tombstones>(id)?.is_none();
+    let state = |own: &OwnAlert| (own.version, own.jwt_digest, own.claims);
+    let event = Event::new(Operation::Collect, "alert.recovered", "node")
+        .alert(id)
+        .peer(peer)
+        .with("version", view.head.version);
+    if own.as_ref().map(state) != seen.map(|seen| state(&seen.own)) {
+        return Ok(Committed::new(None, event.with("again", true)));
+    }
+    note_held(tx, peer, view, given)?;
+    let relation = relation(seen, view);
+    let later = relation == Relation::Later && tx.get::<Tombstones>(id)?.is_none();
     if later {
         if let Some(own) = &own {
             forget_own(tx, id, own);
         }
-        enter_own(tx, sealed, own.map(|own| own.feed));
+        let feed = stream::feed(tx, id, false, own.map(|own| own.feed));
+        sealed.enter_own(tx, feed, true);
     }
-    let event = Event::new(Operation::Collect, "alert.recovered", "node")
-        .alert(id)
-        .with("version", view.head.version)
-        .with("new", later)
-        .of_case(sealed.case);
-    Ok(Committed::new(later, event))
+    let committed = Committed::new(Some(later), event.with("new", later).of_case(sealed.case));
+    let forked = relation == Relation::Forked && note_fork(tx, view)?;
+    Ok(if forked { committed.and(fork_event(peer, seen, view)) } else { committed })
 }
 
-fn enter_own(tx: &mut Tx<'_>, sealed: &Sealed, freed: Option<u64>) {
-    let feed = stream::feed(tx, &sealed.view.head.id, false, freed);
-    sealed.enter_own(tx, feed, true);
+/// How a version that a peer holds stands to the own alert.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    /// It is newer, or tells more of the same.
+    Later,
+    /// It is known, or older.
+    Known,
+    /// It was issued by a log that is gone, and another version was issued here since.
+    Forked,
+}
+
+fn relation(seen: Option<&Seen>, view: &View) -> Relation {
+    let Some(Seen { own, issued_at }) = seen else { return Relation::Later };
+    if own.jwt_digest == view.jwt_digest {
+        let fuller = own.recovered && own.claims != view.claims;
+        return if fuller { Relation::Later } else { Relation::Known };
+    }
+    match view.head.version {
+        newer if newer > own.version && (own.recovered || *issued_at <= view.head.issued_at) => {
+            Relation::Later
+        }
+        older if older < own.version => Relation::Known,
+        _ => Relation::Forked,
+    }
+}
+
+/// The next version follows the newest that any peer holds; returns whether this one is new.
+fn note_fork(tx: &mut Tx<'_>, view: &View) -> Result<bool, StoreError> {
+    let (id, version) = (&view.head.id, view.head.version);
+    let newer = tx.get::<Forks>(id)?.is_none_or(|fork| fork.version < version);
+    if newer {
+        tx.put::<Forks>(id, &Fork { version, jwt_digest: view.jwt_digest });
+    }
+    Ok(newer)
+}
+
+fn fork_event(peer: &AuthorityId, seen: Option<&Seen>, view: &View) -> Event {
+    let event = Event::new(Operation::Alter, "alarm.alert_forked", "node")
+        .alert(&view.head.id)
+        .peer(peer)
+        .with("version", view.head.version)
+        .with("jwt", view.jwt_digest.to_string());
+    match seen {
+        Some(seen) => event
+            .with("own_version", seen.own.version)
+            .with("own_jwt", seen.own.jwt_digest.to_string()),
+        None => event,
+    }
+}
+
+/// What the peer handed back is what it holds: it is in the ledger, though the offer was forgotten.
+fn note_held(
+    tx: &mut Tx<'_>,
+    peer: &AuthorityId,
+    view: &View,
+    claims: ClaimSet,
+) -> Result<(), StoreError> {
+    let key = (peer.clone(), view.head.id.clone());
+    let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
+    let version = view.head.version;
+    let known = |d: &Disclosed| (d.version, d.claims) == (version, claims);
+    if ledger.held.iter().chain(&ledger.possible).any(known) && ledger.taken_back.is_none() {
+        return Ok(());
+    }
+    ledger.possible.push(Disclosed { epoch: 0, seq: 0, version, claims, at: tx.now() });
+    ledger.taken_back = None;
+    ledger.erased = false;
+    tx.put::<Ledger>(&key, &ledger);
+    Ok(())
+}
+
+/// The version and digest that the next version of an own alert follows: what is held here, or what peers hold since it
+/// was forked.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn followed(
+    node: &Node,
+    id: &AlertId,
+    held: (Version, Digest),
+) -> Result<(Version, Digest), StoreError> {
+    let fork = node.store.get::<Forks>(id)?.filter(|fork| fork.version >= held.0);
+    Ok(fork.map_or(held, |fork| (fork.version, fork.jwt_digest)))
+}
+
+/// After the next version: the fork is healed. False when the version that was followed is not the newest any more.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn heal_fork(tx: &mut Tx<'_>, id: &AlertId, followed: Version) -> Result<bool, StoreError> {
+    let newer = tx.get::<Forks>(id)?.is_some_and(|fork| fork.version > followed);
+    if !newer {
+        tx.delete::<Forks>(id);
+    }
+    Ok(!newer)
 }

@@ -6,7 +6,7 @@ use super::stream::{
     self, BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Item, Statement, fresh, next_epoch, within,
 };
 use super::{HEAD_TYP, Head, Nonce};
-use super::{parked, recover};
+use super::{lost, parked};
 use crate::alert::{ClaimSet, SCHEMA};
 use crate::audit::{Event, Operation};
 use crate::holding::{HoldingError, read_own};
@@ -33,6 +33,12 @@ pub struct Resume {
     pub nonce: Nonce,
     /// Newest alert schema the receiver reads.
     pub schema_max: u32,
+    /// The sender's signed word with the largest log that was seen here; empty when none was.
+    pub log: String,
+    /// A signed word of the sender's on a log that contradicts it; empty when none was seen.
+    pub other_log: String,
+    /// The receiver lost state: it takes nothing before two persons there confirmed how it goes on.
+    pub stopped: bool,
 }
 
 /// Why a stream cannot go on.
@@ -44,6 +50,9 @@ pub enum ResumeError {
     /// The receiver claims a place that we never reached, and has no head of ours to show for it.
     #[error("{0} claims a place in the stream that was never reached, without proof")]
     Unproven(AuthorityId),
+    /// The receiver lost state itself.
+    #[error("{0} lost state, and takes nothing before its people confirmed how it goes on")]
+    PeerStopped(AuthorityId),
     /// The stream cannot be sent.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -106,11 +115,20 @@ pub async fn resume(
 ) -> Result<Resumed, ResumeError> {
     // No offer is sent again that is applied and not durable yet.
     node.store.settled().await.map_err(DispatchError::from)?;
+    if lost::compare(node, peer, theirs).await? {
+        return Err(ResumeError::LostState(peer.clone()));
+    }
+    if super::lost_state(node)? {
+        return Err(DispatchError::LostState.into());
+    }
+    if theirs.stopped {
+        return Err(ResumeError::PeerStopped(peer.clone()));
+    }
     let ours = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
     wake_for_schema(node, peer, theirs.schema_max).await?;
     match standing(node, peer, &ours, theirs)? {
         Standing::At(seq) => {
-            let items = replay_after(node, peer, seq).await?;
+            let items = replay_after(node, peer, (ours.epoch, seq)).await?;
             let start = stream::chain_start(&node.authority, peer, ours.epoch);
             let chain = theirs.chain.filter(|_| seq > 0).unwrap_or(start);
             Ok(Resumed { place: Place { epoch: ours.epoch, seq, chain }, items })
@@ -122,7 +140,7 @@ pub async fn resume(
             Ok(Resumed { place: Place { epoch, seq: 0, chain }, items: vec![] })
         }
         Standing::Ahead if proves(node, peer, theirs) => {
-            recover::stop::<ResumeError>(node, peer).await?;
+            lost::stop_for_place(node, peer).await?;
             Err(ResumeError::LostState(peer.clone()))
         }
         Standing::Ahead => {
@@ -175,7 +193,7 @@ fn proves(node: &Node, peer: &AuthorityId, theirs: &Resume) -> bool {
 async fn replay_after(
     node: &SharedNode,
     peer: &AuthorityId,
-    seq: StreamSeq,
+    (epoch, seq): (Epoch, StreamSeq),
 ) -> Result<Vec<Item>, ResumeError> {
     let (held, to) = (node.clone(), peer.clone());
     let worked = tokio::task::spawn_blocking(move || {
@@ -196,7 +214,7 @@ async fn replay_after(
         items.push(replay.item);
     }
     if !replaced.is_empty() {
-        replace(node, peer, replaced).await?;
+        replace(node, peer, epoch, replaced).await?;
     }
     Ok(items)
 }
@@ -207,13 +225,19 @@ const OFFERS_OPEN_MAX: usize = 1024;
 async fn replace(
     node: &SharedNode,
     peer: &AuthorityId,
+    epoch: Epoch,
     replaced: Vec<(StreamSeq, crate::store::Offer, String)>,
 ) -> Result<(), ResumeError> {
     let peer = peer.clone();
     done(node.store.commit(move |tx| {
         let mut events = Vec::new();
-        let epoch = tx.get::<StreamsOut>(&peer)?.map_or(0, |stream| stream.epoch);
+        let same_epoch = tx.get::<StreamsOut>(&peer)?.is_some_and(|s| s.epoch == epoch);
         for (seq, mut offer, text) in replaced {
+            let stands = tx.get::<Offers>(&(peer.clone(), seq))?;
+            if !same_epoch || stands.is_none_or(|stands| stands.digest != offer.digest) {
+                // Acknowledged meanwhile, or of an epoch that has ended.
+                continue;
+            }
             let key = (peer.clone(), offer.alert.clone());
             let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
             // A later offer of the same alert still stands.

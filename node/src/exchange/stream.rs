@@ -147,6 +147,7 @@ pub fn open_stream(
     peer: &AuthorityId,
 ) -> Result<(), StoreError> {
     let (policy, now) = (policy_version(tx)?, tx.now());
+    super::witness::settle_log(tx, peer)?;
     let stream = match tx.get::<StreamsOut>(peer)? {
         Some(held) => StreamOut { halted: None, policy, ..begin_sweep(held, now) },
         None => fresh(from, peer, 1, policy, now),
@@ -174,7 +175,7 @@ pub fn halt(tx: &mut Tx<'_>, peer: &AuthorityId, reason: &str) -> Result<Event, 
 /// # Errors
 /// When the store cannot be read.
 pub fn start_epochs(tx: &mut Tx<'_>, from: &AuthorityId) -> Result<(), StoreError> {
-    super::recover::end_stop(tx);
+    super::lost::end_stop(tx);
     for (peer, stream) in streams(tx)? {
         let next = next_epoch(tx, &stream);
         super::dispatch::drop_offers(tx, &peer)?;
@@ -185,7 +186,7 @@ pub fn start_epochs(tx: &mut Tx<'_>, from: &AuthorityId) -> Result<(), StoreErro
 }
 
 /// Whether the peer holds, or may hold, something of the alert that was not taken back.
-pub(super) fn may_hold(ledger: &LedgerEntry) -> bool {
+pub(crate) fn may_hold(ledger: &LedgerEntry) -> bool {
     ledger.taken_back.is_none() && (ledger.held.is_some() || !ledger.possible.is_empty())
 }
 
@@ -214,6 +215,15 @@ pub fn outlived(tx: &Tx<'_>, alert: &AlertId, last: Version) -> Result<bool, Sto
 /// does not give its number away again.
 pub(super) fn next_epoch(tx: &Tx<'_>, stream: &StreamOut) -> Epoch {
     (stream.epoch + 1).max(tx.now().seconds() as u64)
+}
+
+/// Two persons confirmed what peers get: every stream decides anew.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn decide_anew(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let version = policy_version(tx)?;
+    sweep(tx, version)
 }
 
 /// Every outgoing stream.

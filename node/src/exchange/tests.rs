@@ -295,15 +295,22 @@ async fn recovery_joins_what_peers_had_been_given() {
         for peer in [&fr, &de] {
             Link::open(&dk, peer).await.run().await;
             let after = super::Handed::Alerts(None);
-            statements.extend(super::statements_of(&peer.node, id.authority(), &after).unwrap().0);
+            let given = super::statements_of(&peer.node, id.authority(), &after).unwrap().0;
+            statements.extend(given.into_iter().map(|given| (peer.node.authority.clone(), given)));
         }
         dk.restore(&backup);
         if turned {
             statements.reverse();
         }
-        for statement in &statements {
-            assert!(super::keep_recovered(&dk.node, statement).await.unwrap(), "brings something");
-            assert!(!super::keep_recovered(&dk.node, statement).await.unwrap(), "and only once");
+        for (peer, statement) in &statements {
+            assert!(
+                super::keep_recovered(&dk.node, peer, statement).await.unwrap(),
+                "brings something"
+            );
+            assert!(
+                !super::keep_recovered(&dk.node, peer, statement).await.unwrap(),
+                "and only once"
+            );
         }
         let own = dk.node.store.get::<Own>(&id).unwrap().unwrap();
         let names = own.claims.names();

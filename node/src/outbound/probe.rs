@@ -207,8 +207,7 @@ fn halted(node: &SharedNode, peer: &AuthorityId) -> bool {
 /// Resuming opens a stream, approving again does not.
 const REOPEN_HINT: &str = "run `entente peer suspend PEER --reason TEXT`; a coordinator then runs `entente peer resume PEER --reason TEXT`";
 
-const LOST_STATE_HINT: &str =
-    "this node lost state: run `entente epoch recover`, then `entente epoch start`";
+const LOST_STATE_HINT: &str = "this node lost state: run `entente epoch recover`, then `entente epoch show`, which says how to go on";
 
 const NOT_OPEN_HINT: &str = "it is tried again within a minute; when that fails too, ask its contact desk what its \
                              node's log says of this authority";

@@ -22,32 +22,37 @@ pub struct Recovered {
 pub async fn recover(node: &SharedNode) -> Recovered {
     let mut result = Recovered::default();
     for peer in super::active_peers(node) {
-        match recover_from(node, &peer, &mut result.recovered).await {
-            Ok(()) => result.asked.push(peer),
+        match recover_from(node, &peer).await {
+            Ok(new) => {
+                result.recovered += new;
+                result.asked.push(peer);
+            }
             Err(reason) => result.failed.push((peer, reason)),
         }
     }
     result
 }
 
-async fn recover_from(
-    node: &SharedNode,
-    peer: &AuthorityId,
-    recovered: &mut u64,
-) -> Result<(), String> {
+/// Fetches back everything that one peer holds of this node; returns how many statements were new here.
+pub(super) async fn recover_from(node: &SharedNode, peer: &AuthorityId) -> Result<u64, String> {
     let channel = super::connect(node, peer).await?;
     let answer = ExchangeClient::new(channel).recover(RecoverRequest {}).await;
-    let mut statements = answer.map_err(|status| printable(status.message()))?.into_inner();
-    while let Some(message) =
-        statements.message().await.map_err(|status| printable(status.message()))?
-    {
-        match exchange::keep_recovered(node, &message.statement).await {
-            Ok(new) => *recovered += u64::from(new),
+    let mut statements = answer.map_err(refused)?.into_inner();
+    let (mut given, mut new) = (0, 0);
+    while let Some(message) = statements.message().await.map_err(refused)? {
+        given += 1;
+        match exchange::keep_recovered(node, peer, &message.statement).await {
+            Ok(kept) => new += u64::from(kept),
             Err(exchange::RecoverError::Alert(error)) => {
                 tracing::warn!(%peer, "a statement handed back was not kept: {error}");
             }
             Err(error) => return Err(error.to_string()),
         }
     }
-    Ok(())
+    exchange::asked(node, peer, given).await.map_err(|error| error.to_string())?;
+    Ok(new)
+}
+
+fn refused(status: tonic::Status) -> String {
+    printable(status.message())
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::recovery::recover_from;
 use crate::exchange::{
     self, AcknowledgeError, Batch, DispatchError, Dispatcher, HEAD_TYP, Head, Item, Nonce,
     PROTOCOL, Place, ResumeError, Resumed,
@@ -36,6 +37,8 @@ const RECEIPT_LOOK: Duration = Duration::from_millis(500);
 pub(super) enum SessionError {
     #[error("{0}")]
     Connect(String),
+    #[error("the peer did not give back what it holds of this authority: {0}")]
+    Recover(String),
     #[error("the peer did not answer in time")]
     OpenTimeout,
     #[error("the peer sent no receipt in time")]
@@ -61,6 +64,7 @@ impl SessionError {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Connect(_) => "not_reachable",
+            Self::Recover(_) => "not_asked_yet",
             Self::OpenTimeout => "open_timeout",
             Self::NoReceipt => "no_receipt",
             Self::Refused(_) => "ended_by_peer",
@@ -76,15 +80,13 @@ impl SessionError {
     pub(super) fn waits_for_people(&self) -> bool {
         matches!(
             self,
-            Self::Resume(ResumeError::LostState(_) | ResumeError::Unproven(_))
-                | Self::Dispatch(
-                    DispatchError::LostState
-                        | DispatchError::Halted(_)
-                        | DispatchError::KeyEnded(_)
-                )
-                | Self::Resume(ResumeError::Dispatch(
-                    DispatchError::LostState | DispatchError::Halted(_)
-                ))
+            Self::Resume(
+                ResumeError::LostState(_) | ResumeError::Unproven(_) | ResumeError::PeerStopped(_)
+            ) | Self::Dispatch(
+                DispatchError::LostState | DispatchError::Halted(_) | DispatchError::KeyEnded(_)
+            ) | Self::Resume(ResumeError::Dispatch(
+                DispatchError::LostState | DispatchError::Halted(_)
+            ))
         )
     }
 }
@@ -97,6 +99,9 @@ pub(super) async fn run(
 ) -> Result<(), SessionError> {
     exchange::key_in_force(node)?;
     let changes = node.store.changes();
+    if exchange::must_ask(node, peer).map_err(DispatchError::from)? {
+        recover_from(node, peer).await.map_err(SessionError::Recover)?;
+    }
     let (outbox, mut inbox, theirs) = open(node, peer).await?;
     let schema_max = theirs.schema_max;
     let Resumed { place, items } = exchange::resume(node, peer, &theirs).await?;
@@ -128,7 +133,8 @@ async fn open(
     let opening = async {
         let channel = super::connect(node, peer).await.map_err(SessionError::Connect)?;
         let (outbox, statements) = mpsc::channel(BATCHES_OPEN_MAX);
-        let _ = outbox.send(FromSender::Hello { protocol: PROTOCOL }.into()).await;
+        let standing = exchange::standing_of_log(node).map_err(DispatchError::from)?;
+        let _ = outbox.send(FromSender::Hello { protocol: PROTOCOL, standing }.into()).await;
         let mut client = ExchangeClient::new(channel);
         let answer = client.deliver(ReceiverStream::new(statements)).await;
         let mut inbox = answer.map_err(SessionError::Refused)?.into_inner();

@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use tonic::{Code, Request, Response, Status};
 
 use super::gate;
-use crate::admin::{self, AdminError};
+use crate::admin::{self, AdminError, Shown};
 use crate::id::Timestamp;
 use crate::node::{Reloaded, SharedNode};
 use crate::outbound;
@@ -260,6 +260,17 @@ impl Admin for AdminService {
         }))
     }
 
+    async fn review_epoch(
+        &self,
+        _: Request<proto::ReviewEpochRequest>,
+    ) -> Result<Response<proto::EpochReview>, Status> {
+        let review = admin::review_epoch(&self.node).await;
+        let review = review.map_err(|error| admin_status(&error))?;
+        let waiting = admin::waiting_restarts(&self.node);
+        let waiting = waiting.map_err(|error| admin_status(&error.into()))?;
+        Ok(Response::new(wire::review(&review, waiting)))
+    }
+
     async fn start_epoch(
         &self,
         request: Request<proto::StartEpochRequest>,
@@ -269,10 +280,11 @@ impl Admin for AdminService {
         let actor = gate::user(&request)?;
         gate::held_to(&actor, &[action])?;
         let asked = request.into_inner();
+        let shown = Shown { review: asked.review, again: asked.again };
         let answered = if proposes {
-            admin::propose_epoch(&self.node, &asked.reason, &actor).await
+            admin::propose_epoch(&self.node, &asked.reason, &shown, &actor).await
         } else {
-            admin::approve_epoch(&self.node, asked.approve, &actor).await.map(|()| 0)
+            admin::approve_epoch(&self.node, asked.approve, &shown, &actor).await.map(|()| 0)
         };
         let proposal = answered.map_err(|error| admin_status(&error))?;
         Ok(Response::new(proto::StartEpochResponse { proposal, started: !proposes }))

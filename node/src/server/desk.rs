@@ -335,6 +335,7 @@ fn status(node: &SharedNode) -> Result<proto::StatusResponse, StoreError> {
         copies: node.store.count::<Copies>(),
         lost_state: exchange::lost_state(node)?,
         policy_version: node.policy.load().0,
+        found: exchange::own_log_alarm(node)?.unwrap_or_default(),
         peers: peers.collect::<Result<_, _>>()?,
         clock: Some(wire::clock(node)),
         state: readiness::state(&reasons).to_owned(),
@@ -388,5 +389,6 @@ fn peer_status(
         parked_in: parked_in as u64,
         waiting: halted.or(live.waiting).unwrap_or_default(),
         problem: live.problem.unwrap_or_default(),
+        found: exchange::log_alarm(node, authority)?.unwrap_or_default(),
     })
 }

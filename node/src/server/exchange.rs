@@ -147,7 +147,7 @@ impl Incoming {
         let Some(first) = first.map_err(late)?? else {
             return Ok(None);
         };
-        let FromSender::Hello { protocol } = FromSender::try_from(first)? else {
+        let FromSender::Hello { protocol, standing } = FromSender::try_from(first)? else {
             let message = "a stream begins with a hello";
             return Err(refusal(Code::InvalidArgument, "no_hello", message));
         };
@@ -156,7 +156,7 @@ impl Incoming {
                 format!("this node speaks protocol {PROTOCOL}: one of the two must be updated");
             return Err(refusal(Code::FailedPrecondition, "unknown_protocol", &message));
         }
-        let greeted = exchange::hello(&self.node, &self.peer).await;
+        let greeted = exchange::hello(&self.node, &self.peer, &standing).await;
         let (reception, resume) = greeted.map_err(|error| receive_status(&error))?;
         let _ = self.answers.send(Ok(FromReceiver::Resume(resume).into())).await;
         Ok(Some(reception))

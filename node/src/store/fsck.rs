@@ -5,9 +5,9 @@ use std::fmt;
 
 use super::open::for_each;
 use super::schema::{
-    Copies, Expiries, Feed, Imports, Ledger, Matches, Offers, Own, ParkedIn, ParkedOut, Peers,
-    Policies, Proposals, Retries, SealedToken, SlotId, StreamsIn, StreamsOut, Tombstones, Users,
-    about,
+    Copies, Expiries, Feed, Forks, Imports, Ledger, LostHeads, Matches, Offers, Own, ParkedIn,
+    ParkedOut, PeerLogs, Peers, Policies, Proposals, Restores, Retries, SealedToken, SlotId,
+    StreamsIn, StreamsOut, TakenBack, Tombstones, Unasked, Users, about,
 };
 use super::{IndexKey, Store, StoreError, Table};
 use crate::alert::{self, View};
@@ -315,6 +315,12 @@ impl Store {
         self.readable::<Policies>(report);
         self.readable::<Proposals>(report);
         self.readable::<Users>(report);
+        self.readable::<PeerLogs>(report);
+        self.readable::<LostHeads>(report);
+        self.readable::<TakenBack>(report);
+        self.readable::<Unasked>(report);
+        self.readable::<Restores>(report);
+        self.readable::<Forks>(report);
     }
 
     fn readable<T: Table>(&self, report: &mut Fsck)

@@ -5,9 +5,10 @@ use std::sync::PoisonError;
 use super::schema::{Checkpoints, Leaves, Log};
 use super::{CommitError, Committed, Store, StoreError};
 use crate::audit::{
-    Checkpoint, Event, Operation, Tree, Verifier, VerifyError, sign_checkpoint, verify_checkpoint,
+    Checkpoint, Entry, Event, Operation, Tree, Verifier, VerifyError, leaf_hash, sign_checkpoint,
+    verify_checkpoint,
 };
-use crate::id::AuthorityId;
+use crate::id::{AuthorityId, Timestamp};
 use crate::jose::{PublicKey, SigningKey};
 
 /// Leaves read at a time while the whole log is recomputed.
@@ -31,6 +32,58 @@ impl Store {
     /// Right edge of the audit log after the last durable commit.
     pub fn log(&self) -> Tree {
         self.0.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The log as it was when it had `size` entries; `None` when it has fewer.
+    ///
+    /// # Errors
+    /// When its entries cannot be read.
+    pub fn log_at(&self, size: u64) -> Result<Option<Tree>, StoreError> {
+        let now = self.log();
+        if size >= now.size() {
+            return Ok((size == now.size()).then_some(now));
+        }
+        let mut tree = self.edge_before(size)?;
+        while tree.size() < size {
+            let left = usize::try_from(size - tree.size()).unwrap_or(PAGE).min(PAGE);
+            let page = self.leaves(tree.size(), left)?;
+            if page.is_empty() {
+                return Err(StoreError::Corrupt("an entry of the log is missing".to_owned()));
+            }
+            page.iter().for_each(|(_, leaf)| tree.append(leaf_hash(leaf)));
+        }
+        Ok(Some(tree))
+    }
+
+    /// The log after the last commit that was within its first `size` entries.
+    fn edge_before(&self, size: u64) -> Result<Tree, StoreError> {
+        let mut end = size;
+        while let Some(last) = end.checked_sub(1) {
+            let Some((first, record)) = self.at_or_before::<Log>(&last)? else { break };
+            match record.at {
+                Some(at) if at.log.size() <= size => return Ok(at.log),
+                _ => end = first,
+            }
+        }
+        Ok(Tree::default())
+    }
+
+    /// Entries that became durable at `time` or before: times in the log do not go back, unless the clock did.
+    ///
+    /// # Errors
+    /// When its entries cannot be read.
+    pub fn entries_until(&self, time: Timestamp) -> Result<u64, StoreError> {
+        let (mut until, mut after) = (0, self.log().size());
+        while until < after {
+            let middle = until + (after - until) / 2;
+            let leaf = self.leaves(middle, 1)?.pop();
+            let entry = leaf.and_then(|(_, leaf)| Entry::parse(&leaf).ok());
+            let entry = entry.ok_or_else(|| {
+                StoreError::Corrupt(format!("entry {middle} of the log cannot be read"))
+            })?;
+            if entry.at <= time { until = middle + 1 } else { after = middle }
+        }
+        Ok(until)
     }
 
     /// Leaves from `from` on with their indexes, at most `limit`.

@@ -70,6 +70,18 @@ table!(/// Theirs that we refused.
     ParkedIn = 0x27: (AuthorityId, AlertId) => Parked);
 table!(/// When what is parked with a peer is offered again.
     Retries = 0x29: (AuthorityId, (Timestamp, AlertId)) => ());
+table!(/// What is known of a peer's audit log.
+    PeerLogs = 0x2A: AuthorityId => PeerLog);
+table!(/// Heads of this node's own log that a peer showed, and that are not in it.
+    LostHeads = 0x2B: AuthorityId => LostHead);
+table!(/// Retractions of ours that a peer handed back: the alert stays with us until two persons confirm otherwise.
+    TakenBack = 0x2C: (AuthorityId, AlertId) => String);
+table!(/// Peers that were not asked, since state was lost, what they hold of ours.
+    Unasked = 0x2D: AuthorityId => ());
+table!(/// Restores as signed, own ones and peers', by the size of the log that goes on.
+    Restores = 0x2E: (AuthorityId, u64) => String);
+table!(/// Own alerts of which a peer holds another version than was issued here: what the next version follows.
+    Forks = 0x2F: AlertId => Fork);
 table!(/// Expiry of own alerts and copies, by time.
     Expiries = 0x28: (Timestamp, AlertId) => ());
 table!(/// Sharing policies, every version that was ever in force.
@@ -384,6 +396,60 @@ pub struct StreamIn {
     pub refused: Vec<(StreamSeq, String)>,
 }
 
+/// What is known of a peer's audit log, besides what its newest committed head says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerLog {
+    /// its largest size that it signed
+    pub size: u64,
+    /// root over it
+    pub root: Digest,
+    /// when it was signed
+    pub signed_at: Timestamp,
+    /// head, checkpoint or restore that says so, as signed
+    pub word: String,
+    /// another log of the same authority, or an older state of this one
+    pub other: Option<OtherLog>,
+}
+
+/// A second log that an authority showed, and that contradicts the first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherLog {
+    /// its size when it was seen
+    pub size: u64,
+    /// root over it
+    pub root: Digest,
+    /// checkpoint or head that says so, as signed
+    pub word: String,
+    /// when it was seen
+    pub at: Timestamp,
+    /// the first log was seen again since: two nodes run with the keys of one authority
+    pub both: Option<Timestamp>,
+}
+
+/// A head of this node's own log that a peer showed, and that is not in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostHead {
+    /// entries of the log that is gone
+    pub size: u64,
+    /// root over them
+    pub root: Digest,
+    /// when it was signed
+    pub signed_at: Timestamp,
+    /// entries that the present log has in common with it, at most
+    pub kept: u64,
+    /// it grew while this node stood still: another one runs with the same keys
+    pub both: bool,
+}
+
+/// The version of an own alert that a peer holds and that was not issued by the present log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fork {
+    /// the newest version that a peer holds
+    pub version: Version,
+    /// of its issuer-signed JWT
+    pub jwt_digest: Digest,
+}
+
 /// A policy that is or was in force.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PolicyRecord {
@@ -422,6 +488,13 @@ pub enum Proposed {
     StartEpoch {
         /// why
         reason: String,
+    },
+    /// how a node goes on that lost state: policy, peers and users as they were shown
+    Restart {
+        /// why
+        reason: String,
+        /// names what was shown
+        review: String,
     },
 }
 

@@ -62,12 +62,24 @@ impl Directory {
         kid: &KeyId,
         now: Timestamp,
     ) -> Option<PublicKey> {
-        let known = self.active(authority)?;
-        let keys = &known.descriptor.descriptor().statement_keys;
-        keys.iter()
-            .find(|dated| dated.key.key_id() == *kid && dated.valid_at(now))
-            .map(|d| d.key.clone())
+        valid(&self.active(authority)?.descriptor.descriptor().statement_keys, kid, now)
     }
+
+    /// The log key `kid` of an active peer, if it is valid at `now`.
+    pub fn log_key(
+        &self,
+        authority: &AuthorityId,
+        kid: &KeyId,
+        now: Timestamp,
+    ) -> Option<PublicKey> {
+        valid(&self.active(authority)?.descriptor.descriptor().log_keys, kid, now)
+    }
+}
+
+fn valid(keys: &[DatedKey], kid: &KeyId, now: Timestamp) -> Option<PublicKey> {
+    keys.iter()
+        .find(|dated| dated.key.key_id() == *kid && dated.valid_at(now))
+        .map(|dated| dated.key.clone())
 }
 
 impl DatedKey {

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 
 use super::desk::store_code;
 use super::exchange::refusal;
-use crate::admin::{AdminError, Applied, Explained, Waiting};
+use crate::admin::{AdminError, Applied, Explained, Review, Reviewed, Waiting, WaitingRestart};
 use crate::config::Endpoint;
 use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp, printable};
 use crate::outbound::TestStep;
@@ -182,6 +182,35 @@ pub fn user(name: &str, user: &User) -> proto::User {
     }
 }
 
+/// What is to be confirmed, and what was proposed.
+pub fn review(review: &Review, waiting: Vec<WaitingRestart>) -> proto::EpochReview {
+    let peer = |peer: &Reviewed| proto::ReviewedPeer {
+        authority: peer.authority.to_string(),
+        state: peer.state.as_str().to_owned(),
+        fingerprint: peer.fingerprint.clone(),
+        asked: peer.asked,
+        alerts: peer.counts.alerts,
+        anew: peer.counts.anew,
+        again: peer.counts.again,
+    };
+    let proposal = |one: WaitingRestart| proto::EpochProposal {
+        number: one.number,
+        by: one.by,
+        reason: one.reason,
+        review: one.review,
+    };
+    proto::EpochReview {
+        stopped: review.stopped,
+        review: review.name.clone(),
+        policy_version: review.policy,
+        peers: review.peers.iter().map(peer).collect(),
+        users: review.users.iter().map(|(name, one)| user(name, one)).collect(),
+        again: review.again(),
+        found: review.found.clone().unwrap_or_default(),
+        proposals: waiting.into_iter().map(proposal).collect(),
+    }
+}
+
 /// The status that a refusal or failure becomes.
 pub fn admin_status(error: &AdminError) -> Status {
     use AdminError as E;
@@ -199,6 +228,8 @@ pub fn admin_status(error: &AdminError) -> Status {
         | E::LastOne(_)
         | E::NotStopped
         | E::ClockDiffers { .. }
+        | E::ReviewChanged
+        | E::Again(_)
         | E::Reload(_)
         | E::TooManyProposals => Code::FailedPrecondition,
         E::Holding(_) | E::Node(_) => Code::DataLoss,

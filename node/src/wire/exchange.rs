@@ -5,7 +5,7 @@ pub use entente_proto::refusal;
 use tonic::{Code, Status};
 
 use crate::exchange::{
-    Batch, DispatchError, Item, Nonce, ReceiveError, Resume, ResumeError, Statement,
+    Batch, DispatchError, Item, Nonce, ReceiveError, Resume, ResumeError, Standing, Statement,
 };
 use crate::id::Digest;
 
@@ -26,6 +26,8 @@ pub enum FromSender {
     Hello {
         /// Version of the protocol that it speaks.
         protocol: u32,
+        /// What it says of its log.
+        standing: Standing,
     },
     /// Then.
     Batch(Batch),
@@ -45,7 +47,14 @@ impl TryFrom<proto::FromSender> for FromSender {
     fn try_from(message: proto::FromSender) -> Result<Self, Malformed> {
         use proto::from_sender::Message;
         match message.message {
-            Some(Message::Hello(hello)) => Ok(Self::Hello { protocol: hello.protocol }),
+            Some(Message::Hello(hello)) => Ok(Self::Hello {
+                protocol: hello.protocol,
+                standing: Standing {
+                    checkpoint: hello.checkpoint,
+                    restores: hello.restores,
+                    stopped: hello.stopped,
+                },
+            }),
             Some(Message::Batch(batch)) => Ok(Self::Batch(batch.try_into()?)),
             None => Err(Malformed("message")),
         }
@@ -56,7 +65,12 @@ impl From<FromSender> for proto::FromSender {
     fn from(message: FromSender) -> Self {
         use proto::from_sender::Message;
         let message = match message {
-            FromSender::Hello { protocol } => Message::Hello(proto::Hello { protocol }),
+            FromSender::Hello { protocol, standing } => Message::Hello(proto::Hello {
+                protocol,
+                checkpoint: standing.checkpoint,
+                restores: standing.restores,
+                stopped: standing.stopped,
+            }),
             FromSender::Batch(batch) => Message::Batch(proto::Batch {
                 items: batch.items.into_iter().map(Into::into).collect(),
                 head: batch.head,
@@ -143,6 +157,9 @@ impl TryFrom<proto::Resume> for Resume {
             head: resume.head,
             nonce: nonce(&resume.nonce)?,
             schema_max: resume.schema_max,
+            log: resume.log,
+            other_log: resume.other_log,
+            stopped: resume.stopped,
         })
     }
 }
@@ -156,6 +173,9 @@ impl From<Resume> for proto::Resume {
             head: resume.head,
             nonce: resume.nonce.0.to_vec(),
             schema_max: resume.schema_max,
+            log: resume.log,
+            other_log: resume.other_log,
+            stopped: resume.stopped,
         }
     }
 }
@@ -172,6 +192,7 @@ fn nonce(bytes: &[u8]) -> Result<Nonce, Malformed> {
 pub fn receive_status(error: &ReceiveError) -> Status {
     let (code, reason) = match error {
         ReceiveError::NotActive => (Code::PermissionDenied, "not_active"),
+        ReceiveError::LostState => (Code::FailedPrecondition, "lost_state"),
         ReceiveError::Superseded => (Code::Aborted, "superseded"),
         ReceiveError::Head(_) => (Code::InvalidArgument, "head_invalid"),
         ReceiveError::Misdirected => (Code::InvalidArgument, "head_misdirected"),
@@ -191,6 +212,7 @@ pub fn receive_status(error: &ReceiveError) -> Status {
 pub fn resume_reason(error: &ResumeError) -> &'static str {
     match error {
         ResumeError::LostState(_) => "lost_state",
+        ResumeError::PeerStopped(_) => "peer_lost_state",
         ResumeError::Unproven(_) => "unproven_place",
         ResumeError::Dispatch(error) => dispatch_reason(error),
     }
@@ -203,6 +225,7 @@ pub fn dispatch_reason(error: &DispatchError) -> &'static str {
         DispatchError::Halted(_) => "stream_halted",
         DispatchError::LostState => "lost_state",
         DispatchError::KeyEnded(_) => "statement_key_ended",
+        DispatchError::Unasked => "not_asked_yet",
         DispatchError::Holding(_) => "own_alert_unreadable",
         DispatchError::Node(_) | DispatchError::Store(_) => "store_unavailable",
     }

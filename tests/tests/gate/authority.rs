@@ -67,7 +67,15 @@ async fn deliver(
     fr: &TestNode,
 ) -> anyhow::Result<(mpsc::Sender<entente_proto::exchange::FromSender>, Streaming<FromReceiver>)> {
     let (lines, sent) = mpsc::channel(4);
-    lines.send(FromSender::Hello { protocol: PROTOCOL }.into()).await?;
+    lines
+        .send(
+            FromSender::Hello {
+                protocol: PROTOCOL,
+                standing: entente_node::exchange::Standing::default(),
+            }
+            .into(),
+        )
+        .await?;
     let mut exchange = ExchangeClient::new(dk.as_peer(fr).await?);
     let mut answers = exchange.deliver(ReceiverStream::new(sent)).await?.into_inner();
     answers.message().await?.context("a resume")?;

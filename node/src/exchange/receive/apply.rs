@@ -86,21 +86,12 @@ impl Arrival {
             refused: refused.iter().map(|r| (r.seq, r.reason.clone())).collect(),
         };
         tx.put::<StreamsIn>(&self.peer, &stream);
-        let event = Event::new(Operation::Collect, "exchange.received", "node")
+        Event::new(Operation::Collect, "exchange.received", "node")
             .peer(&self.peer)
             .with("epoch", head.epoch)
             .with("seq", head.seq)
-            .with("head", Digest::of(self.sound.jws.as_bytes()).to_string());
-        match held.log {
-            Some(before) if shrunk(before, log) => event.with("alarm", "peer_log_rewritten"),
-            _ => event,
-        }
+            .with("head", Digest::of(self.sound.jws.as_bytes()).to_string())
     }
-}
-
-/// A log that got shorter, or has another root at the same size, was rewritten or restored.
-fn shrunk(before: (u64, Digest), now: (u64, Digest)) -> bool {
-    now.0 < before.0 || now.0 == before.0 && now.1 != before.1
 }
 
 struct Applying<'a> {
@@ -146,6 +137,13 @@ impl Applying<'_> {
                 .with("gap", copy.gap)
                 .of_case(case),
         );
+        if succession == Succession::Forked {
+            self.events.push(
+                self.event(Operation::Collect, "alarm.alert_forked", &id)
+                    .with("version", copy.version)
+                    .with("before", held.map(|held| held.jwt_digest.to_string())),
+            );
+        }
         Ok(())
     }
 
@@ -262,7 +260,8 @@ fn enter_copy(
 ) -> HeldCopy {
     let view = &sealed.view;
     let first_gap = succession == Succession::First && view.head.version > 1;
-    let kept_gap = held.is_some_and(|held| held.gap) && succession != Succession::Next;
+    let follows = matches!(succession, Succession::Next | Succession::Forked);
+    let kept_gap = held.is_some_and(|held| held.gap) && !follows;
     let token = sealed.keep(tx, false);
     let copy = HeldCopy {
         version: view.head.version,
@@ -270,7 +269,7 @@ fn enter_copy(
         claims: view.claims,
         epoch,
         received_at: tx.now(),
-        gap: first_gap || kept_gap || succession == Succession::Gap,
+        gap: first_gap || kept_gap || matches!(succession, Succession::Gap | Succession::Forked),
         expires_at: sealed.expires_at(),
         slot: sealed.slot.id(),
         token,

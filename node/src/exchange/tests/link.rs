@@ -48,7 +48,8 @@ impl<'a> Link<'a> {
         schema_max: u32,
     ) -> Result<Self, ResumeError> {
         let (sender, receiver) = (&from.node.authority, &to.node.authority);
-        let (reception, mut theirs) = exchange::hello(&to.node, sender).await.unwrap();
+        let standing = exchange::standing_of_log(&from.node).unwrap();
+        let (reception, mut theirs) = exchange::hello(&to.node, sender, &standing).await.unwrap();
         theirs.schema_max = schema_max;
         let nonce = theirs.nonce;
         let dispatcher = Dispatcher::new(receiver.clone(), theirs.schema_max);

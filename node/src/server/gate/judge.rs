@@ -4,7 +4,7 @@ use tonic::{Code, Status};
 
 use super::methods::Needs;
 use crate::admin::actor;
-use crate::exchange::ReceiveError;
+use crate::exchange::{self, ReceiveError};
 use crate::id::AuthorityId;
 use crate::node::Node;
 use crate::roles::{Action, Actor, Role, allow};
@@ -47,7 +47,10 @@ pub fn judge(node: &Node, caller: &Caller, needs: Needs) -> Result<Judged, Statu
         {
             let actor = actor(node, name, &caller.key).ok_or_else(unknown_user)?;
             match needs {
-                Needs::User(actions) => held_to(&actor, actions)?,
+                Needs::User(actions) => {
+                    held_to(&actor, actions)?;
+                    let_in(node, &actor, actions)?;
+                }
                 Needs::Peer | Needs::Known => {}
             }
             Ok(Judged::User(actor))
@@ -75,6 +78,18 @@ pub fn held_to(actor: &Actor, actions: &[Action]) -> Result<(), Status> {
         words(&actor.roles)
     );
     Err(refusal(Code::PermissionDenied, "wrong_role", &message))
+}
+
+/// While the node stands still because it lost state, its record of users is old: nobody is let in who is not needed to
+/// confirm how it goes on. What can't be read is not believed either.
+fn let_in(node: &Node, actor: &Actor, actions: &[Action]) -> Result<(), Status> {
+    let stopped = exchange::lost_state(node).unwrap_or(true);
+    if !stopped || actions.iter().any(|action| actor.may_in_stop(*action)) {
+        return Ok(());
+    }
+    let message = "this node lost state, and does nothing before two persons confirmed how it goes on: an administrator runs \
+                   `entente epoch recover`, then `entente epoch show`";
+    Err(refusal(Code::FailedPrecondition, "lost_state", message))
 }
 
 fn name(identity: &Identity) -> String {

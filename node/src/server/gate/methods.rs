@@ -154,6 +154,7 @@ pub const METHODS: &[Method] = &[
     Method::desk("/entente.admin.v1.Admin/RemoveUser", &[A::RemoveUser]),
     Method::desk("/entente.admin.v1.Admin/RecoverStatements", &[A::RecoverStatements]).is_slow(),
     // Which of the two it is, its message says: the handler looks again.
+    Method::desk("/entente.admin.v1.Admin/ReviewEpoch", &[A::ReviewEpoch]),
     Method::desk("/entente.admin.v1.Admin/StartEpoch", &[A::ProposeEpoch, A::ApproveEpoch]),
     Method::desk("/entente.admin.v1.Admin/Reload", &[A::Reload]),
     Method::desk("/entente.admin.v1.Admin/ConfirmClock", &[A::ConfirmClock]),
