@@ -393,7 +393,7 @@ async fn watch_clock(node: SharedNode, mut shutdown: Shutdown) {
     let mut watch = exchange::ClockWatch::default();
     let mut looks = 0_u32;
     loop {
-        let mut ahead = (looks % REISSUE_LOOKS == 0).then_some(desk::Ahead::Refused);
+        let mut ahead = looks.is_multiple_of(REISSUE_LOOKS).then_some(desk::Ahead::Refused);
         match exchange::look_at_clock(&node, &mut watch).await {
             Ok(true) => ahead = Some(desk::Ahead::All),
             Ok(false) => {}

@@ -117,7 +117,8 @@ impl World {
             62..74 => self.apply(at).await,
             74..84 => self.disturb(at),
             84..89 => self.restart(at).await,
-            89..93 => self.jump(at),
+            89..91 => self.jump(at),
+            91..93 => self.leap(at).await,
             93..96 => self.back_up(at).await,
             96..98 => self.restore(at).await,
             _ => self.suspend(at).await,
@@ -247,6 +248,20 @@ impl World {
     fn jump(&mut self, at: usize) -> anyhow::Result<()> {
         self.federation.nodes[at].clock.shift(self.below(280) as i64 - 140);
         self.count("clock jumps");
+        Ok(())
+    }
+
+    /// A clock that is weeks off for a moment, in which what has ended by it is looked for: it erases, ends and refuses nothing.
+    async fn leap(&mut self, at: usize) -> anyhow::Result<()> {
+        let node = &self.federation.nodes[at];
+        let days = 29 - 58 * self.below(2) as i64;
+        node.clock.shift(days * 86_400);
+        let expired = desk::expire(node.node()).await;
+        ensure!(expired.is_err(), "{}: {days} days off, and {expired:?} expired", node.authority);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        node.clock.shift(0);
+        desk::expire(node.node()).await?;
+        self.count("clock leaps");
         Ok(())
     }
 
