@@ -185,3 +185,34 @@ impl Comparison {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_covers_what_is_gone_and_nothing_else() {
+        let root = |text: &str| Digest::of(text.as_bytes());
+        let restore = Restore {
+            iss: "dk.politi".parse().expect("a name"),
+            iat: 10_000,
+            kept: 640,
+            old_size: 812,
+            old_root: root("old"),
+            new_size: 700,
+            new_root: root("new"),
+        };
+        for (size, named, iat, covered) in [
+            (641, "any", 9_000, true),
+            (811, "any", 9_000, true),
+            (812, "old", 9_000, true),
+            (812, "another", 9_000, false),
+            (640, "any", 9_000, false),
+            (813, "any", 9_000, false),
+            (700, "any", 10_000 + CLOCK_TOLERANCE_S, true),
+            (700, "any", 10_001 + CLOCK_TOLERANCE_S, false),
+        ] {
+            assert_eq!(restore.covers(size, &root(named), iat), covered, "{size} {named} {iat}");
+        }
+    }
+}

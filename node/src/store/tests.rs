@@ -200,3 +200,29 @@ fn keys_without_a_database_are_not_overwritten() {
     assert!(matches!(open(folder.path()).err(), Some(StoreError::Corrupt(_))));
     assert_eq!(std::fs::read(folder.path().join("slots")).unwrap(), slots);
 }
+
+/// What a peer has seen of the log is compared with the log as it was then, inside a commit as between two.
+#[test]
+fn the_log_is_known_as_it_was_at_every_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    for events in 1..6 {
+        let event = || Event::new(Operation::Key, "test", "test");
+        let many = move |first| (1..events).fold(first, |all: Committed<()>, _| all.and(event()));
+        let committed =
+            store.commit_blocking(move |_| Ok::<_, StoreError>(many(Committed::new((), event()))));
+        committed.unwrap();
+    }
+    let now = store.log();
+    assert!(now.size() >= 15);
+    let mut tree = Tree::default();
+    for (index, leaf) in store.leaves(0, 1000).unwrap() {
+        assert_eq!(store.log_at(index).unwrap().as_ref(), Some(&tree), "{index}");
+        tree.append(crate::audit::leaf_hash(&leaf));
+    }
+    assert_eq!(store.log_at(now.size()).unwrap(), Some(now.clone()));
+    assert_eq!(store.log_at(now.size() + 1).unwrap(), None);
+    let time = store.0.shared.clock.now();
+    assert_eq!(store.entries_until(time.plus(1)).unwrap(), now.size());
+    assert_eq!(store.entries_until(time.plus(-1000)).unwrap(), 0);
+}
