@@ -1,5 +1,11 @@
 //! Imports and searches through the command line, at a node of their own: every usual form of a file, and what a cut leaves.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -34,15 +40,16 @@ fn entente(folder: &Path, words: &[&str]) -> Command {
 fn run(folder: &Path) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     let mut node = entente(folder, &["node", "run", "--home", "dk"]);
-    let child = node.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-    let answers = || entente(folder, &["whoami"]).output().unwrap().status.success();
-    for _ in 0..600 {
-        if answers() {
-            return child;
-        }
+    let mut child = node.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let answers = || {
         std::thread::sleep(Duration::from_millis(100));
+        entente(folder, &["whoami"]).output().unwrap().status.success()
+    };
+    if !(0..600).any(|_| answers()) {
+        let _ = child.kill().and_then(|()| child.wait());
+        panic!("{}", fs::read_to_string(folder.join("log")).unwrap());
     }
-    panic!("{}", fs::read_to_string(folder.join("log")).unwrap());
+    child
 }
 
 impl Node {

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -32,7 +31,7 @@ fn shown(folder: &Path, rows: u16, columns: u16, pager: &str, words: &[&str]) ->
         .unwrap();
     let mut text = Vec::new();
     // The terminal ends with an error once nobody writes to it any more.
-    let _ = File::from(OwnedFd::from(terminal)).read_to_end(&mut text);
+    let _ = File::from(terminal).read_to_end(&mut text);
     let code = child.wait().unwrap().code().unwrap();
     (String::from_utf8(text).unwrap().replace("\r\n", "\n"), code)
 }
