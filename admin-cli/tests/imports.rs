@@ -216,6 +216,9 @@ fn an_import_and_a_watch_go_on_when_the_node_ends_an_old_stream() {
     let drafts: Vec<String> = (0..140).map(|number| draft(number, "Karpenko") + "\n").collect();
     let watch = ["alert", "watch", "--format", "json"];
     let mut watch = entente(folder.path(), &watch).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    // Without a place it tells what changes after this word.
+    assert!(lines.next().unwrap().contains("ready"));
     let import = ["alert", "import", "-", "--format", "json"];
     let mut import = entente(folder.path(), &import).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = import.stdin.take().unwrap();
@@ -238,7 +241,6 @@ fn an_import_and_a_watch_go_on_when_the_node_ends_an_old_stream() {
         std::thread::sleep(Duration::from_secs(90));
         let _ = Command::new("kill").arg(pid).status();
     });
-    let lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
     // Were one lost, then the watch would be ended instead of waiting for ever.
     let seen: Vec<Value> = lines
         .map(|line| serde_json::from_str::<Value>(&line).unwrap())
