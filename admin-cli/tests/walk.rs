@@ -185,10 +185,14 @@ impl World {
                     ("auditor", words(&["--descriptor", &descriptor]), Form::Object)
                 }
                 "audit checkpoint" => ("auditor", words(&none), Form::Object),
-                "epoch recover" => ("administrator", words(&none), Form::ObjectOrRefusal),
-                "epoch start" => {
-                    ("administrator", words(&["--reason", "walk"]), Form::ObjectOrRefusal)
+                "epoch recover" | "epoch show" => {
+                    ("administrator", words(&none), Form::ObjectOrRefusal)
                 }
+                "epoch start" => (
+                    "administrator",
+                    words(&["--reason", "walk", "--review", "0"]),
+                    Form::ObjectOrRefusal,
+                ),
                 "clock show" => ("administrator", words(&none), Form::Object),
                 "clock confirm" => {
                     let now = entente_node::id::Clock::system().now().to_string();
@@ -230,9 +234,9 @@ impl World {
             other => panic!("`entente {other}` is not walked: give it a call here"),
         };
         let form = match name {
-            "alert list" | "alert import" | "search" => Form::List,
+            "alert list" | "alert import" | "alert explain" | "search" => Form::List,
             "alert watch" => Form::Lines,
-            "alert explain" | "alert schema" => Form::ObjectOrRefusal,
+            "alert schema" => Form::Text,
             _ => Form::Object,
         };
         ("officer", words, form)
