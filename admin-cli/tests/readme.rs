@@ -10,9 +10,11 @@ use std::process::{Command, Stdio};
 const README: &str = include_str!("../../README.md");
 
 /// What a newcomer must read on the way.
-const SEEN: [&str; 11] = [
+const SEEN: [&str; 13] = [
     "all of them sound",
+    "wrote fr.descriptor",
     "waits for a coordinator",
+    "# proposal",
     "active",
     "version 1 is in force",
     "TLS 1.3, X25519MLKEM768",
@@ -73,4 +75,25 @@ fn the_way_to_two_nodes_is_as_the_readme_has_it() {
     for seen in SEEN {
         assert!(said.contains(seen), "{seen:?} is not in\n{said}");
     }
+}
+
+/// A fingerprint that is taken from the file being approved proves nothing, and what nobody saw must not be approved.
+#[test]
+fn the_walk_approves_what_was_heard_and_seen() {
+    let script = script();
+    let place =
+        |text: &str| script.find(text).unwrap_or_else(|| panic!("{text:?} is not in the walk"));
+    for (imported, own, heard, peer) in [
+        ("fr.descriptor", "fr/descriptor.jws", "$heard_from_france", "fr.police-judiciaire"),
+        ("dk.descriptor", "dk/descriptor.jws", "$heard_from_denmark", "dk.politi"),
+    ] {
+        let exported = place(&format!("entente peer export --out {imported} "));
+        let import = place(&format!("entente peer import {imported} "));
+        let read_out = place(&format!("entente identity fingerprint {own}"));
+        let approved = place(&format!("entente peer approve {peer} --fingerprint \"{heard}\" "));
+        assert!(exported < import && import < read_out && read_out < approved);
+        assert!(!script.contains(&format!("entente identity fingerprint {imported}")));
+        assert!(!script.contains(&format!("entente peer import {own}")));
+    }
+    assert!(place("entente policy show --proposal ") < place("entente policy approve "));
 }

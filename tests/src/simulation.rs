@@ -285,7 +285,7 @@ impl World {
         Ok(())
     }
 
-    /// Restores an old store; then its people do what SECURITY.md and README tell them to.
+    /// Restores an old store; then its people do what docs/operating.md tells them to.
     async fn restore(&mut self, at: usize) -> anyhow::Result<()> {
         let Some(backup) = self.backups[at].clone() else { return Ok(()) };
         self.calm().await?;
