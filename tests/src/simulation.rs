@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -17,13 +16,17 @@ use entente_node::matching::Query;
 use entente_node::policy::Sharing;
 use entente_node::roles::Actor;
 use entente_node::store::{Copies, Ledger, Own, StreamOut, StreamsIn, StreamsOut, Tombstones};
-use entente_node::{admin, desk, exchange};
+use entente_node::{admin, desk};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::federation::{ALL, Federation, TestNode, person, until};
+use crate::federation::{ALL, Federation, TestNode, person};
 use crate::marks::check_bytes;
 use crate::proxy::Fault;
+
+use restored::Backup;
+
+mod restored;
 
 const NAMES: [&str; 4] = ["dk.politi", "fr.police-judiciaire", "de.bka", "pl.policja"];
 
@@ -68,7 +71,7 @@ struct World {
     officer: Actor,
     /// What was acknowledged to an officer: newest version, or withdrawn.
     acknowledged: BTreeMap<AlertId, Option<Version>>,
-    backups: Vec<Option<PathBuf>>,
+    backups: Vec<Option<Backup>>,
     created: u64,
     report: Report,
 }
@@ -82,7 +85,7 @@ pub async fn run(simulation: &Simulation) -> anyhow::Result<Report> {
         entropy: Entropy::seeded(simulation.seed),
         officer: person("officer"),
         acknowledged: BTreeMap::new(),
-        backups: vec![None; NAMES.len()],
+        backups: NAMES.iter().map(|_| None).collect(),
         created: 0,
         report: Report::default(),
     };
@@ -274,46 +277,6 @@ impl World {
         tokio::time::sleep(Duration::from_millis(20)).await;
         admin::change_peer(node, &peer, PeerState::Active, "closed", &two).await?;
         self.count("suspensions");
-        Ok(())
-    }
-
-    async fn back_up(&mut self, at: usize) -> anyhow::Result<()> {
-        let to = self.federation.folder().join(format!("backup-{at}"));
-        self.federation.nodes[at].copy_store(&to, false).await?;
-        self.backups[at] = Some(to);
-        self.count("backups");
-        Ok(())
-    }
-
-    /// Restores an old store; then its people do what docs/operating.md tells them to.
-    async fn restore(&mut self, at: usize) -> anyhow::Result<()> {
-        let Some(backup) = self.backups[at].clone() else { return Ok(()) };
-        self.calm().await?;
-        // A new epoch has the number of its second: people take longer than that between two restores.
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        self.federation.nodes[at].copy_store(&backup, true).await?;
-        let known = self.known_elsewhere(at)?;
-        self.federation.nodes.iter().for_each(TestNode::wake);
-        let restored = &self.federation.nodes[at];
-        until("the restored node to meet its peers", || {
-            let met = NAMES.iter().filter(|name| **name != restored.authority.as_str());
-            let met = met.map(|name| name.parse().expect("a name"));
-            let mut all = met.map(|peer| restored.node().streams.status(&peer).sending);
-            let lost = exchange::lost_state(restored.node())?;
-            Ok((lost || all.all(|sending| sending)).then_some(()))
-        })
-        .await?;
-        if exchange::lost_state(restored.node())? {
-            restored.recover().await?;
-            *self.report.counts.entry("recoveries").or_default() += 1;
-        }
-        for (id, version) in known {
-            let held = restored.node().store.get::<Own>(&id)?.map(|own| own.version);
-            let gone = restored.node().store.get::<Tombstones>(&id)?.is_some();
-            ensure!(gone || held >= Some(version), "{id}: version {version} was not recovered");
-        }
-        self.forget_what_only_it_held(at)?;
-        self.count("restores");
         Ok(())
     }
 
