@@ -385,3 +385,53 @@ async fn what_a_peer_says_is_one_bounded_line_in_log_and_status() -> anyhow::Res
     drop(trigger);
     federation.stop().await
 }
+
+/// Begins to hand back what it holds, and says nothing.
+struct Silent;
+
+#[tonic::async_trait]
+impl exchange_server::Exchange for Silent {
+    type DeliverStream = Answers<proto::FromReceiver>;
+    type RecoverStream = Answers<proto::RecoverResponse>;
+
+    async fn deliver(
+        &self,
+        _: Request<Streaming<proto::FromSender>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        Err(Status::unavailable(""))
+    }
+
+    async fn describe(
+        &self,
+        _: Request<proto::DescribeRequest>,
+    ) -> Result<Response<proto::DescribeResponse>, Status> {
+        Err(Status::unavailable(""))
+    }
+
+    async fn recover(
+        &self,
+        _: Request<proto::RecoverRequest>,
+    ) -> Result<Response<Self::RecoverStream>, Status> {
+        let (says, nothing) = mpsc::channel(1);
+        tokio::spawn(async move { says.closed().await });
+        Ok(Response::new(ReceiverStream::new(nothing)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_never_ends_keeps_no_other_from_giving_statements_back() -> anyhow::Result<()> {
+    let names = ["dk.politi", "be.silent", "fr.silent", "nl.politie"];
+    let mut federation = Federation::start(&names).await?;
+    let mut triggers = Vec::new();
+    for silent in &mut federation.nodes[1..3] {
+        triggers.push(silent.stand_in(Silent).await?);
+    }
+    let recovering = entente_node::outbound::recover(federation.nodes[0].node());
+    let recovered = tokio::time::timeout(PATIENCE, recovering).await?;
+    let good = &federation.nodes[3].authority;
+    assert!(recovered.asked.contains(good), "{recovered:?}");
+    assert_eq!(recovered.failed.len(), 2, "{recovered:?}");
+    assert!(recovered.failed.iter().all(|(_, why)| why.contains("said nothing")), "{recovered:?}");
+    drop(triggers);
+    federation.stop().await
+}

@@ -240,11 +240,12 @@ fn enter_ledger(
     Ok(())
 }
 
-/// Disclosures of one alert that a peer may hold, kept apart: a peer that acknowledges none makes no record too large.
-const POSSIBLE_MAX: usize = 64;
+/// Disclosures of one alert that a peer may hold, kept apart: a peer that acknowledges none, or hands every part of it
+/// back to us, makes no record too large.
+pub(super) const POSSIBLE_MAX: usize = 64;
 
 /// Joins the oldest two: what they disclosed stays in the ledger.
-fn bound(possible: &mut Vec<Disclosed>) {
+pub(super) fn bound(possible: &mut Vec<Disclosed>) {
     if possible.len() > POSSIBLE_MAX {
         let oldest = possible.remove(0);
         if let Some(next) = possible.first_mut() {

@@ -5,10 +5,11 @@ use super::resume::{Resume, done};
 use super::stream::{self, within};
 use super::witness::{LogWord, RESTORES_MAX, keep_restore};
 use crate::audit::{
-    self, Checkpoint, Event, Operation, RESTORED, Restore, STATEMENT, sign_checkpoint, sign_restore,
+    Checkpoint, Event, Operation, RESTORE_TYP, RESTORED, Restore, STATEMENT, sign_checkpoint,
+    sign_restore,
 };
 use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
-use crate::jose::SigningKey;
+use crate::jose::{self, SigningKey};
 use crate::node::{Node, SharedNode};
 use crate::store::{
     Change, Committed, LostHead, LostHeads, Meta, Restores, StoreError, StreamsOut, TakenBack, Tx,
@@ -89,6 +90,9 @@ pub(super) async fn compare(
         stop(node, peer, &word).await?;
         return Ok(true);
     }
+    if lost_state(node)? {
+        return Ok(false);
+    }
     // Of another log under our keys: the peer holds ours too, so that this node goes on.
     let other = LogWord::of_own(node, peer, &theirs.other_log);
     match other {
@@ -100,16 +104,27 @@ pub(super) async fn compare(
 
 /// Whether a signed word of this node's own is not in its log, and no restore that two persons approved says why.
 fn lacks(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
+    Ok(!holds(node, word)? && !is_explained(node, word)?)
+}
+
+/// Whether a signed word of this node's own is of a log that two persons gave up.
+pub(super) fn is_given_up(node: &Node, peer: &AuthorityId, jws: &str) -> Result<bool, StoreError> {
+    let Some(word) = LogWord::of_own(node, peer, jws) else { return Ok(false) };
+    Ok(!holds(node, &word)? && is_explained(node, &word)?)
+}
+
+fn holds(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
     let held = node.store.log_at(word.size)?;
-    if held.is_some_and(|log| log.root() == word.root) {
-        return Ok(false);
-    }
+    Ok(held.is_some_and(|log| log.root() == word.root))
+}
+
+/// The restores were verified before they were kept: the key of an old one may have left the descriptor since.
+fn is_explained(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
     let restores = own_restores(node)?;
-    let covered = restores.iter().any(|jws| {
-        let restore = audit::verify_restore(jws, |kid| node.own_log_key(kid));
+    Ok(restores.iter().any(|jws| {
+        let restore = jose::peek::<Restore>(RESTORE_TYP, jws);
         restore.is_ok_and(|r| r.covers(word.size, &word.root, word.signed_at.seconds()))
-    });
-    Ok(!covered)
+    }))
 }
 
 /// What a word that the log lacks says of it. What the log had when this process began, and what it got up to the time of

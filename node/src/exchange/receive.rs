@@ -99,10 +99,13 @@ pub async fn hello(
     let number = live.begin_incoming();
     // A batch of the older stream may be on its way to the disk: what is said here must not change after.
     node.store.settled().await?;
-    witness::take_restores(node, peer, &standing.restores).await?;
-    if let Some(word) = LogWord::of_peer(node, peer, &standing.checkpoint) {
-        let said = if standing.stopped { Said::Stopped } else { Said::AtHello };
-        witness::hold(node, (peer, number), word, said).await?;
+    // While this node stands still its log says that nothing changed since people looked: no peer can make it longer.
+    if !super::lost_state(node)? {
+        witness::take_restores(node, peer, &standing.restores).await?;
+        if let Some(word) = LogWord::of_peer(node, peer, &standing.checkpoint) {
+            let said = if standing.stopped { Said::Stopped } else { Said::AtHello };
+            witness::hold(node, (peer, number), word, said).await?;
+        }
     }
     let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
     let log = witness::known(node, peer)?;

@@ -1,6 +1,7 @@
 //! A node that lost state fetches its own later statements back from the peers that hold them: alerts, withdrawals,
 //! retractions, and the restores that it signed before. They stand.
 
+use super::dispatch::bound;
 use super::stream;
 use super::witness::keep_restore;
 use super::{RETRACTION_TYP, Retraction};
@@ -330,11 +331,12 @@ fn note_held(
     let key = (peer.clone(), view.head.id.clone());
     let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
     let version = view.head.version;
-    let known = |d: &Disclosed| (d.version, d.claims) == (version, claims);
+    let known = |d: &Disclosed| d.version == version && claims.is_subset(d.claims);
     if ledger.held.iter().chain(&ledger.possible).any(known) && ledger.taken_back.is_none() {
         return Ok(());
     }
     ledger.possible.push(Disclosed { epoch: 0, seq: 0, version, claims, at: tx.now() });
+    bound(&mut ledger.possible);
     ledger.taken_back = None;
     ledger.erased = false;
     tx.put::<Ledger>(&key, &ledger);

@@ -133,11 +133,12 @@ pub async fn resume(
             let chain = theirs.chain.filter(|_| seq > 0).unwrap_or(start);
             Ok(Resumed { place: Place { epoch: ours.epoch, seq, chain }, items })
         }
-        Standing::Behind => {
-            start_epoch(node, peer, &ours).await?;
-            let renewed = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
-            let (epoch, chain) = (renewed.epoch, renewed.tail_chain);
-            Ok(Resumed { place: Place { epoch, seq: 0, chain }, items: vec![] })
+        Standing::Behind => renew(node, peer, (&ours, ours.epoch)).await,
+        // Of a log that two persons gave up, whose clock was ahead: the new epoch lies beyond it.
+        Standing::Ahead
+            if proves(node, peer, theirs) && lost::is_given_up(node, peer, &theirs.head)? =>
+        {
+            renew(node, peer, (&ours, theirs.epoch)).await
         }
         Standing::Ahead if proves(node, peer, theirs) => {
             lost::stop_for_place(node, peer).await?;
@@ -262,17 +263,29 @@ async fn replace(
     .await
 }
 
+/// The first place of a new epoch beyond `before`.
+async fn renew(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    (seen, before): (&StreamOut, Epoch),
+) -> Result<Resumed, ResumeError> {
+    start_epoch(node, peer, (seen, before)).await?;
+    let renewed = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
+    let (epoch, chain) = (renewed.epoch, renewed.tail_chain);
+    Ok(Resumed { place: Place { epoch, seq: 0, chain }, items: vec![] })
+}
+
 /// The receiver was restored or forked: a new epoch, in which the present view is sent whole.
 async fn start_epoch(
     node: &SharedNode,
     peer: &AuthorityId,
-    seen: &StreamOut,
+    (seen, before): (&StreamOut, Epoch),
 ) -> Result<(), ResumeError> {
     let (from, peer, seen) = (node.authority.clone(), peer.clone(), seen.epoch);
     done(node.store.commit(move |tx| {
         let mut event = Event::new(Operation::Disclose, "stream.epoch_started", "node").peer(&peer);
         if let Some(stream) = tx.get::<StreamsOut>(&peer)?.filter(|held| held.epoch == seen) {
-            let next = next_epoch(tx, &stream);
+            let next = next_epoch(tx, &stream).max(before.saturating_add(1));
             event = event.with("epoch", next).with("ended", stream.epoch);
             drop_offers(tx, &peer)?;
             let now = tx.now();

@@ -5,6 +5,7 @@
 mod link;
 mod nodes;
 mod races;
+mod stop;
 
 use link::{Cut, Link};
 use nodes::{TestNode, join};

@@ -1,7 +1,10 @@
 //! Fetches this node's own later statements from the peers that hold them, after a loss of state.
 
+use std::time::Duration;
+
 use entente_proto::exchange::RecoverRequest;
 use entente_proto::exchange::exchange_client::ExchangeClient;
+use tokio::task::JoinSet;
 
 use crate::exchange;
 use crate::id::{AuthorityId, printable};
@@ -18,39 +21,73 @@ pub struct Recovered {
     pub failed: Vec<(AuthorityId, String)>,
 }
 
-/// Asks every active peer for the statements it holds of this node.
+/// How long a peer may take for its next statement: it reads a page of them from its disk.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a peer may take for all of them: a call to recover ends before its answer is too late.
+const PEER_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Asks every active peer for the statements it holds of this node, side by side: one that never ends keeps no other's
+/// back.
 pub async fn recover(node: &SharedNode) -> Recovered {
-    let mut result = Recovered::default();
+    let mut asking = JoinSet::new();
     for peer in super::active_peers(node) {
-        match recover_from(node, &peer).await {
-            Ok(new) => {
+        let node = node.clone();
+        asking.spawn(async move {
+            let asked = tokio::time::timeout(PEER_TIMEOUT, recover_from(&node, &peer)).await;
+            let late = || Err("it did not come to an end in 10 min: ask again".to_owned());
+            (peer, asked.unwrap_or_else(|_| late()))
+        });
+    }
+    let mut result = Recovered::default();
+    while let Some(asked) = asking.join_next().await {
+        match asked {
+            Ok((peer, Ok(new))) => {
                 result.recovered += new;
                 result.asked.push(peer);
             }
-            Err(reason) => result.failed.push((peer, reason)),
+            Ok((peer, Err(reason))) => result.failed.push((peer, reason)),
+            // One that panicked has been logged by the panic hook.
+            Err(_) => {}
         }
     }
+    result.asked.sort();
+    result.failed.sort();
     result
 }
 
 /// Fetches back everything that one peer holds of this node; returns how many statements were new here.
 pub(super) async fn recover_from(node: &SharedNode, peer: &AuthorityId) -> Result<u64, String> {
     let channel = super::connect(node, peer).await?;
-    let answer = ExchangeClient::new(channel).recover(RecoverRequest {}).await;
-    let mut statements = answer.map_err(refused)?.into_inner();
-    let (mut given, mut new) = (0, 0);
-    while let Some(message) = statements.message().await.map_err(refused)? {
+    let mut client = ExchangeClient::new(channel);
+    let answer = in_time(client.recover(RecoverRequest {})).await?;
+    let mut statements = answer.into_inner();
+    let (mut given, mut new, mut refusals) = (0, 0, 0_u64);
+    while let Some(message) = in_time(statements.message()).await? {
         given += 1;
         match exchange::keep_recovered(node, peer, &message.statement).await {
             Ok(kept) => new += u64::from(kept),
             Err(exchange::RecoverError::Alert(error)) => {
-                tracing::warn!(%peer, "a statement handed back was not kept: {error}");
+                // One line, however many it hands back.
+                if refusals == 0 {
+                    tracing::warn!(%peer, "a statement handed back was not kept: {error}");
+                }
+                refusals += 1;
             }
             Err(error) => return Err(error.to_string()),
         }
     }
+    if refusals > 1 {
+        tracing::warn!(%peer, count = refusals, "statements handed back were not kept");
+    }
     exchange::asked(node, peer, given).await.map_err(|error| error.to_string())?;
     Ok(new)
+}
+
+async fn in_time<T>(said: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, String> {
+    let said = tokio::time::timeout(STATEMENT_TIMEOUT, said).await;
+    let late = |_| format!("it said nothing for {} s", STATEMENT_TIMEOUT.as_secs());
+    said.map_err(late)?.map_err(refused)
 }
 
 fn refused(status: tonic::Status) -> String {

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::client::{Target, WrongCertificate, chain, handshake};
 use crate::id::printable;
-use crate::trust::CertificateError;
+use crate::trust::{CertificateError, Reach};
 
 /// How long looking up a name, a TCP connection and a handshake may each take.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -340,7 +340,8 @@ impl Race {
 async fn addresses(endpoint: &str) -> Vec<SocketAddr> {
     let found = tokio::time::timeout(STEP_TIMEOUT, lookup_host(endpoint)).await;
     let Ok(Ok(found)) = found else { return vec![] };
-    interleaved(found.collect())
+    // A name may lead where no descriptor may: to the wire that this machine is on.
+    interleaved(found.filter(|address| Reach::of(address.ip()) != Reach::Nobody).collect())
 }
 
 fn interleaved(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
