@@ -42,14 +42,12 @@ fn programs(folder: &Path) {
     }
 }
 
-#[test]
-fn the_way_to_two_nodes_is_as_the_readme_has_it() {
+/// Walks in a folder of its own, until a command fails; what was said on the way, and whether all went well.
+fn walk(mut script: String) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let programs_folder = folder.path().join("bin");
     fs::create_dir(&programs_folder).unwrap();
     programs(&programs_folder);
-    let mut script = script();
-    assert!(script.lines().count() > 30, "the blocks were found");
     for port in ["9440", "9441", "9442", "9450", "9451", "9452"] {
         assert!(script.contains(port));
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -70,11 +68,35 @@ fn the_way_to_two_nodes_is_as_the_readme_has_it() {
         .unwrap();
     let pids = fs::read_to_string(folder.path().join("pids")).unwrap_or_default();
     Command::new("kill").args(pids.split_whitespace()).status().unwrap();
-    let said = fs::read_to_string(said).unwrap();
-    assert!(status.success(), "{said}");
+    (status.success(), fs::read_to_string(said).unwrap())
+}
+
+#[test]
+fn the_way_to_two_nodes_is_as_the_readme_has_it() {
+    let script = script();
+    assert!(script.lines().count() > 30, "the blocks were found");
+    let (well, said) = walk(script);
+    assert!(well, "{said}");
     for seen in SEEN {
         assert!(said.contains(seen), "{seen:?} is not in\n{said}");
     }
+}
+
+#[test]
+fn a_descriptor_that_was_changed_on_its_way_is_not_approved() {
+    let import = "entente peer import fr.descriptor ";
+    let forge = "entente identity create --authority fr.police-judiciaire --out forged.identity --passphrase-file passphrase\n\
+                 rm fr.descriptor\n\
+                 entente identity sign --key forged.identity --passphrase-file passphrase --out fr.descriptor \
+                 fr/descriptor.draft.json\n";
+    let script = script();
+    assert_eq!(script.matches(import).count(), 1);
+    let (well, said) = walk(script.replace(import, &format!("{forge}{import}")));
+    assert!(
+        !well && said.contains("the fingerprint is not that of the imported descriptor"),
+        "{said}"
+    );
+    assert!(!said.contains("approved by"), "{said}");
 }
 
 /// A fingerprint that is taken from the file being approved proves nothing, and what nobody saw must not be approved.
