@@ -133,3 +133,39 @@ fn the_operating_page_explains_every_part_of_check() {
         assert!(explained.contains(part.as_str()), "{part} is not explained");
     }
 }
+
+/// All code of the node and of the command line, each text in one line.
+fn code() -> String {
+    fn read(folder: &Path, all: &mut String) {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                read(&path, all);
+            } else {
+                all.push_str(&fs::read_to_string(&path).unwrap_or_default());
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let mut all = String::new();
+    for folder in ["node/src", "admin-cli/src"] {
+        read(&root.join(folder), &mut all);
+    }
+    let mut lines = all.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |joined, line| joined + line.trim_start())
+}
+
+#[test]
+fn what_the_operating_page_has_status_say_of_a_peer_is_said() {
+    let page = text("docs/operating.md");
+    let peers = page.split("## Peers").nth(1).expect("peers");
+    let table = peers.split("\n## ").next().expect("a table");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| *")?.split_once("* "));
+    let phrases: Vec<_> = rows.flat_map(|(said, _)| said.trim_matches('*').split('…')).collect();
+    assert!(phrases.len() >= 8, "{phrases:?}");
+    let code = code();
+    for phrase in phrases.iter().map(|phrase| phrase.trim()) {
+        assert!(code.contains(phrase), "nothing says {phrase:?}");
+    }
+}
