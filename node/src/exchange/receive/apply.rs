@@ -42,7 +42,7 @@ pub(super) fn apply(
     let held = arrival.still_right(tx)?;
     let refused = arrival.sound.refused_open();
     let applied = Applied { refused, reasons: vec![] };
-    let mut batch = Applying { arrival: &arrival, applied, events: vec![] };
+    let mut batch = Applying { arrival: &arrival, applied, events: vec![], parked: None };
     for judged in judged {
         batch.one(tx, judged)?;
     }
@@ -98,6 +98,8 @@ struct Applying<'a> {
     arrival: &'a Arrival,
     applied: Applied,
     events: Vec<Event>,
+    /// Statements of this peer that are parked, once that was counted.
+    parked: Option<usize>,
 }
 
 impl Applying<'_> {
@@ -204,9 +206,16 @@ impl Applying<'_> {
             };
             let peer = &self.arrival.peer;
             self.carry_over(tx, &id)?;
-            if tx.scan::<ParkedIn>(&within(peer), None, PARKED_MAX)?.len() < PARKED_MAX {
+            // Once for a batch: every refusal would have the writer read them all again.
+            let count = match self.parked {
+                Some(count) => count,
+                None => tx.scan::<ParkedIn>(&within(peer), None, PARKED_MAX)?.len(),
+            };
+            let has_room = count < PARKED_MAX;
+            if has_room {
                 tx.put::<ParkedIn>(&(peer.clone(), id.clone()), &parked);
             }
+            self.parked = Some(count + usize::from(has_room));
             event = event.alert(&id);
         }
         self.events.push(event);
