@@ -168,7 +168,10 @@ async fn a_peer_that_is_asked_late_gets_nothing_again_unconfirmed() -> anyhow::R
     federation.nodes.iter().for_each(TestNode::wake);
     federation.settle().await?;
     assert_eq!(copies(fr), 0, "they stay back");
-    let why = admin::explain(dk.node(), &ids[3], &fr.authority)?;
+    let by = person("administrator");
+    let why = admin::explain(dk.node(), &ids[3], &fr.authority, &by).await?;
+    let looks = logged(dk, "policy.explained")?;
+    assert!(looks.iter().any(|look| look.actor == by.name && look.alert.as_ref() == Some(&ids[3])));
     assert!(why.considered.iter().any(|why| why.contains("taken back")), "{why:?}");
     let (review, _) = shown(dk).await?;
     assert_eq!((review.stopped, review.again()), (false, 200));

@@ -229,11 +229,26 @@ pub fn shown(
 const STAYS_BACK: &str = "it was taken back from this peer before this node lost state: it stays back until two persons \
      confirm that it goes out again (`entente epoch show`)";
 
-/// What `peer` gets of an own alert under the policy in force, and why. Names of claims, never values.
+/// What `peer` gets of an own alert under the policy in force, and why. Names of claims, never values; which rule decides
+/// tells something of the alert all the same, so that the look is in the log before it is answered.
 ///
 /// # Errors
-/// When the alert is not a live own one.
-pub fn explain(node: &Node, alert: &AlertId, peer: &AuthorityId) -> Result<Explained, AdminError> {
+/// When the alert is not a live own one, or the store failed.
+pub async fn explain(
+    node: &SharedNode,
+    alert: &AlertId,
+    peer: &AuthorityId,
+    actor: &Actor,
+) -> Result<Explained, AdminError> {
+    let explained = explained(node, alert, peer)?;
+    let event = Event::new(Operation::Consult, "policy.explained", &actor.name);
+    let event = event.alert(alert).peer(peer);
+    let looked = node.store.commit_look(|_| Ok::<_, AdminError>(Committed::new((), event)));
+    looked.await?;
+    Ok(explained)
+}
+
+fn explained(node: &Node, alert: &AlertId, peer: &AuthorityId) -> Result<Explained, AdminError> {
     let own = node.store.get::<Own>(alert)?;
     let own = own.ok_or_else(|| AdminError::UnknownAlert(alert.clone()))?;
     let view = read_own(node, alert, &own)?;

@@ -195,9 +195,10 @@ impl Admin for AdminService {
         &self,
         request: Request<proto::ExplainPolicyRequest>,
     ) -> Result<Response<proto::ExplainPolicyResponse>, Status> {
+        let actor = gate::user(&request)?;
         let asked = request.into_inner();
         let (alert, peer) = (alert_id(&asked.alert)?, authority(&asked.peer)?);
-        let explained = admin::explain(&self.node, &alert, &peer);
+        let explained = admin::explain(&self.node, &alert, &peer, &actor).await;
         explained.map(wire::explained).map(Response::new).map_err(|error| admin_status(&error))
     }
 
