@@ -66,6 +66,13 @@ fn a_check_tells_every_fault_a_line_each_and_creates_nothing() {
     assert_eq!(faults[0]["path"], "exploitation[0]");
     assert_eq!(faults[0]["reason"], "value_not_permitted");
 
+    let mut adult = draft();
+    adult["category"] = json!("child_prevent_travel");
+    adult["subjects"][0]["category"] = json!("at_risk");
+    put(&adult);
+    let (_, err) = said(&entente(&["alert", "check", &path]));
+    assert!(err.contains("1 fault in the draft") && err.contains("adult_prevent_travel"), "{err}");
+
     fs::write(&path, "{\n \"category\": nothing }").unwrap();
     assert!(said(&entente(&["alert", "check", &path])).1.contains("at line 2 column"));
 

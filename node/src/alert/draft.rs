@@ -180,7 +180,8 @@ fn check_people(content: &Content, faults: &mut Faults) {
             let expected = "means of contact of a protected person need a ground: consent or protection; or leave them out";
             faults.missing(at.member("consent"), expected, "\"protection\"");
         }
-        if content.category == Some(Category::ChildPreventTravel) {
+        let child = content.category == Some(Category::ChildPreventTravel);
+        if child && subject.birth_date.is_none() {
             missing_note(at, subject, faults);
         }
     }

@@ -312,10 +312,12 @@ fn normal(form: Form, text: &str) -> Result<String, Expected> {
     }
 }
 
-fn no_word(words: &[&'static str], text: &str) -> Expected {
+/// That a text is none of `words`, with the nearest, and the nearest.
+pub(super) fn no_word(words: &[&'static str], text: &str) -> Expected {
     let near = fields::nearest(text, words.iter().copied());
-    let meant = near.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-    (format!("{meant}it is one of {}", words.join(", ")), near.map(str::to_owned))
+    let meant =
+        near.map_or("there is no such word:".to_owned(), |near| format!("did you mean {near}?"));
+    (format!("{meant} it is one of {}", words.join(", ")), near.map(str::to_owned))
 }
 
 /// Only their form: a newer node may know regions of a newer edition, and drafts are held to the list besides.

@@ -37,8 +37,7 @@ macro_rules! vocabulary {
 
             fn from_str(text: &str) -> Result<Self, String> {
                 Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or_else(|| {
-                    let words: Vec<_> = Self::ALL.iter().map(|word| word.as_str()).collect();
-                    format!("{}: one of {}", stringify!($name), words.join(", "))
+                    crate::alert::reading::no_word(Self::WORDS, text).0
                 })
             }
         }

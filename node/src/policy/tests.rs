@@ -109,7 +109,11 @@ fn what_is_not_understood_is_refused_with_its_line() {
         (rule("level = 'index'"), "line 4: level index comes with blind search"),
         (rule("level = 'all'"), "a level is none or view"),
         (rule("level = 'view'\nclaims = ['subjects.name']"), "the nearest is subjects.names"),
-        (rule("level = 'view'\nwhen = { category = ['murder'] }"), "one of"),
+        (
+            rule("level = 'view'\nwhen = { category = ['murder'] }"),
+            "line 5: there is no such word: it",
+        ),
+        (rule("level = 'view'\nwhen = { subject_category = ['witnes'] }"), "did you mean witness?"),
         (rule("level = 'view'\nwhen = { category = [] }"), "an empty list"),
         (rule("level = 'view'\nwhen = { colour = ['red'] }"), "unknown field"),
         (rule("level = 'none'\nclaims = ['*']"), "leave claims out"),
