@@ -1,10 +1,9 @@
 //! Files a command reads and writes; `-` is stdin.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use entente_node::text;
+use entente_node::{pki, text};
 
 use crate::output::Failure;
 
@@ -20,12 +19,8 @@ pub fn read(path: &Path) -> Result<String, Failure> {
 
 /// Writes a new file that others may read or (`secret`) may not; never over one that exists.
 pub fn write_new(path: &Path, text: &str, secret: bool) -> Result<(), Failure> {
-    use std::io::Write as _;
     let mode = if secret { 0o600 } else { 0o644 };
-    let written = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    written
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    pki::write_file(path, text, mode).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Writes a file in place of an older one, whole or not at all.

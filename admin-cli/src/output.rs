@@ -370,7 +370,8 @@ impl From<Status> for Failure {
             _ => Self::new(message),
         };
         let failure = match reason.as_deref() {
-            Some("unknown_user") => failure.hint(
+            // Whoever asks is unknown, not whom they named.
+            Some("unknown_user") if status.code() == Code::PermissionDenied => failure.hint(
                 "a user who was added also waits for a coordinator: `entente user approve NAME`",
             ),
             None if ["transport error", "not connected"].contains(&failure.message()) => failure.hint(

@@ -82,6 +82,7 @@ fn certificates_are_made_below_their_folder_and_with_the_key_of_their_ca_only() 
     }
     assert!(!folder.path().join("x.pem").exists());
     user("jensen", 0, "");
+    user("jensen", 1, "out/jensen.pem is there already, and is not written over");
     let node = |pem: &str, key: &str, code, says: &str| {
         let (pem, key, out) = (at(pem), at(key), at("next"));
         let pair = ["certs", "node", "--root-pem", &pem, "--root-key", &key];

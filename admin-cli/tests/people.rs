@@ -100,6 +100,25 @@ impl Machine {
     }
 }
 
+/// What is refused is said with the flag that helps, and without a word that is not true.
+fn refusals_say_what_to_do(officer: &Machine, coordinator: &Machine) {
+    let refused = coordinator.run(1, "alert list --no-headers");
+    assert!(refused.starts_with("entente: error: this takes the role officer"), "{refused}");
+    let refused = coordinator.run(1, "audit list");
+    assert!(refused.starts_with("entente: error: this takes the role auditor"), "{refused}");
+    let refused = officer.run(1, "alert watch --from 4711-0123456789abcdef");
+    assert!(refused.contains("list the alerts anew") && !refused.contains("go on"), "{refused}");
+    let draft = r#"{"category":"missing_protect","exploitation":["labour"],"handling":["H0"],
+        "legal_basis":"act 1","case_ref":"7","subjects":[{"category":"missing","consent":"protection",
+        "identifiers":[{"type":"passport","country":"DK","number":"P1234567"}]}]}"#;
+    fs::write(officer.path("draft.json"), draft).unwrap();
+    let made = officer.run(0, "alert create draft.json");
+    let id = made.split_whitespace().nth(1).unwrap();
+    assert!(officer.run(1, "alert create draft.json").contains("repeat with --confirm and"));
+    let withdraw = officer.run(1, &format!("alert withdraw {id} --reason \t"));
+    assert!(withdraw.contains("a reason with --reason is mandatory"), "{withdraw}");
+}
+
 #[test]
 fn two_people_begin_and_the_others_keep_their_keys() {
     let (mut server, coordinator, officer) = (Machine::new(), Machine::new(), Machine::new());
@@ -139,10 +158,15 @@ fn two_people_begin_and_the_others_keep_their_keys() {
     assert!(server.files("jensen", ".key").is_empty());
     server.run(0, "user add jensen --role officer --certificate jensen/jensen.pem");
     coordinator.run(0, "user approve jensen");
+    let twice = coordinator.run(1, "user approve jensen");
+    assert!(twice.contains("active already") && !twice.contains("no user"), "{twice}");
+    let nobody = coordinator.run(1, "user approve hansen");
+    assert!(nobody.contains("no user of this name") && !nobody.contains("hint"), "{nobody}");
     server.give("jensen", &officer);
     assert!(officer.run(1, "profile add officer jensen/profile.toml").contains("jensen.key"));
     officer.run(0, "profile add officer jensen/profile.toml --key jensen.key");
     assert!(officer.run(0, "whoami").contains("jensen"));
+    refusals_say_what_to_do(&officer, &coordinator);
     let key = fs::read_to_string(officer.path("jensen.key")).unwrap();
     for path in server.files(".", "").iter().map(|name| server.path(name)) {
         let held = fs::read(&path).unwrap_or_default();
@@ -196,6 +220,12 @@ fn profiles_have_names_wherever_they_were_made() {
 fn a_node_that_peers_could_not_use_is_not_made() {
     let machine = Machine::new();
     let init = "node init --authority dk.politi --home dk";
+    for command in ["run", "check"] {
+        let none = machine.run(1, &format!("node {command} --home none"));
+        assert!(none.contains("`entente-node init` makes one"), "{none}");
+    }
+    let asked = machine.run(64, init);
+    assert!(!asked.contains("  "), "{asked}");
     for (more, flag) in [
         ("", "--contact"),
         ("--contact +45 --exchange-listen 0.0.0.0:8440", "--exchange-advertise"),

@@ -47,8 +47,11 @@ pub enum AdminError {
     #[error("{0} is not a live alert of this authority")]
     UnknownAlert(AlertId),
     /// No such user.
-    #[error("there is no user of this name: `entente user list` shows them")]
+    #[error("no user of this name is pending or active: `entente user list` shows all")]
     UnknownUser,
+    /// The user was approved already.
+    #[error("this user is active already: there is nothing to approve")]
+    ActiveUser,
     /// The user exists already with this key.
     #[error("this user is there already; remove it first to give it another key or other roles")]
     KnownUser,
@@ -131,6 +134,7 @@ impl AdminError {
             Self::UnknownPolicy(_) => "unknown_policy",
             Self::UnknownAlert(_) => "unknown_alert",
             Self::UnknownUser => "unknown_user",
+            Self::ActiveUser => "active_user",
             Self::KnownUser => "known_user",
             Self::User(_) => "user_refused",
             Self::UnknownProposal(_) => "unknown_proposal",

@@ -220,8 +220,10 @@ fn init(asked: &Init, choices: &Choices) -> anyhow::Result<()> {
     } else {
         let folder = layout.hand_over();
         format!(
-            "hand over: each gets their folder of {}, runs `entente profile add`, and the folder goes; officers and \n  \
-             auditors come with `entente certs request`, `entente certs user --csr` and `entente user add`",
+            "hand over: give each person their folder below {}; they run\n  \
+             `entente profile add`, and delete the folder\n\
+             officers and auditors: `entente certs request`, `entente certs user --csr`,\n  \
+             then `entente user add`",
             folder.display()
         )
     })?;

@@ -315,7 +315,7 @@ impl Choices {
             ));
         }
         if self.contact.is_empty() && !self.trial {
-            return Err("peers must know whom to call about a hit, day and night: name that desk with --contact                  (or make a home for trying out with --trial)"
+            return Err("peers must know whom to call about a hit, day and night: name that desk with --contact, or make a home for trying out with --trial"
                 .to_owned());
         }
         Ok(())

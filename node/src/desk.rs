@@ -87,12 +87,12 @@ pub enum DeskError {
     Incompatible(AlertId),
     /// The same by a received alert, or by a match that may be another person.
     #[error(
-        "{0} shows the person as missing or protected: speak to its issuer, then repeat with a confirmation that gives your reason"
+        "{0} shows the person as missing or protected: speak to its issuer, then repeat with --confirm and your reason"
     )]
     ConfirmationNeeded(AlertId),
     /// A live own alert has the same document, vehicle identification number or plate.
     #[error(
-        "the same {} as in the own alert {}: update that one, or repeat with a confirmation that gives your reason",
+        "the same {} as in own alerts, {}: update what is there, or repeat with --confirm and your reason",
         fields.join(" and "), named(ids)
     )]
     SameIdentifier {

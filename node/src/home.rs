@@ -274,6 +274,12 @@ fn store_options(config: &Config) -> StoreOptions {
 /// When it can't be read, or is refused.
 pub fn read_config(layout: &Layout) -> Result<Config, HomeError> {
     let path = layout.config();
+    if !path.exists() {
+        return Err(HomeError::Unfit(format!(
+            "{} is not there: this is no home folder; `entente-node init` makes one",
+            shown(&path)
+        )));
+    }
     let text = read_text(&path)?;
     Config::parse(&text).map_err(|error| HomeError::Config(shown(&path), error))
 }

@@ -52,6 +52,9 @@ pub enum PkiError {
     /// A file cannot be written.
     #[error("{0}: {1}")]
     File(String, std::io::Error),
+    /// A new file has an older one's name.
+    #[error("{0} is there already, and is not written over: name another, or move it away")]
+    Exists(String),
     /// Wrong passphrase, or no identity key.
     #[error("the identity key does not open: wrong passphrase, or not an identity key")]
     Identity,
@@ -263,7 +266,13 @@ pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(mode).open(path);
     let written = file.and_then(|file| write_synced(file, path, text));
-    written.map_err(|error| PkiError::File(path.display().to_string(), error))
+    written.map_err(|error| {
+        let path = path.display().to_string();
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => PkiError::Exists(path),
+            _ => PkiError::File(path, error),
+        }
+    })
 }
 
 /// Writes a file in place of the one that may be there: after a crash it is the old one or the new one, whole.

@@ -122,9 +122,9 @@ async fn list(
     match (rows, read) {
         (None, Err(failure)) => return Err(items.broken(facts, failure)),
         (None, Ok(())) => items.end(&facts)?,
-        (Some(rows), read) => {
+        (Some(rows), Err(failure)) => return Err(rows.broken(failure)),
+        (Some(rows), Ok(())) => {
             rows.end()?;
-            read?;
             if let Some(next) = next {
                 say(&format!("there are more: go on with --from {next}, or raise --limit"))?;
             }

@@ -99,6 +99,11 @@ impl Rows {
         self.write()?;
         if self.begun { Ok(()) } else { say("nothing") }
     }
+
+    /// The end of a table that broke off: what came is shown, and nothing says that there is no more.
+    pub fn broken(mut self, failure: Failure) -> Failure {
+        self.write().err().unwrap_or(failure)
+    }
 }
 
 /// How wide the columns are: never narrower than they were further up.

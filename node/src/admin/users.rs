@@ -98,8 +98,11 @@ pub async fn approve_user(
 ) -> Result<User, AdminError> {
     let (name, by) = (name.to_owned(), actor.name.clone());
     let committed = node.store.commit(move |tx| {
-        let user = tx.get::<Users>(&name)?.filter(|user| user.state == UserState::Pending);
-        let user = user.ok_or(AdminError::UnknownUser)?;
+        let user = match tx.get::<Users>(&name)? {
+            Some(user) if user.state == UserState::Pending => user,
+            Some(user) if user.state == UserState::Active => return Err(AdminError::ActiveUser),
+            _ => return Err(AdminError::UnknownUser),
+        };
         if user.added_by == by || name == by {
             return Err(AdminError::SamePerson);
         }

@@ -97,7 +97,7 @@ impl Conflicts {
         if confirmation.is_empty() {
             return Err(DeskError::ConfirmationNeeded(id.clone()));
         }
-        reason("the confirmation", confirmation)?.clone_into(&mut self.why);
+        reason("a reason with --confirm", confirmation)?.clone_into(&mut self.why);
         self.protected = Some(id.clone());
         Ok(())
     }
@@ -162,7 +162,7 @@ pub(super) fn conflicts(
         if confirmed.same.is_empty() {
             return Err(DeskError::SameIdentifier { ids: found.same, fields: found.fields });
         }
-        reason("the confirmation", confirmed.same)?.clone_into(&mut found.why);
+        reason("a reason with --confirm", confirmed.same)?.clone_into(&mut found.why);
     }
     Ok(found)
 }

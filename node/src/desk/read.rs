@@ -87,7 +87,7 @@ pub async fn get(
     let own = *id.authority() == node.authority;
     let why = match (own, justification) {
         (true, "") => "own alert",
-        (_, text) => reason("the justification", text)?,
+        (_, text) => reason("a justification with --justification", text)?,
     };
     let Some((view, own)) = read_held(node, id)? else { return Err(gone_now(node, id)?) };
     if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
@@ -142,7 +142,7 @@ fn exported(view: &View, own: bool, export: Export<'_>, actor: &Actor) -> Result
     if export.reason.is_empty() {
         return Err(DeskError::ExportReason { id: id.clone(), codes });
     }
-    let why = reason("the reason for the export", export.reason)?;
+    let why = reason("a reason for the export with --export-reason", export.reason)?;
     Ok(event.with("handling", codes).with("reason", why))
 }
 

@@ -117,7 +117,7 @@ pub async fn search(
     why: &Justification,
     actor: &Actor,
 ) -> Result<Found, DeskError> {
-    let case_ref = reason("the case reference", &why.case_ref)?;
+    let case_ref = reason("a case reference with --case", &why.case_ref)?;
     let (hits, more) = find(node, query, why.subject)?;
     let names = |list: Vec<String>| Value::from(list);
     let event = Event::new(Operation::Consult, "consult.asked", &actor.name)

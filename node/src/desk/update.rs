@@ -93,7 +93,7 @@ fn recategorised(
             Err(DeskError::CategoryChanges { from: from.as_str(), to: to.as_str() })
         }
         (Some(from), Some(to)) if from != to => {
-            Ok(Some((from.as_str(), reason("the confirmation", confirmation)?.to_owned())))
+            Ok(Some((from.as_str(), reason("a reason with --confirm", confirmation)?.to_owned())))
         }
         _ => Ok(None),
     }

@@ -22,7 +22,7 @@ pub async fn withdraw(
     why: &str,
     actor: &Actor,
 ) -> Result<Issued, DeskError> {
-    let why = reason("the reason", why)?.to_owned();
+    let why = reason("a reason with --reason", why)?.to_owned();
     let held = own_alert(node, id)?;
     let version = held.version;
     let statement = alert::withdraw(id, version, node.clock.now(), &node.statement_key);

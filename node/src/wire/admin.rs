@@ -223,6 +223,7 @@ pub fn admin_status(error: &AdminError) -> Status {
         | E::UnknownProposal(_) => Code::NotFound,
         E::Trust(_)
         | E::KnownUser
+        | E::ActiveUser
         | E::SamePerson
         | E::Outdated
         | E::LastOne(_)

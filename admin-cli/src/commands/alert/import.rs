@@ -249,8 +249,11 @@ impl Report {
         let failure = match imported {
             Ok(()) if refused == 0 => None,
             Ok(()) => Some(
-                Failure::new(format!("{refused} drafts were refused"))
-                    .hint("mend them and import the same file again: nothing is created twice"),
+                Failure::new(match refused {
+                    1 => "1 draft was refused".to_owned(),
+                    many => format!("{many} drafts were refused"),
+                })
+                .hint("mend them and import the same file again: nothing is created twice"),
             ),
             Err(failure) if failure.is_quiet() => return Err(failure),
             Err(failure) => Some(cut_off(failure, &counts)),

@@ -80,8 +80,11 @@ impl List {
             Format::Text => {
                 let mut rows = Rows::new(&HEADERS);
                 let listed = all(desk, asked, limit, |alert| rows.push(row(alert))).await;
+                let End { next, .. } = match listed {
+                    Ok(end) => end,
+                    Err((_, failure)) => return Err(rows.broken(failure)),
+                };
                 rows.end()?;
-                let End { next, .. } = listed.map_err(|(_, failure)| failure)?;
                 if !next.is_empty() {
                     say(&format!(
                         "there are more: go on with --after {next}, raise --limit, or narrow the list"

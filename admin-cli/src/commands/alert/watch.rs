@@ -12,6 +12,9 @@ use crate::profile;
 
 pub const EXAMPLES: &str = "Each change says its place: with --from PLACE the watch goes on behind it, whoever was restarted in between. `alert list --format json` gives a place, too: list first, then watch from there, and nothing is missed.\n\nExamples:\n  entente alert watch --profile officer\n  entente alert watch --from 4711-0123456789abcdef --format json --profile officer";
 
+/// The node's reason when it can't go on from the place it was asked for.
+const PLACE_UNKNOWN: &str = "place_unknown";
+
 #[derive(Args)]
 pub struct Watch {
     /// Goes on behind this place, which an earlier change or list gave
@@ -24,8 +27,10 @@ impl Watch {
         let mut place = self.from;
         loop {
             let failure = watch(as_whom, &mut place, format).await;
-            if failure.reason() == TOO_OLD {
-                continue;
+            match failure.reason() {
+                TOO_OLD => continue,
+                PLACE_UNKNOWN => return Err(failure),
+                _ => {}
             }
             let go_on = format!("go on with --from {place}");
             return Err(match (place.as_str(), failure.hinted()) {
