@@ -28,6 +28,7 @@ use entente_proto::exchange::exchange_server::{self, ExchangeServer};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Server};
 
+use crate::disk::Disk;
 use crate::proxy::Proxy;
 
 /// How long anything is waited for.
@@ -39,9 +40,10 @@ pub const ALL: &str =
 
 /// Nodes that know each other.
 pub struct Federation {
-    folder: TempDir,
     /// In the order they were named.
     pub nodes: Vec<TestNode>,
+    /// Goes after the disks that are mounted in it.
+    folder: TempDir,
 }
 
 /// One node, running or not.
@@ -56,6 +58,8 @@ pub struct TestNode {
     pub entropy: Entropy,
     /// In front of its exchange door.
     pub proxy: Proxy,
+    /// That it lies on, where it has one of its own.
+    pub disk: Option<Disk>,
     running: Option<Running>,
 }
 
@@ -67,20 +71,29 @@ pub fn person(role: &str) -> Actor {
 impl Federation {
     /// Starts nodes of these names; each knows every other, and shares nothing yet.
     pub async fn start(names: &[&str]) -> anyhow::Result<Self> {
-        Self::start_with(names, &Entropy::os()).await
+        Self::start_with(names, &Entropy::os(), None).await
     }
 
-    /// As [`Self::start`], with nodes that have their randomness from `entropy`.
-    pub async fn start_with(names: &[&str], entropy: &Entropy) -> anyhow::Result<Self> {
+    /// As [`Self::start`], with nodes that have their randomness from `entropy`, each on a disk of so many megabytes
+    /// where disks may be mounted.
+    pub async fn start_with(
+        names: &[&str],
+        entropy: &Entropy,
+        megabytes: Option<u32>,
+    ) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("entente-test-")?;
         let mut nodes = Vec::new();
         for name in names {
-            let mut node = TestNode::prepare(folder.path(), name).await?;
+            let disk =
+                megabytes.and_then(|m| Disk::mount(&folder.path().join("disks").join(name), m));
+            let lies = disk.as_ref().map_or(folder.path(), |disk| &disk.folder);
+            let mut node = TestNode::prepare(lies, name).await?;
+            node.disk = disk;
             node.entropy = entropy.clone();
             node.start().await?;
             nodes.push(node);
         }
-        let federation = Self { folder, nodes };
+        let federation = Self { nodes, folder };
         for here in &federation.nodes {
             for there in &federation.nodes {
                 if here.authority != there.authority {
@@ -172,7 +185,7 @@ impl TestNode {
         fs::write(layout.config(), config)?;
         sign(&layout)?;
         let (clock, entropy) = (Clock::shifted(), Entropy::os());
-        Ok(Self { authority, home, clock, entropy, proxy, running: None })
+        Ok(Self { authority, home, clock, entropy, proxy, disk: None, running: None })
     }
 
     /// Starts it, if it is not running.

@@ -1,5 +1,6 @@
 //! Real nodes over real TLS on loopback, with a proxy in between that can be cut, slowed and reset.
 
+pub mod disk;
 pub mod federation;
 pub mod marks;
 pub mod processes;

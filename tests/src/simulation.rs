@@ -10,22 +10,26 @@ use entente_node::audit::Entry;
 use entente_node::desk::{DeskError, Issued};
 use entente_node::exchange::{RECEIPT_TYP, Receipt};
 use entente_node::holding::{read_held, read_own};
-use entente_node::id::{AlertId, Entropy, Version};
+use entente_node::id::{AlertId, CLOCK_TOLERANCE_S, Clock, Entropy, Version};
 use entente_node::jose;
 use entente_node::matching::Query;
 use entente_node::policy::Sharing;
 use entente_node::roles::Actor;
-use entente_node::store::{Copies, Ledger, Own, StreamOut, StreamsIn, StreamsOut, Tombstones};
+use entente_node::store::{
+    Copies, Ledger, Own, ParkedOut, StreamOut, StreamsIn, StreamsOut, Tombstones,
+};
 use entente_node::{admin, desk};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::federation::{ALL, Federation, TestNode, person};
+use crate::federation::{ALL, Federation, TestNode, person, until};
 use crate::marks::check_bytes;
 use crate::proxy::Fault;
 
 use restored::Backup;
 
+mod clocks;
+mod disks;
 mod restored;
 
 const NAMES: [&str; 4] = ["dk.politi", "fr.police-judiciaire", "de.bka", "pl.policja"];
@@ -41,6 +45,17 @@ const PASSPORTS: u64 = 24;
 
 /// Alerts that are created at once, at most.
 const AT_ONCE: usize = 6;
+
+/// Of a node's disk: the reserve, and room for all that a simulation makes.
+const DISK_MEGABYTES: u32 = 64;
+
+/// Alerts that end early do so then, in days: far beyond what a simulation takes, and within the leaps of clocks.
+const ENDS_IN_DAYS: i64 = 10;
+
+const DAY_S: i64 = 86_400;
+
+/// What was parked for lack of room is offered again after this many seconds, and what a clock in doubt held back.
+const PARKED_S: i64 = CLOCK_TOLERANCE_S + 1;
 
 /// What is run.
 pub struct Simulation {
@@ -79,7 +94,7 @@ struct World {
 /// Runs a simulation; an error says what did not agree.
 pub async fn run(simulation: &Simulation) -> anyhow::Result<Report> {
     let entropy = Entropy::os().with_alert_numbers(ALERT_NUMBERS);
-    let federation = Federation::start_with(&NAMES, &entropy).await?;
+    let federation = Federation::start_with(&NAMES, &entropy, Some(DISK_MEGABYTES)).await?;
     let mut world = World {
         federation,
         entropy: Entropy::seeded(simulation.seed),
@@ -114,16 +129,18 @@ impl World {
     async fn operate(&mut self) -> anyhow::Result<()> {
         let at = self.below(NAMES.len());
         match self.below(100) {
-            0..40 => self.create(at).await,
-            40..55 => self.update().await,
-            55..62 => self.withdraw().await,
-            62..74 => self.apply(at).await,
-            74..84 => self.disturb(at),
-            84..89 => self.restart(at).await,
-            89..91 => self.jump(at),
-            91..93 => self.leap(at).await,
-            93..96 => self.back_up(at).await,
-            96..98 => self.restore(at).await,
+            0..38 => self.create(at).await,
+            38..52 => self.update().await,
+            52..59 => self.withdraw().await,
+            59..70 => self.apply(at).await,
+            70..79 => self.disturb(at),
+            79..83 => self.restart(at).await,
+            83..85 => self.jump(at),
+            85..87 => self.leap(at).await,
+            87..89 => self.leap_across_a_start(at).await,
+            89..91 => self.fill(at).await,
+            91..95 => self.back_up(at).await,
+            95..98 => self.restore(at).await,
             _ => self.suspend(at).await,
         }
     }
@@ -134,7 +151,9 @@ impl World {
         let category = ["missing_protect", "discreet_check"][self.below(2)];
         let handling = ["H0", "H1"][self.below(2)];
         let person = if category == "missing_protect" { "missing" } else { "suspect" };
-        json!({
+        let early = Clock::system().now().plus(ENDS_IN_DAYS * DAY_S).to_string();
+        let ends = (self.below(3) == 0).then_some(early);
+        let mut draft = json!({
             "category": category,
             "exploitation": ["labour"],
             "handling": [handling],
@@ -148,7 +167,11 @@ impl World {
                 "identifiers": [{ "type": "passport", "country": "DK", "number": passport_number(passport) }],
             }],
             "locations": [{ "kind": "transit", "nuts3": "DK011", "text": format!("MARKt{number:06}") }],
-        })
+        });
+        if let Some(ends) = ends {
+            draft["expires_at"] = ends.into();
+        }
+        draft
     }
 
     async fn create(&mut self, at: usize) -> anyhow::Result<()> {
@@ -247,27 +270,6 @@ impl World {
         Ok(())
     }
 
-    /// Two clocks are never further apart than the tolerance of 300 s.
-    fn jump(&mut self, at: usize) -> anyhow::Result<()> {
-        self.federation.nodes[at].clock.shift(self.below(280) as i64 - 140);
-        self.count("clock jumps");
-        Ok(())
-    }
-
-    /// A clock that is weeks off for a moment, in which what has ended by it is looked for: it erases, ends and refuses nothing.
-    async fn leap(&mut self, at: usize) -> anyhow::Result<()> {
-        let node = &self.federation.nodes[at];
-        let days = 29 - 58 * self.below(2) as i64;
-        node.clock.shift(days * 86_400);
-        let expired = desk::expire(node.node()).await;
-        ensure!(expired.is_err(), "{}: {days} days off, and {expired:?} expired", node.authority);
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        node.clock.shift(0);
-        desk::expire(node.node()).await?;
-        self.count("clock leaps");
-        Ok(())
-    }
-
     async fn suspend(&mut self, at: usize) -> anyhow::Result<()> {
         use entente_node::trust::PeerState;
         let peer = self.federation.nodes[(at + 1) % NAMES.len()].authority.clone();
@@ -322,7 +324,30 @@ impl World {
             node.proxy.set(Fault::None);
             node.wake();
         }
+        self.federation.settle().await?;
+        if self.parked()?.is_empty() {
+            return Ok(());
+        }
+        // What a peer had no room for, or the clock forbade, is offered again by itself some minutes later.
+        for node in &self.federation.nodes {
+            node.clock.pass(PARKED_S);
+        }
+        self.federation.nodes.iter().for_each(TestNode::wake);
+        let offered = until("what was parked to be offered again", || {
+            Ok(self.parked()?.is_empty().then_some(()))
+        });
+        offered.await.with_context(|| self.parked().unwrap_or_default().join(", "))?;
         self.federation.settle().await
+    }
+
+    fn parked(&self) -> anyhow::Result<Vec<String>> {
+        let mut parked = Vec::new();
+        for node in &self.federation.nodes {
+            for ((peer, id), why) in node.node().store.scan::<ParkedOut>(&[], None, 1000)? {
+                parked.push(format!("{id} with {peer}: {}", why.reason));
+            }
+        }
+        Ok(parked)
     }
 
     async fn check(&self) -> anyhow::Result<()> {

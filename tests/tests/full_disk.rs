@@ -1,10 +1,7 @@
 //! A disk that is really full, and gets room again: what takes back, withdraws and erases goes on, and nobody has to
 //! restart anything. The disk is one in memory, which takes the right to mount.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use entente_node::home::check;
@@ -15,6 +12,7 @@ use entente_proto::desk::{
     CreateAlertRequest, GetAlertRequest, ListAlertsRequest, UpdateAlertRequest,
     WithdrawAlertRequest,
 };
+use entente_tests::disk::{Disk, LOOKED_AT_EVERY};
 use entente_tests::federation::PATIENCE;
 use entente_tests::processes::{Process, http_get};
 use tonic::transport::Channel;
@@ -22,53 +20,6 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_simulate");
-
-/// The node asks at most so often how much is free.
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(1100);
-
-/// A small disk of its own; gone when this is dropped.
-struct Disk {
-    folder: PathBuf,
-}
-
-impl Disk {
-    /// `None` where nothing may be mounted.
-    fn mount(folder: &Path, megabytes: u32) -> Option<Self> {
-        std::fs::create_dir_all(folder).ok()?;
-        let size = format!("size={megabytes}m");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).status();
-        let mounted = mounted.is_ok_and(|status| status.success());
-        if !mounted {
-            eprintln!("skipped: this user may not mount a disk");
-        }
-        mounted.then(|| Self { folder: folder.to_owned() })
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.folder.join("filler")
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut filler =
-            File::options().create(true).append(true).open(self.filler()).expect("a file");
-        for size in [1 << 20, 4096, 1] {
-            let piece = vec![7; size];
-            while filler.write_all(&piece).is_ok() {}
-        }
-    }
-
-    fn empty(&self) -> std::io::Result<()> {
-        std::fs::remove_file(self.filler())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
-    }
-}
 
 /// A node on a disk of this size, which takes new alerts as long as any room is left.
 async fn node_on(disk: &Disk) -> anyhow::Result<Process> {
@@ -133,18 +84,18 @@ async fn at_no_byte_free_alerts_are_withdrawn_and_a_node_starts_and_is_checked()
     for seed in 0..6 {
         ids.push(create(&mut officer, seed).await?);
     }
-    disk.fill();
+    disk.fill()?;
     tokio::time::sleep(LOOKED_AT_EVERY).await;
     let refused = create(&mut officer, 10).await.expect_err("no room");
     assert_eq!(reason(&refused), "disk_full");
     withdraw(&mut officer, &ids[0]).await?;
-    disk.fill();
+    disk.fill()?;
     withdraw(&mut officer, &ids[1]).await?;
-    disk.fill();
+    disk.fill()?;
     // Killed, so that the database has something to catch up with.
     node.kill().await?;
     assert_sound(&node.home);
-    disk.fill();
+    disk.fill()?;
     node.start().await?;
     let mut officer = DeskClient::new(node.desk("officer").await?);
     withdraw(&mut officer, &ids[2]).await?;
@@ -174,7 +125,7 @@ async fn after_a_write_that_failed_the_store_goes_on_by_itself_once_there_is_roo
     }
     let (mut withdrawn, mut unsure) = (Vec::new(), Vec::new());
     while let Some(id) = live.pop() {
-        disk.fill();
+        disk.fill()?;
         match withdraw(&mut officer, &id).await {
             Ok(()) => withdrawn.push(id),
             Err(status) => {
