@@ -8,7 +8,7 @@ use super::{RETRACTION_TYP, Retraction};
 use crate::alert::{self, AlertError, ClaimSet, View};
 use crate::audit::{self, Event, Operation, RESTORE_RECOVERED, STATEMENT};
 use crate::holding::{HoldingError, Sealed, forget_own, read_own};
-use crate::id::{AlertId, AuthorityId, Digest, Timestamp, Version};
+use crate::id::{AlertId, AuthorityId, Bounds, Digest, TIMESTAMP_MAX, Timestamp, Version};
 use crate::jose;
 use crate::node::{Node, SharedNode};
 use crate::store::{
@@ -102,7 +102,9 @@ pub async fn keep_recovered(
     let key_of = |issuer: &AuthorityId, kid: &_| {
         (*issuer == node.authority).then(|| node.own_statement_key(kid)).flatten()
     };
-    let (now, text, from) = (node.clock.now(), statement.to_owned(), peer.clone());
+    // What this node signed stands, whatever its clock showed then: by an old backup it is behind that now.
+    let now = Bounds { latest: Timestamp::from_seconds(TIMESTAMP_MAX), ..node.clock.bounds() };
+    let (text, from) = (statement.to_owned(), peer.clone());
     if let Ok(withdrawal) = alert::verify_withdrawal(statement, key_of, now) {
         let (id, version) = (withdrawal.jti, withdrawal.ver);
         return kept(node.store.commit(move |tx| keep_withdrawal(tx, &id, version, text)).await);

@@ -7,11 +7,11 @@ use crate::admin::{self, Shown};
 use crate::alert::{self, ClaimSet};
 use crate::audit::{Restore, sign_restore};
 use crate::exchange::dispatch::POSSIBLE_MAX;
-use crate::exchange::{self, Standing};
+use crate::exchange::{self, Handed, Standing};
 use crate::holding::read_copy;
 use crate::id::Digest;
 use crate::jose::SigningKey;
-use crate::store::{Committed, Copies, Restores, StoreError};
+use crate::store::{Committed, Copies, Own, Restores, StoreError};
 
 const DAY_S: i64 = 86_400;
 
@@ -98,6 +98,33 @@ async fn a_restore_counts_after_its_key_has_gone() {
     kept.await.unwrap();
     let _ = Link::try_open(&dk, &fr).await;
     assert!(!exchange::lost_state(&dk.node).unwrap());
+}
+
+/// A backup that is older than two days leaves the clock in doubt, behind what was signed since: that stands all the same.
+#[tokio::test]
+async fn what_was_signed_after_an_old_backup_is_recovered_while_the_clock_is_in_doubt() {
+    let (mut dk, fr, withdrawn) = delivered(ALL).await;
+    exchange::look_at_clock(&dk.node, &mut exchange::ClockWatch::default()).await.unwrap();
+    let backup = dk.backup();
+    dk.node.clock.pass(3 * DAY_S);
+    fr.node.clock.pass(3 * DAY_S);
+    dk.withdraw(&withdrawn).await;
+    let later = dk.create(8).await;
+    Link::open(&dk, &fr).await.run().await;
+    dk.restore(&backup);
+    assert!(exchange::clock_doubt(&dk.node).is_some() && dk.tombstone(&withdrawn).is_none());
+    let mut next = Some(Handed::Alerts(None));
+    while let Some(after) = next {
+        let me = &dk.node.authority;
+        let (statements, more) = exchange::statements_of(&fr.node, me, &after).unwrap();
+        for statement in statements {
+            let kept = exchange::keep_recovered(&dk.node, &fr.node.authority, &statement).await;
+            assert!(kept.unwrap());
+        }
+        next = more;
+    }
+    assert!(dk.tombstone(&withdrawn).is_some(), "it stays withdrawn");
+    assert!(dk.node.store.get::<Own>(&later).unwrap().is_some());
 }
 
 /// Every subset of what a peer was given verifies: the ledger keeps few, and forgets nothing that they disclose.
