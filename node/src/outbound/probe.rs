@@ -158,11 +158,16 @@ fn health(theirs: &DescribeResponse) -> Option<TestStep> {
 fn clock(node: &SharedNode, theirs: &DescribeResponse) -> TestStep {
     let skew = theirs.time.saturating_sub(node.clock.shown().seconds());
     let found = format!("their clock is {skew:+} s off ours");
-    if skew.abs() <= CLOCK_TOLERANCE_S {
+    if is_small(skew) {
         return TestStep::passed("clock", found);
     }
     let hint = "more than 300 s make alerts wait: check time synchronisation at both nodes";
     TestStep::failed("clock", found, hint)
+}
+
+/// Of any number: the time is what the peer says.
+fn is_small(skew: i64) -> bool {
+    skew.unsigned_abs() <= CLOCK_TOLERANCE_S.unsigned_abs()
 }
 
 /// How long a stream that is about to open is waited for.
@@ -211,3 +216,16 @@ const LOST_STATE_HINT: &str = "this node lost state: run `entente epoch recover`
 
 const NOT_OPEN_HINT: &str = "it is tried again within a minute; when that fails too, ask its contact desk what its \
                              node's log says of this authority";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_that_a_peer_names_passes_for_ours_by_overflow() {
+        for (skew, small) in [(0, true), (300, true), (-300, true), (301, false), (-301, false)] {
+            assert_eq!(is_small(skew), small, "{skew}");
+        }
+        assert!(!is_small(i64::MIN) && !is_small(i64::MAX));
+    }
+}

@@ -86,6 +86,23 @@ impl DatedKey {
     /// Whether the key may sign at `now`, give or take the clock tolerance.
     pub fn valid_at(&self, now: Timestamp) -> bool {
         let now = now.seconds();
-        self.not_before - CLOCK_TOLERANCE_S <= now && now <= self.not_after + CLOCK_TOLERANCE_S
+        self.not_before.saturating_sub(CLOCK_TOLERANCE_S) <= now
+            && now <= self.not_after.saturating_add(CLOCK_TOLERANCE_S)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Entropy;
+    use crate::jose::SigningKey;
+
+    #[test]
+    fn the_times_of_a_key_may_be_any_numbers() {
+        let key = SigningKey::generate(&Entropy::seeded(1)).public();
+        let dated = |not_before, not_after| DatedKey { key: key.clone(), not_before, not_after };
+        let now = Timestamp::from_seconds(1_800_000_000);
+        assert!(dated(i64::MIN, i64::MAX).valid_at(now));
+        assert!(!dated(i64::MAX, i64::MIN).valid_at(now));
     }
 }
