@@ -120,7 +120,8 @@ fn not_connected(error: &str, authority: &AuthorityId, endpoint: &str, path: &Pa
 }
 
 fn path(profile: Option<&str>) -> Result<PathBuf, Failure> {
-    let name = profile.map(str::to_owned).or_else(default).ok_or_else(|| {
+    let name = profile.filter(|name| !name.is_empty()).map(str::to_owned);
+    let name = name.or_else(default).ok_or_else(|| {
         Failure::usage(
             "this command speaks to a node: name a profile with --profile or ENTENTE_PROFILE",
         )

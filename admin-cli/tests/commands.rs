@@ -60,6 +60,9 @@ fn what_people_do_at_a_node_has_a_command_that_works() {
     assert!(coordinator(&["peer", "list"]).contains(peer));
     administrator(&["peer", "suspend", peer, "--reason", "incident 12"]);
     assert!(coordinator(&["peer", "show", peer]).contains("suspended"));
+    let again = ["peer", "suspend", peer, "--reason", "incident 12"];
+    let again = kept.run("dk.politi", "administrator", 1, &again);
+    assert!(again.contains("the peer is suspended already"), "{again}");
     coordinator(&["peer", "resume", peer, "--reason", "incident 12 closed"]);
     let shown = coordinator(&["peer", "show", peer]);
     assert!(shown.contains("active") && shown.contains("the same machine only"), "{shown}");

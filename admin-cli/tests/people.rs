@@ -160,6 +160,10 @@ fn two_people_begin_and_the_others_keep_their_keys() {
     coordinator.run(0, "user approve jensen");
     let twice = coordinator.run(1, "user approve jensen");
     assert!(twice.contains("active already") && !twice.contains("no user"), "{twice}");
+    let none = coordinator.command(&["whoami"]).env("ENTENTE_PROFILE", "").output().unwrap();
+    assert!(none.status.success(), "an empty name is none: {none:?}");
+    let issuer = coordinator.run(64, "alert list --issuer nobody");
+    assert!(issuer.contains("an authority is written like dk.politi"), "{issuer}");
     let nobody = coordinator.run(1, "user approve hansen");
     assert!(nobody.contains("no user of this name") && !nobody.contains("hint"), "{nobody}");
     server.give("jensen", &officer);

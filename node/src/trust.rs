@@ -68,7 +68,7 @@ pub enum TrustError {
     )]
     FingerprintDiffers,
     /// Not possible from the peer's present state.
-    #[error("a peer that is {from} can't become {to}")]
+    #[error("{}", unreachable_state(from, to))]
     State {
         /// Now.
         from: &'static str,
@@ -78,6 +78,13 @@ pub enum TrustError {
     /// The authority's own descriptor.
     #[error("this is the authority's own descriptor")]
     Own,
+}
+
+fn unreachable_state(from: &str, to: &str) -> String {
+    if from == to {
+        return format!("the peer is {from} already");
+    }
+    format!("a peer that is {from} can't become {to}")
 }
 
 impl TrustError {

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::output::{Answer, Failure, Format, Outcome, remark, say, say_json};
+use crate::output::{Answer, Failure, Format, Outcome, fields, remark, say, say_json};
 use federation::Federation;
 use scenes::SCENES;
 
@@ -60,11 +60,9 @@ impl Demo {
             match shown {
                 Ok(shown) => {
                     if format == Format::Text {
-                        say(&format!(
-                            "{number:2}. {name} ({millis} ms)\n    proves: {}\n",
-                            shown.proves
-                        ))?;
-                        say(&indented(&shown.table))?;
+                        let proves = fields(&[("proves", shown.proves.clone())]);
+                        let table = &shown.table;
+                        say(&format!("{number:2}. {name} ({millis} ms)\n{proves}\n{table}"))?;
                     }
                     steps.push(json!({ "name": name, "ok": true, "millis": millis, "proves": shown.proves }));
                 }
@@ -100,8 +98,4 @@ impl Demo {
 
 fn interrupted() -> Failure {
     Failure::new("interrupted: the nodes were ended and their folder removed")
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
 }

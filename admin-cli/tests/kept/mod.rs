@@ -20,6 +20,7 @@ pub(crate) fn keep(within: &Path) -> Kept {
     let demo = Command::new(env!("CARGO_BIN_EXE_entente"))
         .args(["demo", "--keep"])
         .env("TMPDIR", within)
+        .env("COLUMNS", "80")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&demo.stdout).into_owned();
@@ -27,6 +28,9 @@ pub(crate) fn keep(within: &Path) -> Kept {
     let nodes = after("end them: kill ").expect(&said).split(' ').map(str::to_owned).collect();
     let kept = Kept { nodes, folder: PathBuf::from(after("then remove ").expect(&said)) };
     assert!(demo.status.success() && kept.nodes.len() == 3, "{said}");
+    let shown = said.split(" steps, all of them").next().unwrap();
+    let wide = shown.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "the demo fits a terminal of 80 columns");
     kept
 }
 

@@ -82,7 +82,7 @@ fn all(text: &str, now: Timestamp, format: Format) -> Outcome {
         }));
     }
     let bad = items.len() - sound;
-    let text = format!("{sound} drafts are sound, {bad} have faults");
+    let text = format!("drafts: {sound} sound, {bad} with faults");
     let answer = Answer::new(list(items), text);
     if bad == 0 {
         return Ok(answer);

@@ -3,7 +3,7 @@
 use clap::Args;
 use entente_node::alert::{Category, Urgency};
 use entente_node::desk::State;
-use entente_node::id::{Clock, Timestamp};
+use entente_node::id::{AuthorityId, Clock, Timestamp};
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{AlertSummary, ListAlertsRequest};
 use serde_json::{Value, json};
@@ -21,8 +21,8 @@ pub const EXAMPLES: &str = "Times are RFC 3339, a day (2026-03-31), or how long 
 #[derive(Args)]
 pub struct List {
     /// Of this authority
-    #[arg(long, default_value = "", hide_default_value = true)]
-    issuer: String,
+    #[arg(long, value_name = "AUTHORITY")]
+    issuer: Option<AuthorityId>,
     /// Of this category
     #[arg(long, value_parser = words::of(Category::ALL, Category::as_str))]
     category: Option<String>,
@@ -57,7 +57,7 @@ impl List {
         let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
         let limit = self.limit;
         let asked = ListAlertsRequest {
-            issuer: self.issuer,
+            issuer: self.issuer.map(|issuer| issuer.to_string()).unwrap_or_default(),
             category: self.category.unwrap_or_default(),
             urgency: self.urgency.unwrap_or_default(),
             case_ref: self.case_ref,

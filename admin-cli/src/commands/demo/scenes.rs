@@ -313,13 +313,19 @@ fn rows_of(name: &str, own: &Value, view: &Value, rows: &mut Vec<Vec<String>>) {
     }
 }
 
+/// Characters of a value that the demo shows: what was issued and what is seen stand beside each other in 80 columns.
+const CELL_CHARS_MAX: usize = 24;
+
 fn short(value: &Value) -> String {
     let text = match value {
         Value::Null => "–".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    if text.chars().count() > 48 { text.chars().take(47).chain(['…']).collect() } else { text }
+    if text.chars().count() > CELL_CHARS_MAX {
+        return text.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect();
+    }
+    text
 }
 
 async fn update(f: &mut Federation) -> Result<Shown, Failure> {
