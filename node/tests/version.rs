@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[path = "../build.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::print_stdout)]
 mod build;
 
 fn git(folder: &Path, arguments: &[&str]) {

@@ -383,4 +383,18 @@ mod tests {
         assert_eq!(interleaved(found), turns);
         assert_eq!(interleaved(vec![]), vec![]);
     }
+
+    /// A name can be resolved to what no descriptor may say.
+    #[tokio::test]
+    async fn no_address_is_called_that_is_nobodys() {
+        for (endpoint, called) in [
+            ("127.0.0.1:8440", true),
+            ("169.254.169.254:80", false),
+            ("0.0.0.0:8440", false),
+            ("[fe80::1]:8440", false),
+            ("224.0.0.1:8440", false),
+        ] {
+            assert_eq!(!addresses(endpoint).await.is_empty(), called, "{endpoint}");
+        }
+    }
 }

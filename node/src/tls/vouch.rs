@@ -146,7 +146,7 @@ mod tests {
         let unknown = vouched_by_nobody(&leaf, &[], now).unwrap_err();
         assert_eq!(known, Error::InvalidCertificate(CertificateError::BadSignature));
         assert_eq!(unknown, known);
-        assert_eq!(vouched_by_nobody(&leaf, &[leaf.clone()], now).unwrap_err(), {
+        assert_eq!(vouched_by_nobody(&leaf, std::slice::from_ref(&leaf), now).unwrap_err(), {
             let chain = "a certificate between a leaf and its root must be a CA that may sign \
                          certificates";
             Error::General(format!("a certificate of its chain does not fit: {chain}"))
