@@ -182,7 +182,7 @@ fn request(authority: &AuthorityId, out: &Path, name: &str, now: Timestamp) -> O
     write_file(&key, made.key_pem.expose(), 0o600).map_err(failed)?;
     write_file(&csr, &made.request_pem, 0o644).map_err(failed)?;
     let text = format!(
-        "made {0}: give it to the administrator\nmade {1}: keep it, and give it to nobody",
+        "made {0} and {1}\ngive {0} to the administrator, and keep {1}",
         csr.display(),
         key.display()
     );
