@@ -308,6 +308,30 @@ async fn a_forked_alert_is_healed_by_its_next_version() -> anyhow::Result<()> {
     federation.stop().await
 }
 
+/// The clock was set back by some minutes between two versions: the second is no fork of the first for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_dated_before_the_one_it_follows_comes_back() -> anyhow::Result<()> {
+    let mut federation = pair().await?;
+    federation.nodes[0].clock.shift(140);
+    let id = create(&federation.nodes[0], 1, 1).await?.remove(0);
+    federation.settle().await?;
+    let backup = federation.folder().join("backup");
+    federation.nodes[0].copy_store(&backup, false).await?;
+    federation.nodes[0].clock.shift(-140);
+    let dk = &federation.nodes[0];
+    desk::update(dk.node(), &id, 0, &sample(2), "changed", &person("officer")).await?;
+    federation.nodes.iter().for_each(TestNode::wake);
+    federation.settle().await?;
+    federation.nodes[0].copy_store(&backup, true).await?;
+    stopped(&federation.nodes[0]).await?;
+    let dk = &federation.nodes[0];
+    dk.recover().await?;
+    let own = dk.node().store.get::<Own>(&id)?.expect("it lives");
+    assert_eq!(own.version, 2, "what was acknowledged to the officer stands");
+    assert!(logged(dk, "alarm.alert_forked")?.is_empty());
+    federation.stop().await
+}
+
 async fn checkpoint(node: &TestNode) -> anyhow::Result<Checkpoint> {
     let key = &node.node().log_key;
     let jws = node.node().store.checkpoint(&node.authority, key).await?;

@@ -290,10 +290,10 @@ fn relation(seen: Option<&Seen>, view: &View) -> Relation {
         let fuller = own.recovered && own.claims != view.claims;
         return if fuller { Relation::Later } else { Relation::Known };
     }
+    // The version after this one names it, whatever the clock said then; of later ones the dates tell.
+    let follows = view.head.previous == Some(own.jwt_digest) || *issued_at <= view.head.issued_at;
     match view.head.version {
-        newer if newer > own.version && (own.recovered || *issued_at <= view.head.issued_at) => {
-            Relation::Later
-        }
+        newer if newer > own.version && (own.recovered || follows) => Relation::Later,
         older if older < own.version => Relation::Known,
         _ => Relation::Forked,
     }
