@@ -16,6 +16,7 @@ pub mod matching;
 pub mod sample;
 pub mod audit;
 pub mod store;
+pub mod precedence;
 pub mod node;
 pub mod holding;
 pub mod exchange;

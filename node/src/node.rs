@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::id::{AuthorityId, Clock, Entropy, KeyId, PolicyVersion};
 use crate::jose::{PublicKey, SigningKey};
 use crate::policy::{Policy, PolicyError};
+use crate::precedence::Precedence;
 use crate::store::{Peers, Policies, Store, StoreError, Table, User, Users};
 use crate::tls::TlsIdentity;
 use crate::trust::{Directory, Ends, Peer, SignedDescriptor, TrustError};
@@ -60,6 +61,8 @@ pub struct Node {
     pub reload: Reload,
     /// Tells at each change of peers, users or policy that what it holds of them is new.
     pub refreshed: watch::Sender<()>,
+    /// Who goes before whom.
+    pub precedence: Precedence,
     /// When certificates and keys end.
     pub ends: ArcSwap<Ends>,
     tls: ArcSwapOption<TlsIdentity>,
@@ -107,6 +110,7 @@ impl Node {
             streams: crate::exchange::Streams::default(),
             reload: Reload::default(),
             refreshed: watch::Sender::new(()),
+            precedence: Precedence::default(),
             ends: ArcSwap::default(),
             tls: ArcSwapOption::empty(),
             refreshing: Mutex::new(()),

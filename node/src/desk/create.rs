@@ -12,6 +12,7 @@ use crate::holding::Sealed;
 use crate::id::{AlertId, Digest, Version};
 use crate::matching::{MATCH_KEYS_MAX, unsearchable};
 use crate::node::{Node, SharedNode};
+use crate::precedence::Turn;
 use crate::roles::Actor;
 use crate::store::{Change, CommitError, Committed, Own, Tombstones, Tx};
 use crate::trust::Part;
@@ -31,16 +32,18 @@ pub async fn create(
     actor: &Actor,
 ) -> Result<Issued, DeskError> {
     let draft = Draft::parse(draft, node.clock.now())?;
-    create_draft(node, &draft, Confirmed::everything(confirmation), actor, None).await
+    create_draft(node, &draft, Confirmed::everything(confirmation), actor, None, None).await
 }
 
-/// As [`create`], for a checked draft; an import notes the draft's digest, so that it makes nothing twice.
+/// As [`create`], for a checked draft; an import notes the draft's digest, so that it makes nothing twice, and its turn
+/// ends with the commit.
 pub(super) async fn create_draft(
     node: &SharedNode,
     draft: &Draft,
     confirmed: Confirmed<'_>,
     actor: &Actor,
     imported: Option<Note>,
+    mut turn: Option<Turn<'_>>,
 ) -> Result<Issued, DeskError> {
     may_date(node)?;
     key_in_force(node)?;
@@ -55,6 +58,9 @@ pub(super) async fn create_draft(
         let event = conflict.noted(created_event(&sealed.view, actor)).of_case(sealed.case);
         let event = imported.iter().fold(event, |event, note| note.noted(event));
         let (conflict, note) = (Arc::clone(&conflict), imported.clone());
+        if let Some(turn) = &mut turn {
+            turn.ready().await;
+        }
         let committed =
             node.store.commit_growing(move |tx| begin(tx, &sealed, &conflict, note, event));
         match committed.await {

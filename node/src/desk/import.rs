@@ -40,11 +40,13 @@ pub enum Imported {
 /// As [`super::create`]; and when the alert that the draft made before has ended, unless the line says `again`: somebody
 /// who disappears a second time must not be lost.
 pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imported, DeskError> {
+    let turn = node.precedence.turn().await;
     let draft = Draft::parse(&line.draft, node.clock.now())?;
     let key = node.store.index_key(&[b"import\0", draft.digest().0.as_slice()].concat());
     let mut note = Note { key, ended: None };
     if let Some(id) = node.store.get::<Imports>(&key)? {
         if is_live(node, &id)? {
+            drop(turn);
             node.store.settled().await?;
             return Ok(Imported::Existing(id));
         }
@@ -54,12 +56,14 @@ pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imp
         note.ended = Some(id);
     }
     let confirmed = Confirmed::same_identifiers(&line.confirmation);
-    let mut created = create_draft(node, &draft, confirmed, actor, Some(note.clone())).await;
+    let create =
+        |turn| create_draft(node, &draft, confirmed, actor, Some(note.clone()), Some(turn));
+    let mut created = create(turn).await;
     for _ in 0..RACES_MAX {
         if !matches!(created, Err(DeskError::Raced(_))) {
             break;
         }
-        created = create_draft(node, &draft, confirmed, actor, Some(note.clone())).await;
+        created = create(node.precedence.turn().await).await;
     }
     match created {
         Ok(issued) => Ok(Imported::Created(issued)),

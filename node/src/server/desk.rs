@@ -85,6 +85,7 @@ impl Desk for DeskService {
         request: Request<proto::CreateAlertRequest>,
     ) -> Result<Response<proto::Alert>, Status> {
         let actor = gate::user(&request)?;
+        let _person = self.node.precedence.person();
         let asked = request.into_inner();
         let created = desk::create(&self.node, &asked.draft, &asked.confirmation, &actor).await;
         let issued = created.map_err(|error| desk_status(&error))?;
@@ -112,6 +113,7 @@ impl Desk for DeskService {
         request: Request<proto::UpdateAlertRequest>,
     ) -> Result<Response<proto::Alert>, Status> {
         let actor = gate::user(&request)?;
+        let _person = self.node.precedence.person();
         let asked = request.into_inner();
         let (id, expected) = (alert_id(&asked.id)?, asked.expected_version);
         let (draft, confirmation) = (&asked.draft, &asked.confirmation);
@@ -125,6 +127,7 @@ impl Desk for DeskService {
         request: Request<proto::WithdrawAlertRequest>,
     ) -> Result<Response<proto::Alert>, Status> {
         let actor = gate::user(&request)?;
+        let _person = self.node.precedence.person();
         let asked = request.into_inner();
         let id = alert_id(&asked.id)?;
         let withdrawn = desk::withdraw(&self.node, &id, &asked.reason, &actor).await;
@@ -137,6 +140,7 @@ impl Desk for DeskService {
         request: Request<proto::GetAlertRequest>,
     ) -> Result<Response<proto::Alert>, Status> {
         let actor = gate::user(&request)?;
+        let _person = self.node.precedence.person();
         let asked = request.into_inner();
         let id = alert_id(&asked.id)?;
         let export = asked.export.then_some(Export { reason: &asked.export_reason });
@@ -149,6 +153,7 @@ impl Desk for DeskService {
         request: Request<proto::ListAlertsRequest>,
     ) -> Result<Response<proto::ListAlertsResponse>, Status> {
         let actor = gate::user(&request)?;
+        let _person = self.node.precedence.person();
         let asked = request.into_inner();
         let wanted = wire::wanted(&asked)?;
         let before = optional(&asked.page_token, "page_token")?;
@@ -189,6 +194,7 @@ impl Desk for DeskService {
         request: Request<proto::SearchRequest>,
     ) -> Result<Response<Self::SearchStream>, Status> {
         let actor = gate::user(&request)?;
+        let _person = self.node.precedence.person();
         let (query, why) = wire::search(request.into_inner())?;
         let found = desk::search(&self.node, &query, &why, &actor).await;
         let messages = wire::found(found.map_err(|error| desk_status(&error))?);

@@ -4,6 +4,7 @@
 mod create;
 mod deliver;
 mod echo;
+mod imports;
 mod memory;
 mod search;
 
@@ -40,6 +41,7 @@ enum Format {
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Part {
     Create,
+    Imports,
     Deliver,
     Search,
 }
@@ -130,6 +132,9 @@ async fn measure(size: Size, only: Option<Part>) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     if wanted(Part::Create) {
         rows.extend(create::rows(size).await?);
+    }
+    if wanted(Part::Imports) {
+        rows.extend(imports::rows(size).await?);
     }
     if wanted(Part::Deliver) {
         rows.extend(deliver::rows(size).await?);
