@@ -219,7 +219,7 @@ impl Told {
 
 impl From<&entente_node::alert::Fault> for Told {
     fn from(fault: &entente_node::alert::Fault) -> Self {
-        let (path, reason) = (fault.path.clone(), fault.kind.as_str().to_owned());
+        let (path, reason) = (fault.path.clone(), fault.kind.reason().to_string());
         Self { path, reason, message: fault.said() }
     }
 }

@@ -21,6 +21,7 @@ use crate::holding::HoldingError;
 use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::node::{NodeError, Reloaded, SharedNode};
 use crate::policy::PolicyError;
+use crate::reason::Reason;
 use crate::store::{CommitError, Committed, StoreError};
 use crate::telemetry;
 use crate::trust::{CertificateError, TrustError};
@@ -125,33 +126,33 @@ impl From<CommitError<AdminError>> for AdminError {
 
 impl AdminError {
     /// Stable and machine-readable.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
             Self::Trust(error) => error.reason(),
             Self::Policy(error) => error.reason(),
-            Self::Certificate(_) => "certificate_not_in_profile",
-            Self::UnknownPeer(_) => "unknown_peer",
-            Self::UnknownPolicy(_) => "unknown_policy",
-            Self::UnknownAlert(_) => "unknown_alert",
-            Self::UnknownUser => "unknown_user",
-            Self::ActiveUser => "active_user",
-            Self::KnownUser => "known_user",
-            Self::User(_) => "user_refused",
-            Self::UnknownProposal(_) => "unknown_proposal",
-            Self::SamePerson => "same_person",
-            Self::Outdated => "proposal_outdated",
-            Self::TooManyProposals => "too_many_proposals",
-            Self::Reason => "reason_missing",
-            Self::LastOne(_) => "last_one",
-            Self::NotStopped => "not_stopped",
-            Self::ClockDiffers { .. } => "clock_differs",
-            Self::ReviewChanged => "review_changed",
-            Self::Again(_) => "again_not_confirmed",
-            Self::Reload(_) => "reload_refused",
-            Self::Holding(_) => "record_unreadable",
-            Self::Node(_) => "node_unreadable",
-            Self::Store(StoreError::Full) => "disk_full",
-            Self::Store(_) => "store_unavailable",
+            Self::Certificate(_) => Reason::CertificateNotInProfile,
+            Self::UnknownPeer(_) => Reason::UnknownPeer,
+            Self::UnknownPolicy(_) => Reason::UnknownPolicy,
+            Self::UnknownAlert(_) => Reason::UnknownAlert,
+            Self::UnknownUser => Reason::UnknownUser,
+            Self::ActiveUser => Reason::ActiveUser,
+            Self::KnownUser => Reason::KnownUser,
+            Self::User(_) => Reason::UserRefused,
+            Self::UnknownProposal(_) => Reason::UnknownProposal,
+            Self::SamePerson => Reason::SamePerson,
+            Self::Outdated => Reason::ProposalOutdated,
+            Self::TooManyProposals => Reason::TooManyProposals,
+            Self::Reason => Reason::ReasonMissing,
+            Self::LastOne(_) => Reason::LastOne,
+            Self::NotStopped => Reason::NotStopped,
+            Self::ClockDiffers { .. } => Reason::ClockDiffers,
+            Self::ReviewChanged => Reason::ReviewChanged,
+            Self::Again(_) => Reason::AgainNotConfirmed,
+            Self::Reload(_) => Reason::ReloadRefused,
+            Self::Holding(_) => Reason::RecordUnreadable,
+            Self::Node(_) => Reason::NodeUnreadable,
+            Self::Store(StoreError::Full) => Reason::DiskFull,
+            Self::Store(_) => Reason::StoreUnavailable,
         }
     }
 }

@@ -34,6 +34,7 @@ pub use vocabulary::{
 pub use withdrawal::{Withdrawal, verify_withdrawal, withdraw};
 
 use crate::jose::JoseError;
+use crate::reason::Reason;
 
 /// `typ` of an alert.
 pub const ALERT_TYP: &str = "entente-alert+sd-jwt";
@@ -87,19 +88,19 @@ pub enum AlertError {
 
 impl AlertError {
     /// Stable and machine-readable.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
             Self::Token(error) => error.reason(),
-            Self::Json(_) => "json_malformed",
-            Self::UnknownSchema => "unknown_schema",
-            Self::FutureIat => "future_iat",
-            Self::Expired => "expired",
-            Self::Plain(_) => "plain_claim_malformed",
-            Self::NotTheIssuer => "not_the_issuer",
+            Self::Json(_) => Reason::JsonMalformed,
+            Self::UnknownSchema => Reason::UnknownSchema,
+            Self::FutureIat => Reason::FutureIat,
+            Self::Expired => Reason::Expired,
+            Self::Plain(_) => Reason::PlainClaimMalformed,
+            Self::NotTheIssuer => Reason::NotTheIssuer,
             Self::Content(faults) => faults.reason(),
-            Self::OlderVersion => "older_version",
-            Self::Equivocation => "equivocation",
-            Self::Withdrawn => "withdrawn",
+            Self::OlderVersion => Reason::OlderVersion,
+            Self::Equivocation => Reason::Equivocation,
+            Self::Withdrawn => Reason::Withdrawn,
         }
     }
 }

@@ -28,7 +28,8 @@ use crate::exchange::ClockDoubt;
 use crate::holding::HoldingError;
 use crate::id::{AlertId, Timestamp, Version};
 use crate::matching::MatchError;
-use crate::store::{CommitError, StoreError};
+use crate::reason::Reason;
+use crate::store::{CommitError, Erased, StoreError};
 
 /// Longest justification, reason or confirmation, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
@@ -63,12 +64,12 @@ pub enum DeskError {
     #[error("{0} is another authority's alert: only its issuer changes it")]
     NotOwn(AlertId),
     /// It was erased.
-    #[error("{id} is {state}: its content is erased")]
+    #[error("{id} is {}: its content is erased", state.as_str())]
     Gone {
         /// Which.
         id: AlertId,
-        /// `withdrawn`, `expired`, `retracted` or `dropped`.
-        state: &'static str,
+        /// Why.
+        state: Erased,
     },
     /// Somebody else was quicker.
     #[error("{id} has version {held} now, not {expected}: look at it again, then repeat")]
@@ -198,34 +199,39 @@ impl DeskError {
     }
 
     /// Stable and machine-readable.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
             Self::Draft(error) => error.reason(),
             Self::Query(error) => error.reason(),
-            Self::Reason(_) => "reason_missing",
-            Self::NotFound(_) => "not_found",
-            Self::NotOwn(_) => "not_own",
-            Self::Gone { state, .. } => state,
-            Self::VersionMoved { .. } => "version_moved",
-            Self::Incompatible(_) => "incompatible",
-            Self::ConfirmationNeeded(_) => "confirmation_needed",
-            Self::CategoryChanges { .. } => "category_changes",
-            Self::SameIdentifier { .. } => "same_identifier",
-            Self::ImportEnded { .. } => "import_ended",
-            Self::ExportBarred(_) => "export_barred",
-            Self::ExportReason { .. } => "export_reason_missing",
-            Self::Raced(_) => "raced",
-            Self::TooManyMatchKeys => "too_many_match_keys",
-            Self::AlreadyImported(_) => "already_imported",
-            Self::NoFreeId => "no_free_id",
-            Self::CaseOfErased => "case_of_erased",
-            Self::PlaceUnknown => "place_unknown",
-            Self::LostState => "lost_state",
-            Self::KeyEnded(_) => "statement_key_ended",
-            Self::ClockInDoubt(_) => "clock_in_doubt",
-            Self::Holding(_) => "record_unreadable",
-            Self::Store(StoreError::Full) => "disk_full",
-            Self::Store(_) => "store_unavailable",
+            Self::Reason(_) => Reason::ReasonMissing,
+            Self::NotFound(_) => Reason::NotFound,
+            Self::NotOwn(_) => Reason::NotOwn,
+            Self::Gone { state, .. } => match state {
+                Erased::Withdrawn => Reason::Withdrawn,
+                Erased::Expired => Reason::Expired,
+                Erased::Retracted => Reason::Retracted,
+                Erased::Dropped => Reason::Dropped,
+            },
+            Self::VersionMoved { .. } => Reason::VersionMoved,
+            Self::Incompatible(_) => Reason::Incompatible,
+            Self::ConfirmationNeeded(_) => Reason::ConfirmationNeeded,
+            Self::CategoryChanges { .. } => Reason::CategoryChanges,
+            Self::SameIdentifier { .. } => Reason::SameIdentifier,
+            Self::ImportEnded { .. } => Reason::ImportEnded,
+            Self::ExportBarred(_) => Reason::ExportBarred,
+            Self::ExportReason { .. } => Reason::ExportReasonMissing,
+            Self::Raced(_) => Reason::Raced,
+            Self::TooManyMatchKeys => Reason::TooManyMatchKeys,
+            Self::AlreadyImported(_) => Reason::AlreadyImported,
+            Self::NoFreeId => Reason::NoFreeId,
+            Self::CaseOfErased => Reason::CaseOfErased,
+            Self::PlaceUnknown => Reason::PlaceUnknown,
+            Self::LostState => Reason::LostState,
+            Self::KeyEnded(_) => Reason::StatementKeyEnded,
+            Self::ClockInDoubt(_) => Reason::ClockInDoubt,
+            Self::Holding(_) => Reason::RecordUnreadable,
+            Self::Store(StoreError::Full) => Reason::DiskFull,
+            Self::Store(_) => Reason::StoreUnavailable,
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::id::KeyId;
+use crate::reason::Reason;
 
 /// Largest statement, in bytes: an alert with all its disclosures.
 pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
@@ -78,26 +79,26 @@ pub enum JoseError {
 
 impl JoseError {
     /// Stable and machine-readable.
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::TooLarge => "too_large",
-            Self::Malformed => "malformed_token",
-            Self::Base64 => "base64_not_canonical",
-            Self::Json => "json_malformed",
-            Self::DuplicateClaim => "duplicate_claim",
-            Self::UnknownAlg => "unknown_alg",
-            Self::UnknownTyp => "unknown_typ",
-            Self::UnknownHeader => "unknown_header",
-            Self::UnknownKey => "unknown_key",
-            Self::Signature => "signature_invalid",
-            Self::UnknownSdAlg => "unknown_sd_alg",
-            Self::Disclosure => "disclosure_malformed",
-            Self::DuplicateDigest => "duplicate_digest",
-            Self::OrphanDisclosure => "orphan_disclosure",
-            Self::DisclosureReused => "disclosure_reused",
-            Self::ReservedName => "reserved_name",
-            Self::TooMany => "too_many_disclosures",
-            Self::Key => "key_unsound",
+            Self::TooLarge => Reason::TooLarge,
+            Self::Malformed => Reason::MalformedToken,
+            Self::Base64 => Reason::Base64NotCanonical,
+            Self::Json => Reason::JsonMalformed,
+            Self::DuplicateClaim => Reason::DuplicateClaim,
+            Self::UnknownAlg => Reason::UnknownAlg,
+            Self::UnknownTyp => Reason::UnknownTyp,
+            Self::UnknownHeader => Reason::UnknownHeader,
+            Self::UnknownKey => Reason::UnknownKey,
+            Self::Signature => Reason::SignatureInvalid,
+            Self::UnknownSdAlg => Reason::UnknownSdAlg,
+            Self::Disclosure => Reason::DisclosureMalformed,
+            Self::DuplicateDigest => Reason::DuplicateDigest,
+            Self::OrphanDisclosure => Reason::OrphanDisclosure,
+            Self::DisclosureReused => Reason::DisclosureReused,
+            Self::ReservedName => Reason::ReservedName,
+            Self::TooMany => Reason::TooManyDisclosures,
+            Self::Key => Reason::KeyUnsound,
         }
     }
 }

@@ -4,6 +4,7 @@
 /// Version of the programs, the commit they are built from, and how: `0.1.0 (commit 22c1542ab12f, release build)`.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ENTENTE_BUILD"), ")");
 
+pub mod reason;
 pub mod id;
 pub mod text;
 mod toml_line;

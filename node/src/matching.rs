@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::alert::{AlertError, Content, Identifier, IdentifierKind, Subject, View};
 use crate::id::{Digest, Secret};
+use crate::reason::Reason;
 
 /// Most match keys of an alert: each costs the store a write.
 pub const MATCH_KEYS_MAX: usize = 24;
@@ -208,11 +209,11 @@ pub enum MatchError {
 
 impl MatchError {
     /// Stable and machine-readable.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::TooWeak => "search_too_weak",
-            Self::Name => "search_name_malformed",
-            Self::TooMany => "search_too_many_values",
+            Self::TooWeak => Reason::SearchTooWeak,
+            Self::Name => Reason::SearchNameMalformed,
+            Self::TooMany => Reason::SearchTooManyValues,
             Self::Identifier(error) => error.reason(),
         }
     }

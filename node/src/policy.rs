@@ -11,6 +11,7 @@ pub use rule::{Level, Rule};
 
 use crate::alert::{ClaimSet, Facts};
 use crate::id::{AuthorityId, Timestamp};
+use crate::reason::Reason;
 use crate::toml_line::located;
 
 /// Most bytes of a policy: it is stored as one record.
@@ -72,11 +73,11 @@ pub enum PolicyError {
 
 impl PolicyError {
     /// Stable and machine-readable.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::TooLong => "policy_too_long",
-            Self::Line { .. } => "policy_malformed",
-            Self::Rule { .. } => "policy_rule_refused",
+            Self::TooLong => Reason::PolicyTooLong,
+            Self::Line { .. } => Reason::PolicyMalformed,
+            Self::Rule { .. } => Reason::PolicyRuleRefused,
         }
     }
 }

@@ -20,6 +20,7 @@ pub use profile::{
 
 use crate::id::AuthorityId;
 use crate::jose::JoseError;
+use crate::reason::Reason;
 
 /// Why trust was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,20 +90,20 @@ fn unreachable_state(from: &str, to: &str) -> String {
 
 impl TrustError {
     /// Stable and machine-readable.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
             Self::Descriptor(error) => error.reason(),
-            Self::Bounds(_) => "descriptor_out_of_bounds",
-            Self::Endpoint => "endpoint_not_permitted",
-            Self::Contact => "contact_not_permitted",
-            Self::Root(_) => "root_not_in_profile",
-            Self::OtherIdentity => "other_identity",
-            Self::IdentityChanged(_) => "identity_changed",
-            Self::OldSerial { .. } => "old_serial",
-            Self::SamePerson => "same_person",
-            Self::FingerprintDiffers => "fingerprint_differs",
-            Self::State { .. } => "state_not_possible",
-            Self::Own => "own_descriptor",
+            Self::Bounds(_) => Reason::DescriptorOutOfBounds,
+            Self::Endpoint => Reason::EndpointNotPermitted,
+            Self::Contact => Reason::ContactNotPermitted,
+            Self::Root(_) => Reason::RootNotInProfile,
+            Self::OtherIdentity => Reason::OtherIdentity,
+            Self::IdentityChanged(_) => Reason::IdentityChanged,
+            Self::OldSerial { .. } => Reason::OldSerial,
+            Self::SamePerson => Reason::SamePerson,
+            Self::FingerprintDiffers => Reason::FingerprintDiffers,
+            Self::State { .. } => Reason::StateNotPossible,
+            Self::Own => Reason::OwnDescriptor,
         }
     }
 }

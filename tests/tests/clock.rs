@@ -3,6 +3,7 @@
 use entente_node::desk::{self, DeskError};
 use entente_node::exchange::clock_doubt;
 use entente_node::id::AlertId;
+use entente_node::reason::Reason;
 use entente_node::sample::Samples;
 use entente_node::store::ParkedOut;
 use entente_proto::admin::ConfirmClockRequest;
@@ -38,7 +39,7 @@ async fn trusted(node: &TestNode) -> anyhow::Result<()> {
 }
 
 fn in_doubt(expired: Result<usize, DeskError>) -> bool {
-    expired.is_err_and(|error| error.reason() == "clock_in_doubt")
+    expired.is_err_and(|error| error.reason() == Reason::ClockInDoubt)
 }
 
 #[tokio::test(flavor = "multi_thread")]

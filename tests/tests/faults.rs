@@ -12,6 +12,7 @@ use entente_node::desk;
 use entente_node::exchange::{Nonce, Resume};
 use entente_node::home::{Home, Layout};
 use entente_node::id::Entropy;
+use entente_node::reason::Reason;
 use entente_node::sample::Samples;
 use entente_node::store::{Copies, ParkedOut, StoreError, StreamsIn};
 use entente_node::trust::PeerState;
@@ -78,7 +79,7 @@ async fn a_full_disk_refuses_what_grows_and_takes_what_shrinks() -> anyhow::Resu
     }
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     let refused = desk::create(dk.node(), &draft(2).to_string(), "", &person("officer")).await;
-    assert_eq!(refused.expect_err("no room").reason(), "disk_full");
+    assert_eq!(refused.expect_err("no room").reason(), Reason::DiskFull);
     desk::withdraw(dk.node(), &id, "found", &person("officer")).await?;
     until("the withdrawal at the peer", || Ok((!fr.holds(&id)?).then_some(()))).await?;
     federation.stop().await

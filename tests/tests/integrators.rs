@@ -9,6 +9,7 @@ use entente_node::alert::{ALERT_TYP, WITHDRAWAL_TYP};
 use entente_node::audit::{CHECKPOINT_TYP, RESTORE_TYP};
 use entente_node::exchange::{HEAD_TYP, RECEIPT_TYP, RETRACTION_TYP};
 use entente_node::home::Layout;
+use entente_node::reason::Reason;
 use entente_node::trust::DESCRIPTOR_TYP;
 use entente_proto::admin::CheckpointRequest;
 use entente_proto::admin::audit_client::AuditClient;
@@ -141,6 +142,23 @@ fn the_page_names_every_kind_of_statement() -> anyhow::Result<()> {
     for typ in typs {
         ensure!(page.contains(&format!("| `{typ}` |")), "docs/integrating.md does not name {typ}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_page_has_every_reason_as_the_code_has_it() -> anyhow::Result<()> {
+    let page = page()?;
+    let (_, table) = page.split_once("|---|---|\n| `").context("no table of reasons")?;
+    let row = |reason: &Reason| format!("| `{reason}` | {} |\n", reason.meaning());
+    let rows: String = Reason::ALL.iter().map(row).collect();
+    ensure!(
+        format!("| `{table}").contains(&rows),
+        "docs/integrating.md must have this table:\n{rows}"
+    );
+    let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    words.sort_unstable();
+    words.dedup();
+    ensure!(words.len() == Reason::ALL.len(), "two reasons have one word");
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use entente_node::id::{Clock, Entropy};
 use entente_node::jose::SigningKey;
 use entente_node::outbound::test_peer;
 use entente_node::readiness::{Level, readiness};
+use entente_node::reason::Reason;
 use entente_node::sample::Samples;
 use entente_node::store::Own;
 use entente_node::trust::{Draft, SignedDescriptor};
@@ -208,7 +209,7 @@ async fn a_key_that_has_ended_stops_issuing_and_nothing_else() -> anyhow::Result
     assert!(matches!(refused, DeskError::KeyEnded(_)), "{refused}");
     let text = draft();
     let refused = update(dk.node(), &first, 0, &text, "", &officer).await.expect_err("ended");
-    assert_eq!(refused.reason(), "statement_key_ended");
+    assert_eq!(refused.reason(), Reason::StatementKeyEnded);
     DeskClient::new(dk.desk("officer").await?).search(search_by_passport()).await?;
     withdraw(dk.node(), &first, "found safe", &officer).await?;
     let (line, body) = ready(dk).await?;

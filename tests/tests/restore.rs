@@ -10,6 +10,7 @@ use entente_node::audit::{
 };
 use entente_node::home::Layout;
 use entente_node::id::{AlertId, Clock, Entropy};
+use entente_node::reason::Reason;
 use entente_node::run::{Options, Running, start};
 use entente_node::sample::Samples;
 use entente_node::store::{Change, Copies, Ledger, Own};
@@ -117,7 +118,7 @@ async fn what_was_taken_back_goes_out_again_only_by_a_confirmation_that_names_th
     dk.apply(NOTHING).await?;
     said.again = 200;
     let refused = propose(dk, &said).await.expect_err("another policy is in force");
-    assert_eq!(refused.reason(), "review_changed");
+    assert_eq!(refused.reason(), Reason::ReviewChanged);
     assert_eq!(shown(dk).await?.0.again(), 0, "the narrower policy gives none");
     dk.confirm().await?;
     federation.nodes.iter().for_each(TestNode::wake);
@@ -142,7 +143,7 @@ async fn a_named_number_is_confirmed_and_one_person_is_not_enough() -> anyhow::R
         async move { admin::approve_epoch(node, number, &said, &person(role)).await }
     };
     let same = approve(&said, "administrator").await.expect_err("the same person");
-    assert_eq!(same.reason(), "same_person");
+    assert_eq!(same.reason(), Reason::SamePerson);
     let other = Shown { again: 7, ..said.clone() };
     let refused = approve(&other, "coordinator").await.expect_err("another number");
     assert!(matches!(refused, AdminError::Again(200)));

@@ -1,6 +1,7 @@
 //! What is wrong with an alert: every fault with its place, what is expected there, and an example. None holds a value
 //! that was given.
 
+use crate::reason::Reason;
 use std::fmt;
 
 use super::AlertError;
@@ -28,13 +29,13 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Stable and machine-readable.
-    pub fn as_str(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::Malformed => "json_malformed",
-            Self::Value => "value_not_permitted",
-            Self::Placeholder => "placeholder",
-            Self::Missing => "claim_missing",
-            Self::NotPermitted => "claim_not_permitted",
+            Self::Malformed => Reason::JsonMalformed,
+            Self::Value => Reason::ValueNotPermitted,
+            Self::Placeholder => Reason::Placeholder,
+            Self::Missing => Reason::ClaimMissing,
+            Self::NotPermitted => Reason::ClaimNotPermitted,
         }
     }
 }
@@ -119,8 +120,8 @@ impl Faults {
     }
 
     /// Of the first: stable and machine-readable.
-    pub fn reason(&self) -> &'static str {
-        self.found.first().map_or("", |fault| fault.kind.as_str())
+    pub fn reason(&self) -> Reason {
+        self.found.first().map_or(Reason::ValueNotPermitted, |fault| fault.kind.reason())
     }
 
     /// Whether there is none.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::id::{AlertId, AuthorityId, Digest, Entropy, KeyId, Secret, Timestamp};
 use crate::jose::{PublicKey, SigningKey, sign};
+use crate::reason::Reason;
 use crate::sample::Samples;
 
 mod drafts;
@@ -66,7 +67,7 @@ fn missing_person() -> Value {
 fn reason_of(token: &str) -> &'static str {
     match verify(token, of_dk, now()) {
         Ok(_) => "verified",
-        Err(error) => error.reason(),
+        Err(error) => error.reason().as_str(),
     }
 }
 
@@ -451,9 +452,9 @@ fn withdrawals_verify_strictly() {
     let jws = withdraw(&id(), 3, now(), &key(1));
     assert_eq!(verify_withdrawal(&jws, of_dk, now()).unwrap().ver, 3);
     let late = now().plus(-crate::id::CLOCK_TOLERANCE_S - 1);
-    assert_eq!(verify_withdrawal(&jws, of_dk, late).unwrap_err().reason(), "future_iat");
+    assert_eq!(verify_withdrawal(&jws, of_dk, late).unwrap_err().reason(), Reason::FutureIat);
     let forged = withdraw(&id(), 3, now(), &key(2));
-    assert_eq!(verify_withdrawal(&forged, of_dk, now()).unwrap_err().reason(), "unknown_key");
+    assert_eq!(verify_withdrawal(&forged, of_dk, now()).unwrap_err().reason(), Reason::UnknownKey);
     let alert = issued(&missing_person()).token;
     assert!(verify_withdrawal(&alert, of_dk, now()).is_err());
 }

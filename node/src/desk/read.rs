@@ -91,7 +91,7 @@ pub async fn get(
     };
     let Some((view, own)) = read_held(node, id)? else { return Err(gone_now(node, id)?) };
     if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
-        return Err(DeskError::Gone { id: id.clone(), state: "expired" });
+        return Err(DeskError::Gone { id: id.clone(), state: Erased::Expired });
     }
     let event = Event::new(Operation::Consult, "consult.opened", &actor.name)
         .alert(id)
@@ -216,7 +216,7 @@ pub(super) fn gone(tx: &Tx<'_>, id: &AlertId) -> Result<DeskError, StoreError> {
 
 fn missing(id: &AlertId, erased: Option<Erased>) -> DeskError {
     match erased {
-        Some(erased) => DeskError::Gone { id: id.clone(), state: erased.as_str() },
+        Some(erased) => DeskError::Gone { id: id.clone(), state: erased },
         None => DeskError::NotFound(id.clone()),
     }
 }

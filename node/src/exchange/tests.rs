@@ -15,6 +15,7 @@ use crate::audit::{Event, Operation};
 use crate::desk;
 use crate::id::{AlertId, CLOCK_TOLERANCE_S};
 use crate::jose;
+use crate::reason::Reason;
 use crate::store::{
     Committed, Copies, Erased, Ledger, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut,
 };
@@ -334,7 +335,7 @@ async fn a_clock_that_leaps_ends_nothing() {
     for (node, leap) in [(&fr, 2 * DAY_S), (&dk, 29 * DAY_S), (&dk, -29 * DAY_S), (&fr, 700)] {
         node.node.clock.set(right.plus(leap));
         let error = desk::expire(&node.node).await.expect_err("not believed");
-        assert_eq!(error.reason(), "clock_in_doubt");
+        assert_eq!(error.reason(), Reason::ClockInDoubt);
         assert!(error.to_string().contains("entente clock confirm"), "{error}");
         let listed = node.list().await.alerts;
         assert_eq!(listed.len(), 2, "{leap}: nothing is hidden");
@@ -389,7 +390,7 @@ async fn a_clock_is_believed_when_a_peer_or_a_person_says_the_same() {
     // A person's word is taken only on the time that the clock shows.
     let by = crate::roles::Actor { name: "administrator".to_owned(), roles: vec![] };
     let wrong = crate::admin::confirm_clock(&dk.node, right, &by).await.expect_err("another time");
-    assert_eq!(wrong.reason(), "clock_differs");
+    assert_eq!(wrong.reason(), Reason::ClockDiffers);
     let later = right.plus(12 * YEAR_S);
     assert!(crate::admin::confirm_clock(&dk.node, later.plus(200), &by).await.unwrap());
     assert_eq!((dk.node.clock.now(), super::clock_doubt(&dk.node).is_none()), (later, true));

@@ -11,6 +11,7 @@ use crate::admin::{self, AdminError, Shown};
 use crate::id::Timestamp;
 use crate::node::{Reloaded, SharedNode};
 use crate::outbound;
+use crate::reason::Reason;
 use crate::roles::{Action, Role};
 use crate::trust::{Fingerprint, Peer, PeerState};
 use crate::wire::admin as wire;
@@ -56,7 +57,7 @@ impl Admin for AdminService {
         let descriptor = self.node.descriptor.load();
         let Some(descriptor) = descriptor.as_ref() else {
             let message = "this node has no signed descriptor";
-            return Err(refusal(Code::FailedPrecondition, "no_descriptor", message));
+            return Err(refusal(Code::FailedPrecondition, Reason::NoDescriptor, message));
         };
         Ok(Response::new(proto::ExportDescriptorResponse {
             descriptor: descriptor.jws().to_owned(),

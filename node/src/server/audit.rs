@@ -10,6 +10,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::audit::{Entry, Operation, Proof, consistency_path, inclusion_path, leaf_hash};
 use crate::node::SharedNode;
+use crate::reason::Reason;
 use crate::store::StoreError;
 use crate::trust::{Ending, Part};
 use crate::wire::admin::admin_status;
@@ -67,7 +68,7 @@ impl Audit for AuditService {
         let node = &self.node;
         if let Some(at) = node.ends.load().ended(Part::LogKey, node.clock.now()) {
             let ended = Ending { part: Part::LogKey, at, ended: true };
-            return Err(refusal(Code::FailedPrecondition, ended.reason(), &ended.to_string()));
+            return Err(refusal(Code::FailedPrecondition, Reason::LogKeyEnded, &ended.to_string()));
         }
         let checkpoint = node.store.checkpoint(&node.authority, &node.log_key).await;
         let checkpoint = checkpoint.map_err(|error| admin_status(&error.into()))?;
@@ -95,7 +96,11 @@ impl Audit for AuditService {
 }
 
 fn out_of_log() -> Status {
-    refusal(Code::OutOfRange, "not_in_the_log", "the log is shorter: take a place below its size")
+    refusal(
+        Code::OutOfRange,
+        Reason::NotInTheLog,
+        "the log is shorter: take a place below its size",
+    )
 }
 
 /// Sends the leaves that fit the filters, as many as asked for.

@@ -16,6 +16,7 @@ use crate::desk::{self, Export, Imported, Place, State};
 use crate::exchange::{self, Heard};
 use crate::node::SharedNode;
 use crate::readiness;
+use crate::reason::Reason;
 use crate::roles::Actor;
 use crate::store::{
     Change, Copies, Erased, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut, TableKey,
@@ -210,7 +211,7 @@ impl Desk for DeskService {
 }
 
 fn ending() -> Status {
-    refusal(Code::Unavailable, "shutting_down", "this node is ending; try again later")
+    refusal(Code::Unavailable, Reason::ShuttingDown, "this node is ending; try again later")
 }
 
 type Sender<T> = mpsc::Sender<Result<T, Status>>;

@@ -14,6 +14,7 @@ use crate::exchange::{self, Handed, PROTOCOL, ReceiveError, Reception};
 use crate::id::AuthorityId;
 use crate::node::SharedNode;
 use crate::readiness::{Level, readiness};
+use crate::reason::Reason;
 use crate::store::StreamsIn;
 use crate::wire::exchange::{FromReceiver, FromSender, receive_status, refusal};
 
@@ -127,7 +128,7 @@ impl Incoming {
             };
             let FromSender::Batch(batch) = FromSender::try_from(message)? else {
                 let message = "a hello stands only at the beginning of a stream";
-                return Err(refusal(Code::InvalidArgument, "hello_repeated", message));
+                return Err(refusal(Code::InvalidArgument, Reason::HelloRepeated, message));
             };
             let received = reception.receive(&self.node, batch).await;
             let (receipt, nonce) = received.map_err(|error| {
@@ -142,19 +143,20 @@ impl Incoming {
 
     async fn greet(&mut self) -> Result<Option<Reception>, Status> {
         let first = tokio::time::timeout(HELLO_TIMEOUT, self.sent.message()).await;
-        let late =
-            |_| refusal(Code::DeadlineExceeded, "no_hello", "the stream began without a hello");
+        let late = |_| {
+            refusal(Code::DeadlineExceeded, Reason::NoHello, "the stream began without a hello")
+        };
         let Some(first) = first.map_err(late)?? else {
             return Ok(None);
         };
         let FromSender::Hello { protocol, standing } = FromSender::try_from(first)? else {
             let message = "a stream begins with a hello";
-            return Err(refusal(Code::InvalidArgument, "no_hello", message));
+            return Err(refusal(Code::InvalidArgument, Reason::NoHello, message));
         };
         if protocol != PROTOCOL {
             let message =
                 format!("this node speaks protocol {PROTOCOL}: one of the two must be updated");
-            return Err(refusal(Code::FailedPrecondition, "unknown_protocol", &message));
+            return Err(refusal(Code::FailedPrecondition, Reason::UnknownProtocol, &message));
         }
         let greeted = exchange::hello(&self.node, &self.peer, &standing).await;
         let (reception, resume) = greeted.map_err(|error| receive_status(&error))?;

@@ -27,6 +27,7 @@ pub use judge::{Judged, held_to, judge};
 pub use methods::{EXCHANGE_MESSAGE_BYTES_MAX, METHODS, Method, Needs, Shape};
 pub use request::RequestBody;
 
+use crate::reason::Reason;
 use crate::wire::exchange::refusal;
 
 /// The services of a door behind the gate, for the calls over one connection.
@@ -142,12 +143,12 @@ async fn cut_off(call: &Call, phase: watch::Receiver<Phase>) -> Status {
 
 fn unknown_method() -> Status {
     let message = "this node has no such method: it may be of another version";
-    refusal(Code::Unimplemented, "unknown_method", message)
+    refusal(Code::Unimplemented, Reason::UnknownMethod, message)
 }
 
 fn too_slow() -> Status {
     let message = "the node did not answer in time; whether it did what was asked is unknown: look before you repeat it";
-    refusal(Code::DeadlineExceeded, "answer_too_slow", message)
+    refusal(Code::DeadlineExceeded, Reason::AnswerTooSlow, message)
 }
 
 /// The user that calls, as the gate found it.
@@ -181,5 +182,9 @@ pub fn call<T>(request: &tonic::Request<T>) -> Result<Arc<Call>, Status> {
 }
 
 fn ungated() -> Status {
-    refusal(Code::Internal, "not_judged", "the request did not come through the gate of its door")
+    refusal(
+        Code::Internal,
+        Reason::NotJudged,
+        "the request did not come through the gate of its door",
+    )
 }

@@ -301,7 +301,7 @@ mod tests {
         ] {
             let (draft, now) = draft(endpoint, contact);
             let of = |result: Result<SignedDescriptor, TrustError>| {
-                result.err().map_or("", |error| error.reason())
+                result.err().map_or("", |error| error.reason().as_str())
             };
             let jws = signed_blindly(draft.clone(), now);
             assert_eq!(of(SignedDescriptor::sign(draft, now, &key(1))), reason, "{endpoint}");

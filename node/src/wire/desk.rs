@@ -16,6 +16,7 @@ use crate::exchange;
 use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::matching::Query;
 use crate::node::Node;
+use crate::reason::Reason;
 use crate::store::StoreError;
 
 /// An optional name: empty is none.
@@ -32,14 +33,14 @@ pub fn optional<T: std::str::FromStr>(
 /// The id of an alert.
 pub fn alert_id(text: &str) -> Result<AlertId, Status> {
     text.parse().map_err(|error: crate::id::IdError| {
-        refusal(Code::InvalidArgument, "id_malformed", &error.to_string())
+        refusal(Code::InvalidArgument, Reason::IdMalformed, &error.to_string())
     })
 }
 
 /// The name of an authority.
 pub fn authority(text: &str) -> Result<AuthorityId, Status> {
     text.parse().map_err(|error: crate::id::IdError| {
-        refusal(Code::InvalidArgument, "authority_malformed", &error.to_string())
+        refusal(Code::InvalidArgument, Reason::AuthorityMalformed, &error.to_string())
     })
 }
 
@@ -57,12 +58,12 @@ pub fn import_line(line: proto::ImportLine) -> (u64, Line) {
 pub fn line_refused(error: &DeskError) -> proto::Refusal {
     let fault = |fault: &Fault| proto::Fault {
         path: fault.path.clone(),
-        reason: fault.kind.as_str().to_owned(),
+        reason: fault.kind.reason().to_string(),
         expected: fault.expected.clone(),
         example: fault.example.clone(),
     };
     proto::Refusal {
-        reason: error.reason().to_owned(),
+        reason: error.reason().to_string(),
         message: error.to_string(),
         faults: error.faults().iter().map(fault).collect(),
     }
@@ -248,10 +249,11 @@ pub fn desk_status(error: &DeskError) -> Status {
     let violation = |fault: &Fault| FieldViolation {
         field: fault.path.clone(),
         description: fault.said(),
-        reason: fault.kind.as_str().to_owned(),
+        reason: fault.kind.reason().to_string(),
         localized_message: None,
     };
-    let mut details = ErrorDetails::with_error_info(error.reason(), "entente", HashMap::new());
+    let mut details =
+        ErrorDetails::with_error_info(error.reason().as_str(), "entente", HashMap::new());
     details.set_bad_request(faults.iter().map(violation).collect::<Vec<_>>());
     Status::with_error_details(code, error.to_string(), details)
 }

@@ -1,13 +1,18 @@
 //! The messages of the exchange door.
 
 use entente_proto::exchange as proto;
-pub use entente_proto::refusal;
 use tonic::{Code, Status};
 
 use crate::exchange::{
     Batch, DispatchError, Item, Nonce, ReceiveError, Resume, ResumeError, Standing, Statement,
 };
 use crate::id::Digest;
+use crate::reason::Reason;
+
+/// A status with the reason that programs read and a sentence for people.
+pub fn refusal(code: Code, reason: Reason, message: &str) -> Status {
+    entente_proto::refusal(code, reason.as_str(), message)
+}
 
 /// A message that does not say what its type promises; names the field.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -16,7 +21,7 @@ pub struct Malformed(pub &'static str);
 
 impl From<Malformed> for Status {
     fn from(error: Malformed) -> Self {
-        refusal(Code::InvalidArgument, "malformed_message", &error.to_string())
+        refusal(Code::InvalidArgument, Reason::MalformedMessage, &error.to_string())
     }
 }
 
@@ -191,18 +196,18 @@ fn nonce(bytes: &[u8]) -> Result<Nonce, Malformed> {
 /// What the sender of a refused batch is told.
 pub fn receive_status(error: &ReceiveError) -> Status {
     let (code, reason) = match error {
-        ReceiveError::NotActive => (Code::PermissionDenied, "not_active"),
-        ReceiveError::LostState => (Code::FailedPrecondition, "lost_state"),
-        ReceiveError::Superseded => (Code::Aborted, "superseded"),
-        ReceiveError::Head(_) => (Code::InvalidArgument, "head_invalid"),
-        ReceiveError::Misdirected => (Code::InvalidArgument, "head_misdirected"),
-        ReceiveError::TooLarge => (Code::InvalidArgument, "batch_too_large"),
-        ReceiveError::OutOfOrder(_) => (Code::InvalidArgument, "out_of_order"),
-        ReceiveError::Chain => (Code::InvalidArgument, "chain_differs"),
-        ReceiveError::TooManyRefused => (Code::ResourceExhausted, "too_many_refused"),
+        ReceiveError::NotActive => (Code::PermissionDenied, Reason::NotActive),
+        ReceiveError::LostState => (Code::FailedPrecondition, Reason::LostState),
+        ReceiveError::Superseded => (Code::Aborted, Reason::Superseded),
+        ReceiveError::Head(_) => (Code::InvalidArgument, Reason::HeadInvalid),
+        ReceiveError::Misdirected => (Code::InvalidArgument, Reason::HeadMisdirected),
+        ReceiveError::TooLarge => (Code::InvalidArgument, Reason::BatchTooLarge),
+        ReceiveError::OutOfOrder(_) => (Code::InvalidArgument, Reason::OutOfOrder),
+        ReceiveError::Chain => (Code::InvalidArgument, Reason::ChainDiffers),
+        ReceiveError::TooManyRefused => (Code::ResourceExhausted, Reason::TooManyRefused),
         ReceiveError::Store(_) => {
             let message = "the store of this node does not answer; try again later";
-            return refusal(Code::Unavailable, "store_unavailable", message);
+            return refusal(Code::Unavailable, Reason::StoreUnavailable, message);
         }
     };
     refusal(code, reason, &error.to_string())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use entente_node::desk;
+use entente_node::reason::Reason;
 
 use super::{DAY_S, World};
 use crate::federation::TestNode;
@@ -72,7 +73,7 @@ impl World {
         let (draft, node) = (self.draft().to_string(), self.federation.nodes[at].node());
         let created = desk::create(node, &draft, "seen both", &self.officer).await;
         let refused = created.err().map(|error| error.reason());
-        ensure!(refused == Some("clock_in_doubt"), "in doubt a create says {refused:?}");
+        ensure!(refused == Some(Reason::ClockInDoubt), "in doubt a create says {refused:?}");
         Ok(())
     }
 

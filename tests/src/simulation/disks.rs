@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use entente_node::desk::{self, DeskError};
+use entente_node::reason::Reason;
 use entente_node::store::{Own, StoreError, Tombstones};
 
 use super::{NAMES, World};
@@ -54,7 +55,7 @@ impl World {
             return Ok(());
         }
         let refused = created.err().map(|error| error.reason());
-        ensure!(refused == Some("disk_full"), "without room a create says {refused:?}");
+        ensure!(refused == Some(Reason::DiskFull), "without room a create says {refused:?}");
         Ok(())
     }
 

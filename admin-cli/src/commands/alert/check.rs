@@ -48,7 +48,7 @@ fn one(draft: &str, now: Timestamp) -> Checked {
         }
         Err(refused) => refused,
     };
-    let reason = refused.reason().to_owned();
+    let reason = refused.reason().to_string();
     let faults = match &refused {
         AlertError::Content(faults) => faults.as_slice().iter().map(Told::from).collect(),
         other => {

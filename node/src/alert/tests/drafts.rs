@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::matching::unsearchable;
+use crate::reason::Reason;
 
 /// Of drafts, as `entente alert schema` prints it.
 pub(super) static SCHEMA: LazyLock<jsonschema::Validator> =
@@ -122,13 +123,13 @@ fn what_is_no_json_is_refused_with_line_and_column() {
     ] {
         let refused = parsed(draft).err().unwrap();
         assert!(refused.to_string().contains(said), "{draft}: {refused}");
-        assert_eq!(refused.reason(), "json_malformed");
+        assert_eq!(refused.reason(), Reason::JsonMalformed);
     }
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     assert!(parsed(&deep).err().unwrap().to_string().contains("nested too deeply"));
     for twice in [r#"{"act": [], "act": []}"#, r#"{"subjects": [{"sex": "male", "sex": "male"}]}"#]
     {
-        assert_eq!(parsed(twice).err().unwrap().reason(), "duplicate_claim");
+        assert_eq!(parsed(twice).err().unwrap().reason(), Reason::DuplicateClaim);
     }
 }
 

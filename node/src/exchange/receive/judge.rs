@@ -76,7 +76,7 @@ impl Judge<'_> {
             (issuer == self.peer).then(|| directory.statement_key(issuer, kid, now)).flatten()
         };
         let view = alert::verify(text, key_of, self.node.clock.bounds())
-            .map_err(|error| error.reason())?;
+            .map_err(|error| error.reason().as_str())?;
         if view.head.id.authority() != self.peer {
             return Err(NOT_THE_ISSUER);
         }
@@ -100,7 +100,7 @@ impl Judge<'_> {
             (issuer == self.peer).then(|| directory.statement_key(issuer, kid, now)).flatten()
         };
         let withdrawal = alert::verify_withdrawal(text, key_of, self.node.clock.bounds())
-            .map_err(|error| error.reason())?;
+            .map_err(|error| error.reason().as_str())?;
         if withdrawal.jti.authority() != self.peer {
             return Err(NOT_THE_ISSUER);
         }
@@ -117,7 +117,7 @@ impl Judge<'_> {
         let directory = self.node.directory.load();
         let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
         let retraction: Retraction =
-            jose::verify(RETRACTION_TYP, text, key_of).map_err(|error| error.reason())?;
+            jose::verify(RETRACTION_TYP, text, key_of).map_err(|error| error.reason().as_str())?;
         if retraction.iss != *self.peer || retraction.jti.authority() != self.peer {
             return Err(NOT_THE_ISSUER);
         }
@@ -166,5 +166,5 @@ const NOT_THE_ISSUER: &str = "not_the_issuer";
 
 /// The stable reason of an error of `alert::succeeds`, and whether it is equivocation.
 pub(super) fn history_reason(error: &AlertError) -> (&'static str, bool) {
-    (error.reason(), matches!(error, AlertError::Equivocation))
+    (error.reason().as_str(), matches!(error, AlertError::Equivocation))
 }

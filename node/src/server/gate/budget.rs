@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
+use crate::reason::Reason;
 use crate::trust::Identity;
 use crate::wire::exchange::refusal;
 
@@ -96,7 +97,7 @@ impl Allowance {
         waited.ok().and_then(Result::ok).ok_or_else(|| {
             let message = "calls under way hold all the memory that this caller or this door may have: \
                            let them end, then call again";
-            refusal(Code::ResourceExhausted, "too_much_at_once", message)
+            refusal(Code::ResourceExhausted, Reason::TooMuchAtOnce, message)
         })
     }
 

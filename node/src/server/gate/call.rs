@@ -11,6 +11,7 @@ use super::budget::{Allowance, Charge};
 use super::judge::{Judged, judge};
 use super::methods::{METHODS, Method, Shape};
 use crate::node::SharedNode;
+use crate::reason::Reason;
 use crate::server::door::Caller;
 use crate::wire::exchange::refusal;
 
@@ -83,11 +84,11 @@ impl Line {
 
 fn too_old() -> Status {
     let message = "the stream has reached its age; open another";
-    refusal(Code::Unavailable, "stream_too_old", message)
+    refusal(Code::Unavailable, Reason::StreamTooOld, message)
 }
 
 fn ending() -> Status {
-    refusal(Code::Unavailable, "shutting_down", "this node is ending; try again later")
+    refusal(Code::Unavailable, Reason::ShuttingDown, "this node is ending; try again later")
 }
 
 /// A call. Whatever works on it, or holds bytes of its answer, holds it: what it has taken of the budgets is given back

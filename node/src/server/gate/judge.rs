@@ -7,6 +7,7 @@ use crate::admin::actor;
 use crate::exchange::{self, ReceiveError};
 use crate::id::AuthorityId;
 use crate::node::Node;
+use crate::reason::Reason;
 use crate::roles::{Action, Actor, Role, allow};
 use crate::server::door::Caller;
 use crate::trust::Identity;
@@ -33,7 +34,7 @@ pub fn judge(node: &Node, caller: &Caller, needs: Needs) -> Result<Judged, Statu
             name(&caller.identity),
             caller.ends_at
         );
-        return Err(refusal(Code::Unauthenticated, "certificate_ended", &message));
+        return Err(refusal(Code::Unauthenticated, Reason::CertificateEnded, &message));
     }
     match (&caller.identity, needs) {
         (Identity::Node(peer), Needs::Peer | Needs::Known) => {
@@ -77,7 +78,7 @@ pub fn held_to(actor: &Actor, actions: &[Action]) -> Result<(), Status> {
         actor.name,
         words(&actor.roles)
     );
-    Err(refusal(Code::PermissionDenied, "wrong_role", &message))
+    Err(refusal(Code::PermissionDenied, Reason::WrongRole, &message))
 }
 
 /// While the node stands still because it lost state, its record of users is old: nobody is let in who is not needed to
@@ -89,7 +90,7 @@ fn let_in(node: &Node, actor: &Actor, actions: &[Action]) -> Result<(), Status> 
     }
     let message = "this node lost state, and does nothing before two persons confirmed how it goes on: an administrator runs \
                    `entente epoch recover`, then `entente epoch show`";
-    Err(refusal(Code::FailedPrecondition, "lost_state", message))
+    Err(refusal(Code::FailedPrecondition, Reason::LostState, message))
 }
 
 fn name(identity: &Identity) -> String {
@@ -101,10 +102,10 @@ fn name(identity: &Identity) -> String {
 
 fn unknown_user() -> Status {
     let message = "no active user of this node has this name and key: an administrator adds it with `entente user add`";
-    refusal(Code::PermissionDenied, "unknown_user", message)
+    refusal(Code::PermissionDenied, Reason::UnknownUser, message)
 }
 
 fn wrong_door() -> Status {
     let message = "this certificate is for the other door of this node";
-    refusal(Code::PermissionDenied, "wrong_door", message)
+    refusal(Code::PermissionDenied, Reason::WrongDoor, message)
 }

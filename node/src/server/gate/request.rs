@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 use super::budget::Charge;
 use super::call::{Call, Phase};
 use super::methods::Shape;
+use crate::reason::Reason;
 use crate::wire::exchange::refusal;
 
 /// How long a message that has begun may take to be whole, and a request of one message to end: as long as a sender
@@ -83,7 +84,11 @@ impl<B> RequestBody<B> {
             if late.as_mut().poll(context).is_ready() {
                 let message =
                     "a message that was begun did not come to its end in 30 s: send it again";
-                return Poll::Ready(refusal(Code::DeadlineExceeded, "request_too_slow", message));
+                return Poll::Ready(refusal(
+                    Code::DeadlineExceeded,
+                    Reason::RequestTooSlow,
+                    message,
+                ));
             }
         }
         while let Some(changes) = &mut self.changes {
@@ -118,7 +123,7 @@ impl<B> RequestBody<B> {
                 "the message has {} bytes, and this method takes {most}: send less",
                 self.left
             );
-            return Err(refusal(Code::OutOfRange, "message_too_large", &message));
+            return Err(refusal(Code::OutOfRange, Reason::MessageTooLarge, &message));
         }
         if self.left > self.paid {
             let copies = if self.changes.is_some() { 1 } else { COPIES };
