@@ -18,7 +18,8 @@ const ENTRIES_MAX: usize = 1024;
 type List = (fn() -> TypeId, &'static [u32]);
 
 /// Every list in a request.
-const LISTS: [List; 3] = [
+const LISTS: [List; 4] = [
+    (TypeId::of::<exchange::FromSender>, &[1, 3]),
     (TypeId::of::<exchange::FromSender>, &[2, 1]),
     (TypeId::of::<desk::SearchRequest>, &[5]),
     (TypeId::of::<admin::AddUserRequest>, &[2]),
@@ -50,16 +51,17 @@ where
 
     fn decoder(&mut self) -> Self::Decoder {
         let decoder = ProstCodec::<T, U>::default().decoder();
-        let list = LISTS.iter().find(|(message, _)| message() == TypeId::of::<U>());
-        Counting { decoder, list: list.map(|(_, path)| *path) }
+        let decoded = TypeId::of::<U>();
+        let lists = LISTS.iter().filter(|(message, _)| message() == decoded);
+        Counting { decoder, lists: lists.map(|(_, path)| *path).collect() }
     }
 }
 
-/// Decodes a message whose list is short enough.
+/// Decodes a message whose lists are short enough.
 #[derive(Debug)]
 pub struct Counting<U> {
     decoder: ProstDecoder<U>,
-    list: Option<&'static [u32]>,
+    lists: Vec<&'static [u32]>,
 }
 
 impl<U: Message + Default> Decoder for Counting<U> {
@@ -67,9 +69,8 @@ impl<U: Message + Default> Decoder for Counting<U> {
     type Error = Status;
 
     fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        if let Some(list) = self.list
-            && entries(bytes::Buf::chunk(bytes), list) > ENTRIES_MAX
-        {
+        let message = bytes::Buf::chunk(bytes);
+        if self.lists.iter().any(|list| entries(message, list) > ENTRIES_MAX) {
             let message = format!("a list in the message has more than {ENTRIES_MAX} entries");
             return Err(crate::refusal(Code::InvalidArgument, "list_too_long", &message));
         }
@@ -154,9 +155,10 @@ mod tests {
         declared.sort();
         declared.dedup();
         let counted = [
-            (".entente.admin.v1.AddUserRequest".to_owned(), LISTS[2].1.to_vec()),
-            (".entente.desk.v1.SearchRequest".to_owned(), LISTS[1].1.to_vec()),
+            (".entente.admin.v1.AddUserRequest".to_owned(), LISTS[3].1.to_vec()),
+            (".entente.desk.v1.SearchRequest".to_owned(), LISTS[2].1.to_vec()),
             (".entente.exchange.v1.FromSender".to_owned(), LISTS[0].1.to_vec()),
+            (".entente.exchange.v1.FromSender".to_owned(), LISTS[1].1.to_vec()),
         ];
         assert_eq!(declared, counted);
     }

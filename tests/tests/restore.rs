@@ -395,7 +395,7 @@ async fn a_restore_is_recorded_and_the_peer_and_the_auditor_learn_of_it() -> any
     let learned = logged(fr, "peer.log_restored")?;
     assert_eq!((learned.len(), &learned[0].facts["explains"]), (1, &true.into()));
     let compared = compare(dk, &[&old, &lost]).map_err(anyhow::Error::from)?;
-    assert_eq!(compared.gone, [lost.clone()]);
+    assert_eq!(compared.gone, std::slice::from_ref(&lost));
     let [recorded] = compared.restores.as_slice() else { panic!("{compared:?}") };
     assert_eq!(recorded.by, ["administrator", "coordinator"]);
     assert_eq!(recorded.reason, "restored");
@@ -447,7 +447,7 @@ async fn two_nodes_with_the_same_keys_are_named_at_both() -> anyhow::Result<()> 
     until("the twin to stop", || Ok(exchange::lost_state(&twin.node)?.then_some(()))).await?;
     // Each comes again after a minute at most, and takes the place of the other.
     let twice = |told: Option<String>| told.is_some_and(|told| told.contains("two nodes run with"));
-    for _ in 0..100 {
+    for round in 0..100 {
         let at_the_peer = twice(exchange::log_alarm(fr.node(), &dk.authority)?);
         let at_both = twice(exchange::own_log_alarm(&twin.node)?)
             && twice(exchange::own_log_alarm(dk.node())?);
@@ -456,7 +456,7 @@ async fn two_nodes_with_the_same_keys_are_named_at_both() -> anyhow::Result<()> 
         }
         twin.node.store.announce(Change::Peers);
         tokio::time::sleep(Duration::from_millis(300)).await;
-        create(dk, 7, 1).await?;
+        create(dk, 100 + round, 1).await?;
         dk.wake();
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

@@ -7,7 +7,7 @@
 use super::resume::done;
 use super::stream::within;
 use super::{HEAD_TYP, Head};
-use crate::audit::{self, Event, Operation, Restore};
+use crate::audit::{self, Event, Operation, RESTORE_TYP, Restore};
 use crate::id::{AuthorityId, Digest, KeyId, Timestamp};
 use crate::jose::{self, PublicKey};
 use crate::node::{Node, SharedNode};
@@ -333,6 +333,17 @@ async fn take_restore(
     committed.await.map_err(CommitError::flatten)?;
     node.streams.live(peer).forget_log();
     Ok(())
+}
+
+/// When the last restore was approved that is kept of an authority, UTC seconds.
+pub(super) fn last_restore(
+    tx: &Tx<'_>,
+    authority: &AuthorityId,
+) -> Result<Option<i64>, StoreError> {
+    let held = tx.scan::<Restores>(&within(authority), None, RESTORES_MAX)?;
+    // They were verified before they were kept.
+    let approved = held.iter().filter_map(|(_, jws)| jose::peek::<Restore>(RESTORE_TYP, jws).ok());
+    Ok(approved.map(|restore| restore.iat).max())
 }
 
 /// Keeps a restore among the newest of its authority.

@@ -7,13 +7,14 @@ use super::{PARKED_MAX, REFUSED_OPEN_MAX, ReceiveError, Sound};
 use crate::alert::{ClaimSet, Succession, View, Withdrawal, succeeds};
 use crate::audit::{Event, Operation};
 use crate::exchange::stream::{PAGE, within};
+use crate::exchange::witness::last_restore;
 use crate::exchange::{Live, Refused, Retraction};
 use crate::holding::{Sealed, erase_copy, forget_copy};
-use crate::id::{AlertId, AuthorityId, Digest, Epoch};
+use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Epoch};
 use crate::node::SharedNode;
 use crate::store::{
     Change, CommitError, Committed, Copies, Erased, HeldCopy, Parked, ParkedIn, Peers, StoreError,
-    StreamIn, StreamsIn, Tombstones, Tx,
+    StreamIn, StreamsIn, Tombstone, Tombstones, Tx,
 };
 use crate::trust::PeerState;
 
@@ -256,8 +257,25 @@ fn succession(tx: &Tx<'_>, held: Option<&HeldCopy>, view: &View) -> Result<Judge
     Ok(match erased {
         Some(Erased::Withdrawn) => Err(("withdrawn", false)),
         Some(Erased::Expired) if again => Err(("expired", false)),
+        // Its issuer forgot the version that it took back, and goes on from an older one.
+        Some(Erased::Retracted) if again && restored_since(tx, tombstone.as_ref(), view)? => {
+            Ok(Succession::First)
+        }
         _ => succeeds(before, view).map_err(|error| history_reason(&error)),
     })
+}
+
+/// Whether two people at the issuer confirmed a restore after it took the alert back.
+fn restored_since(
+    tx: &Tx<'_>,
+    tombstone: Option<&Tombstone>,
+    view: &View,
+) -> Result<bool, StoreError> {
+    let restored_at = last_restore(tx, view.head.id.authority())?;
+    let taken_back_at = tombstone.map(|tombstone| tombstone.at.seconds());
+    Ok(restored_at.zip(taken_back_at).is_some_and(|(restored_at, taken_back_at)| {
+        restored_at.saturating_add(CLOCK_TOLERANCE_S) >= taken_back_at
+    }))
 }
 
 fn enter_copy(
