@@ -107,7 +107,7 @@ fn pager() -> Option<(Child, ChildStdin)> {
 /// The end of all results: waits until the pager was left.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn end() -> Result<(), Unwritten> {
     let out =
         std::mem::replace(&mut *OUT.lock().unwrap_or_else(PoisonError::into_inner), Out::Plain);
