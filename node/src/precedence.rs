@@ -14,7 +14,7 @@ const GIVING_WAY_MAX: Duration = Duration::from_millis(20);
 const DRAFTS_OPEN_MAX: u32 = 64;
 
 /// The same while people call: whoever calls next waits for the flush of what is on its way.
-const DRAFTS_OPEN_MAX_AMONG_PEOPLE: u32 = 2;
+const DRAFTS_OPEN_MAX_AMONG_PEOPLE: u32 = 1;
 
 /// After so long without a call nobody is there, and the next who calls may wait some milliseconds longer.
 const NOBODY_AFTER: Duration = Duration::from_secs(60);
