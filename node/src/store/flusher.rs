@@ -74,6 +74,8 @@ impl Flusher {
     /// Shows what is durable, overwrites the keys that are to be forgotten, then tells what is true now.
     fn follow(&self, effects: Effects) -> Result<(), StoreError> {
         let shared = &self.shared;
+        // The log first: whoever sees a record finds it logged.
+        *shared.log.lock().unwrap_or_else(PoisonError::into_inner) = effects.log;
         self.database.settle();
         shared.slots.erase(&effects.erased)?;
         shared.slots.release(effects.erased);
@@ -82,7 +84,6 @@ impl Flusher {
                 held.store(count, Ordering::Relaxed);
             }
         }
-        *shared.log.lock().unwrap_or_else(PoisonError::into_inner) = effects.log;
         for change in effects.announced {
             // Nobody may be listening.
             let _ = shared.changes.send(change);
