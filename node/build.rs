@@ -11,7 +11,8 @@ fn main() {
     println!("cargo:rerun-if-env-changed=ENTENTE_COMMIT");
     let build = env::var("PROFILE").unwrap_or_default();
     let named = env::var("ENTENTE_COMMIT").ok().filter(|commit| !commit.is_empty());
-    // A debug build follows no commit: it would be compiled anew at each one, and name the last one that it saw.
+    // A debug build follows no commit: it would be compiled anew at each one, and name the last one
+    // that it saw.
     let commit = match (named, build.as_str()) {
         (Some(named), _) => Some(named),
         (None, "release") => {
@@ -24,8 +25,8 @@ fn main() {
     println!("cargo:rustc-env=ENTENTE_BUILD={commit}{build} build");
 }
 
-/// The commit that `folder` is checked out at, and whether tracked files differ from it; `None` outside a repository,
-/// and inside another's, as when an archive was unpacked there.
+/// The commit that `folder` is checked out at, and whether tracked files differ from it; `None`
+/// outside a repository, and inside another's, as when an archive was unpacked there.
 pub(crate) fn commit(folder: &Path) -> Option<String> {
     git(folder, &["ls-files", "--error-unmatch", "build.rs"])?;
     let length = format!("--short={COMMIT_DIGITS}");

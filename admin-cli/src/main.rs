@@ -28,7 +28,8 @@ use output::{Answer, Format, Outcome};
     after_help = "Examples:\n  entente demo\n  entente status --profile coordinator"
 )]
 struct Cli {
-    /// As whom, at which node: a name that `entente profile add` gave, or the path of a file; else the default
+    /// As whom, at which node: a name that `entente profile add` gave, or the path of a file; else
+    /// the default
     #[arg(long, short, global = true, env = "ENTENTE_PROFILE", value_name = "PROFILE")]
     profile: Option<String>,
     /// How results are written
@@ -78,7 +79,8 @@ enum Command {
         after_help = "Examples:\n  entente user list --profile administrator\n  entente user approve jensen --profile coordinator"
     )]
     User(user::Command),
-    /// After a loss of state: fetch back what peers hold, look at what is to be in force, then go on
+    /// After a loss of state: fetch back what peers hold, look at what is to be in force, then go
+    /// on
     #[command(
         subcommand,
         after_help = "Examples:\n  entente epoch recover --profile administrator\n  entente epoch show --profile administrator"
@@ -150,7 +152,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether a program reads the answer: what was asked for could not be parsed, so the words are looked at.
+/// Whether a program reads the answer: what was asked for could not be parsed, so the words are
+/// looked at.
 fn asked_for_json() -> bool {
     let words: Vec<_> = std::env::args_os().collect();
     let asks =

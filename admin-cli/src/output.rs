@@ -67,7 +67,8 @@ pub fn say(line: &str) -> Result<(), Failure> {
     Ok(pager::write(format!("{}\n", shown(line)).as_bytes())?)
 }
 
-/// A value on stdout, on one line, with every character as it is: what would steer a terminal is written as `\uXXXX`.
+/// A value on stdout, on one line, with every character as it is: what would steer a terminal is
+/// written as `\uXXXX`.
 ///
 /// # Errors
 /// As [`say`].
@@ -85,8 +86,8 @@ pub fn list(items: impl IntoIterator<Item = Value>) -> Value {
     json!({ "items": items.into_iter().collect::<Vec<_>>(), "next": null })
 }
 
-/// A list for programs that is written while it comes: the same envelope as [`list`], with an item on each line, and facts
-/// about the whole at its end.
+/// A list for programs that is written while it comes: the same envelope as [`list`], with an item
+/// on each line, and facts about the whole at its end.
 #[derive(Default)]
 pub struct Items {
     begun: bool,
@@ -157,7 +158,8 @@ pub fn remark(kind: &str, text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "entente: {kind}: {}", shown(text));
 }
 
-/// What a command says, of several lines where it has them, with `�` for each character that steers, hides or turns.
+/// What a command says, of several lines where it has them, with `�` for each character that
+/// steers, hides or turns.
 pub fn shown(text: &str) -> String {
     visible(text, &['\n', '\t'])
 }
@@ -167,7 +169,8 @@ fn cell(text: &str) -> String {
     visible(text, &[])
 }
 
-/// Pairs of name and value, one a line; empty values are left out. Long values go on below themselves, between words.
+/// Pairs of name and value, one a line; empty values are left out. Long values go on below
+/// themselves, between words.
 pub fn fields(pairs: &[(&str, String)]) -> String {
     let indent = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
     pairs.iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, pair| {

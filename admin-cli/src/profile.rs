@@ -1,4 +1,5 @@
-//! Profiles: which node, as whom. Those with a name lie below the configuration folder, each with copies of its files.
+//! Profiles: which node, as whom. Those with a name lie below the configuration folder, each with
+//! copies of its files.
 
 use std::path::{Path, PathBuf};
 
@@ -89,7 +90,8 @@ fn unfit(error: &TlsError, path: &Path) -> Failure {
     })
 }
 
-/// Connects as the profile says: a name below `~/.config/entente/profiles`, the path of a file, or else the default.
+/// Connects as the profile says: a name below `~/.config/entente/profiles`, the path of a file, or
+/// else the default.
 pub async fn open(profile: Option<&str>) -> Result<Channel, Failure> {
     let path = path(profile)?;
     let profile = Profile::read(&path)?;

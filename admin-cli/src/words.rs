@@ -1,4 +1,5 @@
-//! Flags with fixed words: listed in the help, completed by shells, the nearest one suggested for a wrong one.
+//! Flags with fixed words: listed in the help, completed by shells, the nearest one suggested for a
+//! wrong one.
 
 use clap::builder::PossibleValuesParser;
 

@@ -1,4 +1,5 @@
-//! The commands that README's way does not take, at the nodes that `entente demo --keep` leaves running.
+//! The commands that README's way does not take, at the nodes that `entente demo --keep` leaves
+//! running.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod kept;

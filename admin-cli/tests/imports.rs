@@ -1,4 +1,5 @@
-//! Imports and searches through the command line, at a node of their own: every usual form of a file, and what a cut leaves.
+//! Imports and searches through the command line, at a node of their own: every usual form of a
+//! file, and what a cut leaves.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

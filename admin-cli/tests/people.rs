@@ -1,5 +1,5 @@
-//! A node that is not for trying out: two people begin, each with a folder of their own; the others bring a request, and their
-//! keys never leave their machines. Profiles have names.
+//! A node that is not for trying out: two people begin, each with a folder of their own; the others
+//! bring a request, and their keys never leave their machines. Profiles have names.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;

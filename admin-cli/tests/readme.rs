@@ -42,7 +42,8 @@ fn programs(folder: &Path) {
     }
 }
 
-/// Walks in a folder of its own, until a command fails; what was said on the way, and whether all went well.
+/// Walks in a folder of its own, until a command fails; what was said on the way, and whether all
+/// went well.
 fn walk(mut script: String) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let programs_folder = folder.path().join("bin");
@@ -99,7 +100,8 @@ fn a_descriptor_that_was_changed_on_its_way_is_not_approved() {
     assert!(!said.contains("approved by"), "{said}");
 }
 
-/// A fingerprint that is taken from the file being approved proves nothing, and what nobody saw must not be approved.
+/// A fingerprint that is taken from the file being approved proves nothing, and what nobody saw
+/// must not be approved.
 #[test]
 fn the_walk_approves_what_was_heard_and_seen() {
     let script = script();

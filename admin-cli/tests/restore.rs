@@ -1,4 +1,5 @@
-//! A node is restored from an old backup, and two people and the auditor go the way that docs/operating.md tells.
+//! A node is restored from an old backup, and two people and the auditor go the way that
+//! docs/operating.md tells.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod kept;

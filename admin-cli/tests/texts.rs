@@ -1,4 +1,5 @@
-//! Nothing is silently wrong: what is not UTF-8 is refused with its place, and a result that could not be written is a failure.
+//! Nothing is silently wrong: what is not UTF-8 is refused with its place, and a result that could
+//! not be written is a failure.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::ffi::OsStr;

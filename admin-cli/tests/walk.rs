@@ -1,4 +1,5 @@
-//! Every command against real nodes: its JSON has the one form of docs/json.md, and a result that can't be written is a failure.
+//! Every command against real nodes: its JSON has the one form of docs/json.md, and a result that
+//! can't be written is a failure.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

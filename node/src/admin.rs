@@ -1,5 +1,5 @@
-//! Use cases of administration: peers, the sharing policy, users, epochs. None of them gives alert content, and what
-//! widens disclosure or trust takes two people.
+//! Use cases of administration: peers, the sharing policy, users, epochs. None of them gives alert
+//! content, and what widens disclosure or trust takes two people.
 
 mod clock;
 mod epochs;
@@ -157,8 +157,8 @@ impl AdminError {
     }
 }
 
-/// Reads certificates, the descriptor and peers anew; what does not validate leaves the old in force. Either outcome is
-/// counted and in the log.
+/// Reads certificates, the descriptor and peers anew; what does not validate leaves the old in
+/// force. Either outcome is counted and in the log.
 ///
 /// # Errors
 /// [`AdminError::Reload`] with what did not validate.

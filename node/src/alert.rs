@@ -1,5 +1,6 @@
-//! The typed alert: its vocabularies, what a category permits, generalised claims; issuing, disclosing,
-//! verifying. An alert is an SD-JWT (RFC 9901), signed once; each peer gets it with the claims policy allows.
+//! The typed alert: its vocabularies, what a category permits, generalised claims; issuing,
+//! disclosing, verifying. An alert is an SD-JWT (RFC 9901), signed once; each peer gets it with the
+//! claims policy allows.
 
 mod claims;
 mod content;
@@ -72,7 +73,8 @@ pub enum AlertError {
     /// The id names another issuer.
     #[error("the alert's id names another issuer")]
     NotTheIssuer,
-    /// Claims are missing, malformed, not permitted, or hold what they may not: each with its place.
+    /// Claims are missing, malformed, not permitted, or hold what they may not: each with its
+    /// place.
     #[error("{0}")]
     Content(Faults),
     /// Older than the version held.

@@ -1,5 +1,5 @@
-//! The audit log: events, the Merkle tree over them (RFC 6962 hashing), signed checkpoints, proofs and
-//! their verifiers.
+//! The audit log: events, the Merkle tree over them (RFC 6962 hashing), signed checkpoints, proofs
+//! and their verifiers.
 
 mod restore;
 mod tree;
@@ -80,8 +80,8 @@ impl Operation {
     }
 }
 
-/// One thing that happened. It holds ids, digests, counts and names of claims; never a value of a claim, never a
-/// search term.
+/// One thing that happened. It holds ids, digests, counts and names of claims; never a value of a
+/// claim, never a search term.
 #[derive(Clone, Debug)]
 pub struct Event {
     operation: Operation,
@@ -289,7 +289,8 @@ pub fn verify_checkpoint_by(
     jose::verify(CHECKPOINT_TYP, jws, key_of)
 }
 
-/// What a checkpoint says, *before* its signature was checked: to tell a wrong file from a forged one.
+/// What a checkpoint says, *before* its signature was checked: to tell a wrong file from a forged
+/// one.
 ///
 /// # Errors
 /// When it has not the form of a checkpoint.

@@ -38,7 +38,8 @@ enum Command {
         after_help = "Run it after a change of exchange.advertise, contact, keys or roots, and before the keys end (730 days after it):\n  entente-node draft --home dk\n  entente identity sign --key dk.identity --out dk/descriptor.jws dk/descriptor.draft.json\n  entente reload --profile administrator"
     )]
     Draft(Home),
-    /// Looks at configuration, keys, certificates and store; the exit code says whether a node can run
+    /// Looks at configuration, keys, certificates and store; the exit code says whether a node can
+    /// run
     #[command(after_help = "Example:\n  entente-node check --home dk")]
     Check(Home),
     /// Runs until SIGTERM or SIGINT; SIGHUP reads certificates and the descriptor anew
@@ -76,17 +77,18 @@ struct Init {
     /// The 24 h desk that peers see with each hit
     #[arg(long, value_name = "TEXT", default_value = "")]
     contact: Contact,
-    /// For trying out: with an officer, a coordinator, an administrator and an auditor, whose keys lie in one place;
-    /// without it, two people who are given a folder each
+    /// For trying out: with an officer, a coordinator, an administrator and an auditor, whose keys
+    /// lie in one place; without it, two people who are given a folder each
     #[arg(long)]
     trial: bool,
-    /// Certificates as `entente certs example` makes them; else a node CA and a user CA are made here
+    /// Certificates as `entente certs example` makes them; else a node CA and a user CA are made
+    /// here
     #[arg(long, value_name = "DIR")]
     certs: Option<PathBuf>,
 }
 
-/// From here on nobody but the owner reads what the process writes, and no key in its memory ends in a core dump or under
-/// another process's debugger.
+/// From here on nobody but the owner reads what the process writes, and no key in its memory ends
+/// in a core dump or under another process's debugger.
 ///
 /// # Errors
 /// The exit code, after it was said what the system refused.

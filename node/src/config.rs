@@ -13,14 +13,15 @@ use serde::{Deserialize, Serialize};
 use self::values::{loopback, whole};
 use crate::id::AuthorityId;
 
-/// Most bytes of a configuration file: ours has some thousand, and a wrong file should be refused early.
+/// Most bytes of a configuration file: ours has some thousand, and a wrong file should be refused
+/// early.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest heartbeat that a node may be set to, in seconds: what its peers can count on.
 const HEARTBEAT_S_MAX: u64 = 3600;
 
-/// Shortest lease of a copy, in seconds. How often a peer's heartbeat comes is the peer's own setting; with two of the longest
-/// allowed, a copy stays confirmed although one of them is lost.
+/// Shortest lease of a copy, in seconds. How often a peer's heartbeat comes is the peer's own
+/// setting; with two of the longest allowed, a copy stays confirmed although one of them is lost.
 const COPY_LEASE_S_MIN: u64 = 2 * HEARTBEAT_S_MAX;
 
 /// Every setting with its default and what it means; `init` writes it with the choices made.
@@ -81,7 +82,8 @@ pub struct Exchange {
     /// An idle stream carries a head this often, in seconds.
     #[serde(default = "whole::<60, 1, HEARTBEAT_S_MAX>")]
     pub heartbeat_s: Whole<1, HEARTBEAT_S_MAX>,
-    /// A batch that has no receipt after this long is sent again, over a new connection, in seconds.
+    /// A batch that has no receipt after this long is sent again, over a new connection, in
+    /// seconds.
     #[serde(default = "whole::<30, 1, 600>")]
     pub receipt_timeout_s: Whole<1, 600>,
 }
@@ -227,7 +229,8 @@ impl Config {
         format!("{}:{}", bracketed.as_deref().unwrap_or(host), listen.port())
     }
 
-    /// Hosts under which clients reach the node's doors: where they listen and what peers are told, without wildcards.
+    /// Hosts under which clients reach the node's doors: where they listen and what peers are told,
+    /// without wildcards.
     pub fn hosts(&self) -> Vec<String> {
         let listens = [self.exchange.listen.ip(), self.desk.listen.ip()];
         let listens = listens.iter().filter(|ip| !ip.is_unspecified()).map(IpAddr::to_string);
@@ -238,8 +241,9 @@ impl Config {
         hosts
     }
 
-    /// The settings that `now` has otherwise, each with what brings it into force. The contact and the advertised address
-    /// are not among them: they come into force with the descriptor that names them.
+    /// The settings that `now` has otherwise, each with what brings it into force. The contact and
+    /// the advertised address are not among them: they come into force with the descriptor that
+    /// names them.
     pub fn wait_for_restart(&self, now: &Self) -> Vec<String> {
         let (then, now) = (self.settings(), now.settings());
         let differs = |(name, value): (String, toml::Value)| {
@@ -278,7 +282,8 @@ impl Config {
 /// [`SAMPLE`] with the choices of a new node, and who it begins with.
 #[derive(Clone, Debug)]
 pub struct Choices {
-    /// For trying out: it begins with four people, whose keys lie in one place, and needs no contact.
+    /// For trying out: it begins with four people, whose keys lie in one place, and needs no
+    /// contact.
     pub trial: bool,
     /// Whose node.
     pub authority: AuthorityId,

@@ -1,4 +1,5 @@
-//! Use cases of alerts and searches, for the authority's own people: who may do what is decided at the door.
+//! Use cases of alerts and searches, for the authority's own people: who may do what is decided at
+//! the door.
 
 mod conflicts;
 mod create;

@@ -1,5 +1,5 @@
-//! What is held of an alert: sealed under a key of its own, found by its match keys, ended at its time. The one place
-//! that writes and forgets content, of own alerts and of copies.
+//! What is held of an alert: sealed under a key of its own, found by its match keys, ended at its
+//! time. The one place that writes and forgets content, of own alerts and of copies.
 
 use bytes::Bytes;
 
@@ -56,8 +56,8 @@ impl Sealed {
         self.keys.iter().map(|(key, _)| *key).collect()
     }
 
-    /// Enters it as an own alert at this place of the feed; a version before was [forgotten](forget_own) in the same
-    /// transaction.
+    /// Enters it as an own alert at this place of the feed; a version before was
+    /// [forgotten](forget_own) in the same transaction.
     pub(crate) fn enter_own(&self, tx: &mut Tx<'_>, feed: FeedSeq, recovered: bool) {
         let token = self.keep(tx, true);
         let own = OwnAlert {
@@ -74,8 +74,8 @@ impl Sealed {
         tx.insert::<Own>(&self.view.head.id, &own);
     }
 
-    /// Makes key, token, index and expiry durable with `tx`; the record itself is the caller's, and says where the token
-    /// lies.
+    /// Makes key, token, index and expiry durable with `tx`; the record itself is the caller's, and
+    /// says where the token lies.
     pub(crate) fn keep(&self, tx: &mut Tx<'_>, own: bool) -> SealedToken {
         let id = &self.view.head.id;
         let token = tx.keep_slot(&self.slot, &self.token);

@@ -126,7 +126,8 @@ pub struct Home {
     pub credentials: Credentials,
 }
 
-/// Certificates and the descriptor: read at the start and at each reload, validated before they are used.
+/// Certificates and the descriptor: read at the start and at each reload, validated before they are
+/// used.
 #[derive(Clone)]
 pub struct Credentials {
     /// Who the node is in TLS.
@@ -201,7 +202,8 @@ impl Credentials {
         }
         let descriptor = read_descriptor(layout)?;
         let said = descriptor.descriptor();
-        // A key that has ended is no reason not to start: it stops issuing, not reading, searching and erasing.
+        // A key that has ended is no reason not to start: it stops issuing, not reading, searching
+        // and erasing.
         let names = |keys: &[DatedKey], key: &SigningKey| {
             let begun = |dated: &DatedKey| dated.not_before - CLOCK_TOLERANCE_S <= now.seconds();
             keys.iter().any(|dated| dated.key.key_id() == key.key_id() && begun(dated))

@@ -86,8 +86,8 @@ impl FromStr for AuthorityId {
     }
 }
 
-/// The id of an alert: `<authority>:<year>-<8 random digits><check digit>`. Never reused; the number
-/// is random, so that ids count nothing. The check digit is ISO/IEC 7064 MOD 11,10.
+/// The id of an alert: `<authority>:<year>-<8 random digits><check digit>`. Never reused; the
+/// number is random, so that ids count nothing. The check digit is ISO/IEC 7064 MOD 11,10.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AlertId {
@@ -253,7 +253,8 @@ pub type Epoch = u64;
 /// Number of the sharing policy in force, from 1; 0 is the empty policy of a new node.
 pub type PolicyVersion = u64;
 
-/// A point in time, UTC seconds since 1970; JSON carries it as a number in tokens, people see RFC 3339.
+/// A point in time, UTC seconds since 1970; JSON carries it as a number in tokens, people see RFC
+/// 3339.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(i64);
@@ -346,7 +347,8 @@ impl Entropy {
         Self { seeded: Some(rng), ..Self::os() }
     }
 
-    /// Alerts get one of so few numbers (at least 1, at most 10⁸), for tests that want two to draw the same.
+    /// Alerts get one of so few numbers (at least 1, at most 10⁸), for tests that want two to draw
+    /// the same.
     #[must_use]
     pub fn with_alert_numbers(self, numbers: u32) -> Self {
         Self { alert_numbers: numbers.clamp(1, ALERT_NUMBERS), ..self }
@@ -389,8 +391,8 @@ thread_local! {
     static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; DRAWN_BYTES], used: DRAWN_BYTES }) };
 }
 
-/// Bytes drawn from the operating system at once: an alert takes a salt of 16 for each claim, and a call for each of them
-/// is dear.
+/// Bytes drawn from the operating system at once: an alert takes a salt of 16 for each claim, and a
+/// call for each of them is dear.
 const DRAWN_BYTES: usize = 1024;
 
 /// Randomness of the operating system, drawn ahead; what was given out is wiped.

@@ -1,4 +1,5 @@
-//! JWS (RFC 7515) and SD-JWT (RFC 9901): sign, disclose, verify. Parsing is strict, total and bounded.
+//! JWS (RFC 7515) and SD-JWT (RFC 9901): sign, disclose, verify. Parsing is strict, total and
+//! bounded.
 
 mod json;
 mod key;
@@ -141,8 +142,8 @@ pub fn verify<T: DeserializeOwned>(
     json::parse_as(&parts.payload()?)
 }
 
-/// Reads the payload *before* the signature was checked: for a statement that carries its own key, whose
-/// caller goes on with [`verify`].
+/// Reads the payload *before* the signature was checked: for a statement that carries its own key,
+/// whose caller goes on with [`verify`].
 ///
 /// # Errors
 /// When header or payload are not what they must be.

@@ -1,7 +1,8 @@
 //! The node of an authority: it keeps, signs, minimises and exchanges alerts about trafficking in
 //! human beings. ARCHITECTURE.md has the map; the modules below stand in its order.
 
-/// Version of the programs, the commit they are built from, and how: `0.1.0 (commit 22c1542ab12f, release build)`.
+/// Version of the programs, the commit they are built from, and how: `0.1.0 (commit 22c1542ab12f,
+/// release build)`.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ENTENTE_BUILD"), ")");
 
 pub mod reason;

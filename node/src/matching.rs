@@ -1,6 +1,6 @@
-//! What can be searched for: match keys of alerts, and queries made of the same keys. Identifiers have one normal
-//! form per type; a name matches when its words do, in any order, written in any script that transliterates
-//! to the same letters, together with the full birth date.
+//! What can be searched for: match keys of alerts, and queries made of the same keys. Identifiers
+//! have one normal form per type; a name matches when its words do, in any order, written in any
+//! script that transliterates to the same letters, together with the full birth date.
 
 use std::collections::HashSet;
 
@@ -63,8 +63,9 @@ fn name_words(name: &str) -> Zeroizing<String> {
     Zeroizing::new(words.join(" "))
 }
 
-/// The keys of an alert, own or received: identifiers first, then each name with the birth date; no key twice. An
-/// issuer refuses an alert with more than [`MATCH_KEYS_MAX`]; of a received one the rest is left out.
+/// The keys of an alert, own or received: identifiers first, then each name with the birth date; no
+/// key twice. An issuer refuses an alert with more than [`MATCH_KEYS_MAX`]; of a received one the
+/// rest is left out.
 pub fn match_keys(view: &View) -> Vec<MatchKey> {
     content_keys(&view.content)
 }
@@ -113,11 +114,12 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads identifiers as (type, country, number), and names with `YYYY-MM-DD`; what is not given is empty.
+    /// Reads identifiers as (type, country, number), and names with `YYYY-MM-DD`; what is not given
+    /// is empty.
     ///
     /// # Errors
-    /// When a part has no normal form, or nothing is strong enough: a search takes an identifier, or a name with the
-    /// full birth date (2024/982 Art. 33, 43).
+    /// When a part has no normal form, or nothing is strong enough: a search takes an identifier,
+    /// or a name with the full birth date (2024/982 Art. 33, 43).
     pub fn parse(
         identifiers: &[(String, String, String)],
         family: &str,

@@ -125,13 +125,14 @@ impl Node {
         Ok(Arc::new(node))
     }
 
-    /// Rebuilds directory, users and policy from the store; called after each change of any. What does not parse leaves
-    /// all as they were.
+    /// Rebuilds directory, users and policy from the store; called after each change of any. What
+    /// does not parse leaves all as they were.
     ///
     /// # Errors
     /// When the store cannot be read, or holds a peer or a policy that does not parse.
     pub fn refresh(&self) -> Result<(), NodeError> {
-        // Of two at once the one that read earlier must not publish later: a removed user would be let in again.
+        // Of two at once the one that read earlier must not publish later: a removed user would be
+        // let in again.
         let _alone = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = directory(&self.store)?;
         let (users, policy) = (users(&self.store)?, policy(&self.store)?);
@@ -233,7 +234,8 @@ where
     }
 }
 
-/// What `run` does when certificates and peers are to be read anew, by signal or by an administrator.
+/// What `run` does when certificates and peers are to be read anew, by signal or by an
+/// administrator.
 #[derive(Default)]
 pub struct Reload(Mutex<Option<Reloader>>);
 
@@ -244,7 +246,8 @@ type Reloader = Arc<dyn Fn() -> Result<Reloaded, String> + Send + Sync>;
 pub struct Reloaded {
     /// What was read anew.
     pub in_force: Vec<String>,
-    /// Settings of the configuration that changed since the start, each with what brings it into force.
+    /// Settings of the configuration that changed since the start, each with what brings it into
+    /// force.
     pub not_in_force: Vec<String>,
 }
 

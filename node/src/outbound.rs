@@ -113,11 +113,12 @@ async fn keep_sending(
     live.status().sending = false;
 }
 
-/// After a contact of the peer has ended a wait, the next one does so no earlier: two nodes whose streams both fail must
-/// not wake each other without end.
+/// After a contact of the peer has ended a wait, the next one does so no earlier: two nodes whose
+/// streams both fail must not wake each other without end.
 const WAKE_PAUSE: Duration = Duration::from_secs(5);
 
-/// A try to connect that takes longer is given up at the peer's contact: it began when the peer could not be reached.
+/// A try to connect that takes longer is given up at the peer's contact: it began when the peer
+/// could not be reached.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// What the peer's own calls to us say: it can be reached.
@@ -160,7 +161,8 @@ impl Contacts {
     }
 }
 
-/// Waits that double, with jitter, so that peers of a node that was down don't come back all at once.
+/// Waits that double, with jitter, so that peers of a node that was down don't come back all at
+/// once.
 struct Backoff {
     entropy: Entropy,
     wait: Duration,

@@ -1,4 +1,5 @@
-//! Makes certificates in the profile: roots, node certificates, user certificates, and a whole example PKI.
+//! Makes certificates in the profile: roots, node certificates, user certificates, and a whole
+//! example PKI.
 
 mod request;
 pub use request::{Request, request};
@@ -118,8 +119,9 @@ impl Authority {
         Secret::new(self.issuer.key().serialize_pem())
     }
 
-    /// A certificate for the node of `authority`. Entente itself looks at its URI alone; `hosts`, DNS names and IP
-    /// addresses, are for other gRPC clients, which connect only where the host that they called stands there.
+    /// A certificate for the node of `authority`. Entente itself looks at its URI alone; `hosts`,
+    /// DNS names and IP addresses, are for other gRPC clients, which connect only where the host
+    /// that they called stands there.
     ///
     /// # Errors
     /// When a host is neither, or rcgen refuses.
@@ -208,8 +210,8 @@ fn params(name: &str, now: Timestamp, days: i64) -> CertificateParams {
 /// Hosts in the certificates of the example PKI: its nodes run on this machine.
 const EXAMPLE_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Makes a complete example PKI below `folder`: for each authority its roots, its node's certificate, its user CA and
-/// the first users.
+/// Makes a complete example PKI below `folder`: for each authority its roots, its node's
+/// certificate, its user CA and the first users.
 ///
 /// # Errors
 /// When a file exists already or can't be written.
@@ -275,7 +277,8 @@ pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     })
 }
 
-/// Writes a file in place of the one that may be there: after a crash it is the old one or the new one, whole.
+/// Writes a file in place of the one that may be there: after a crash it is the old one or the new
+/// one, whole.
 ///
 /// # Errors
 /// When it can't be written.
@@ -299,7 +302,8 @@ fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The folder that names a path, where it may be read: one that may only be written to is its owner's to sync.
+/// The folder that names a path, where it may be read: one that may only be written to is its
+/// owner's to sync.
 fn sync_above(path: &Path) -> io::Result<()> {
     let synced = match path.parent() {
         Some(above) if above.as_os_str().is_empty() => sync(Path::new(".")),
@@ -340,8 +344,8 @@ pub fn read_signing_key(path: &Path) -> Result<SigningKey, PkiError> {
 /// First line of an identity key file; the authority's name follows it.
 const IDENTITY_LINE: &str = "entente identity of ";
 
-/// An identity key under its passphrase: PKCS#8, PBES2 with scrypt and AES-256, below a line with the authority's
-/// name.
+/// An identity key under its passphrase: PKCS#8, PBES2 with scrypt and AES-256, below a line with
+/// the authority's name.
 ///
 /// # Errors
 /// When it can't be encrypted.

@@ -1,8 +1,8 @@
 //! Sharing rules: ordered, the first that matches decides, none means nothing. Deciding is pure.
 //!
-//! A rule that withholds (`level = "none"`) matches as soon as one value of the alert is in its list. A rule that
-//! shares matches only if every value of the alert is in its list: a rule for suspects never shares an alert
-//! with a victim in it.
+//! A rule that withholds (`level = "none"`) matches as soon as one value of the alert is in its
+//! list. A rule that shares matches only if every value of the alert is in its list: a rule for
+//! suspects never shares an alert with a victim in it.
 
 mod compare;
 mod rule;
@@ -145,13 +145,14 @@ impl Policy {
         self.rules.iter().filter_map(|rule| rule.until()).filter(|end| *end > now).min()
     }
 
-    /// Why `self` in place of `old` might disclose more, rule by rule; empty only when it can't. Then no second
-    /// person is needed.
+    /// Why `self` in place of `old` might disclose more, rule by rule; empty only when it can't.
+    /// Then no second person is needed.
     pub fn widens(&self, old: &Self) -> Vec<String> {
         compare::widens(&self.rules, &old.rules)
     }
 
-    /// What a rule names and none of the `known` peers is: after a slip of the pen nothing would be shared, unseen.
+    /// What a rule names and none of the `known` peers is: after a slip of the pen nothing would be
+    /// shared, unseen.
     pub fn unmatched(&self, known: &[AuthorityId]) -> Vec<String> {
         let named = self.rules.iter().zip(1..).flat_map(|(rule, number)| {
             let name = move |peer| format!("rule {number} ({}) names {peer}", rule.name);

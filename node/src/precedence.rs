@@ -1,5 +1,5 @@
-//! People go before imports: while somebody waits for an answer, imports begin and commit nothing new, and while people
-//! call, few of their drafts are on the way to the disk.
+//! People go before imports: while somebody waits for an answer, imports begin and commit nothing
+//! new, and while people call, few of their drafts are on the way to the disk.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-/// Longest time that a draft of an import waits for people: where they never pause, imports go on slowly.
+/// Longest time that a draft of an import waits for people: where they never pause, imports go on
+/// slowly.
 const GIVING_WAY_MAX: Duration = Duration::from_millis(20);
 
 /// Drafts of all imports of a node that are worked on or committed at once: they share flushes.
@@ -16,7 +17,8 @@ const DRAFTS_OPEN_MAX: u32 = 64;
 /// The same while people call: whoever calls next waits for the flush of what is on its way.
 const DRAFTS_OPEN_MAX_AMONG_PEOPLE: u32 = 1;
 
-/// After so long without a call nobody is there, and the next who calls may wait some milliseconds longer.
+/// After so long without a call nobody is there, and the next who calls may wait some milliseconds
+/// longer.
 const NOBODY_AFTER: Duration = Duration::from_secs(60);
 
 /// Who waits for an answer, and what imports have under way.
@@ -38,7 +40,8 @@ pub struct Turn<'a> {
 }
 
 impl Default for Precedence {
-    /// As many drafts are worked on at once as there are cores: more would only stand in the way of whoever calls next.
+    /// As many drafts are worked on at once as there are cores: more would only stand in the way of
+    /// whoever calls next.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {

@@ -1,4 +1,5 @@
-//! What a node can't do at the moment, and what it soon won't: for whoever watches it, for its people and for its peers.
+//! What a node can't do at the moment, and what it soon won't: for whoever watches it, for its
+//! people and for its peers.
 
 use crate::exchange;
 use crate::node::Node;
@@ -85,7 +86,8 @@ fn lost_state(node: &Node) -> Option<Reason> {
     }
 }
 
-/// While the doubt is about a leap of the running node, it goes by the time before: only erasing waits.
+/// While the doubt is about a leap of the running node, it goes by the time before: only erasing
+/// waits.
 fn clock(node: &Node) -> Option<Reason> {
     let doubt = exchange::clock_doubt(node)?;
     let level = if doubt.forbids_issuing() { Level::Refusing } else { Level::Degraded };

@@ -1,9 +1,11 @@
-//! The reasons of refusals: closed, stable, and the same word everywhere. docs/integrating.md lists them.
+//! The reasons of refusals: closed, stable, and the same word everywhere. docs/integrating.md lists
+//! them.
 
 /// Declares the reasons with the word that programs read and what it means.
 macro_rules! reasons {
     ($($variant:ident = $word:literal: $meaning:literal,)*) => {
-        /// Why a call or a statement is refused: `reason` of `google.rpc.ErrorInfo`, and of refusals in receipts.
+        /// Why a call or a statement is refused: `reason` of `google.rpc.ErrorInfo`, and of
+        /// refusals in receipts.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reason {
             $(#[doc = $meaning] $variant,)*

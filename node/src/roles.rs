@@ -1,5 +1,5 @@
-//! Who may do what: actor, action, role, and one exhaustive `allow` (decision 10). Roles come from approved records
-//! only, never from a certificate.
+//! Who may do what: actor, action, role, and one exhaustive `allow` (decision 10). Roles come from
+//! approved records only, never from a certificate.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,8 +53,8 @@ impl Actor {
         self.roles.iter().any(|role| allow(*role, action))
     }
 
-    /// As [`Actor::may`], while the node stands still because it lost state: its record of users is old, so that nobody
-    /// comes in but who confirms how it goes on, and who reads the log.
+    /// As [`Actor::may`], while the node stands still because it lost state: its record of users is
+    /// old, so that nobody comes in but who confirms how it goes on, and who reads the log.
     pub fn may_in_stop(&self, action: Action) -> bool {
         let mut roles = self.roles.iter().filter(|role| **role != Role::Officer);
         action.goes_on_in_stop() && roles.any(|role| allow(*role, action))
@@ -62,7 +62,8 @@ impl Actor {
 }
 
 impl Action {
-    /// Whether it is needed to look at what a restored record says, to narrow it, and to confirm it.
+    /// Whether it is needed to look at what a restored record says, to narrow it, and to confirm
+    /// it.
     pub fn goes_on_in_stop(self) -> bool {
         use Action as A;
         match self {
@@ -108,7 +109,8 @@ impl Action {
     }
 }
 
-/// Declares the actions, one for each method of the desk door, so that none is forgotten in [`Action::ALL`].
+/// Declares the actions, one for each method of the desk door, so that none is forgotten in
+/// [`Action::ALL`].
 macro_rules! actions {
     ($($action:ident,)+) => {
         /// What one may do: one for each method of the desk door.
@@ -215,7 +217,8 @@ pub fn allow(role: Role, action: Action) -> bool {
 mod tests {
     use super::*;
 
-    /// Officer, coordinator, administrator, auditor; `x` where the role may. Every action stands here once.
+    /// Officer, coordinator, administrator, auditor; `x` where the role may. Every action stands
+    /// here once.
     const TABLE: &str = "
         Whoami            x x x x
         Status            x x x x

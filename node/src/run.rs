@@ -46,13 +46,15 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the answer of `grpc.health.v1` is set.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is not well is said again after this long, in seconds: once a day reaches whoever reads the log of a day.
+/// What is not well is said again after this long, in seconds: once a day reaches whoever reads the
+/// log of a day.
 const TOLD_AGAIN_S: i64 = 86_400;
 
 /// How often what has ended is looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often the clock is looked at: a leap is named within a second, and a peer's word ends the doubt as soon.
+/// How often the clock is looked at: a leap is named within a second, and a peer's word ends the
+/// doubt as soon.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What peers refused for its date is looked for once in so many looks at the clock.
@@ -76,8 +78,9 @@ impl Default for Options {
     }
 }
 
-/// The runtime that a node runs in. It has twice as many workers as there are cores: reads of the store wait while the
-/// writer applies a group, and with as many workers as cores a core then stood still.
+/// The runtime that a node runs in. It has twice as many workers as there are cores: reads of the
+/// store wait while the writer applies a group, and with as many workers as cores a core then stood
+/// still.
 ///
 /// # Errors
 /// When the system gives no threads.
@@ -101,7 +104,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Ends in good order: no new calls, those under way end within 10 s, the writer commits what waits.
+    /// Ends in good order: no new calls, those under way end within 10 s, the writer commits what
+    /// waits.
     ///
     /// # Errors
     /// When a part panicked before.

@@ -1,5 +1,5 @@
-//! Synthetic drafts in the shape of the domain, for trying out and measuring: the same seed gives the same drafts. The
-//! names are made of syllables; nobody real is meant.
+//! Synthetic drafts in the shape of the domain, for trying out and measuring: the same seed gives
+//! the same drafts. The names are made of syllables; nobody real is meant.
 
 use serde_json::{Map, Value, json};
 
@@ -19,8 +19,8 @@ pub struct Samples {
 /// Documents and plates that samples draw from: two seeds hardly ever meet in one.
 const NUMBERS: u64 = 1_000_000_000;
 
-/// Steps through all [`NUMBERS`], which it has no factor in common with, before one comes again: no two samples of a seed
-/// are about the same document or plate.
+/// Steps through all [`NUMBERS`], which it has no factor in common with, before one comes again: no
+/// two samples of a seed are about the same document or plate.
 const STRIDE: u64 = 618_033_989;
 
 /// A script names are written in: its given and family syllables.

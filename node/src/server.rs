@@ -1,4 +1,5 @@
-//! What others start: both doors, who is calling, whether they may and for how long, and what a call may hold.
+//! What others start: both doors, who is calling, whether they may and for how long, and what a
+//! call may hold.
 
 pub mod admin;
 pub mod audit;

@@ -1,5 +1,6 @@
-//! sled, used in the one way that was found safe: one tree, one writer thread that groups waiting commits into
-//! one durable flush, sealed records, key slots outside the database, checks at the start.
+//! sled, used in the one way that was found safe: one tree, one writer thread that groups waiting
+//! commits into one durable flush, sealed records, key slots outside the database, checks at the
+//! start.
 
 mod keys;
 mod schema;
@@ -152,8 +153,8 @@ pub trait Table {
     type Value: Serialize + DeserializeOwned + Send;
 }
 
-/// Result of a transaction: what to return, and the events that say what was done. There is no way to commit
-/// without one.
+/// Result of a transaction: what to return, and the events that say what was done. There is no way
+/// to commit without one.
 pub struct Committed<T> {
     value: T,
     events: Vec<Event>,
@@ -234,7 +235,8 @@ pub enum StoreError {
     /// The content was erased.
     #[error("the content was erased")]
     Erased,
-    /// A transaction would have written over a record that it had not taken out: a fault of this program.
+    /// A transaction would have written over a record that it had not taken out: a fault of this
+    /// program.
     #[error(
         "a record is there already, so nothing was written: report this as a fault of the node"
     )]
@@ -267,15 +269,17 @@ pub enum Change {
     Policy,
     /// Users changed.
     Users,
-    /// The database was opened again after a write failed: what is held of it in memory is read anew.
+    /// The database was opened again after a write failed: what is held of it in memory is read
+    /// anew.
     Reopened,
 }
 
 impl Store {
-    /// Opens or makes the store of `owner` in `folder`: the database below `folder/db`, the key slots in
-    /// `folder/slots`, sealed tokens in `folder/tokens`, disk kept back in `folder/reserve`. Checks schema, owner, node key, the tail of the log, and that
-    /// slots and tokens are there; makes durable what an earlier process wrote, and finishes half-done erasures.
-    /// `node_key` wraps the slots; the other keys are derived from it.
+    /// Opens or makes the store of `owner` in `folder`: the database below `folder/db`, the key
+    /// slots in `folder/slots`, sealed tokens in `folder/tokens`, disk kept back in
+    /// `folder/reserve`. Checks schema, owner, node key, the tail of the log, and that slots and
+    /// tokens are there; makes durable what an earlier process wrote, and finishes half-done
+    /// erasures. `node_key` wraps the slots; the other keys are derived from it.
     ///
     /// # Errors
     /// When the folder cannot be used, with what to do about it.
@@ -311,9 +315,9 @@ impl Store {
         outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Runs `f` on the writer thread against the newest state, one transaction after the other. The writes of a
-    /// group become durable in one flush, key slots first; then this returns. `Err` from `f` writes
-    /// nothing. `f` must be quick: seal and sign before.
+    /// Runs `f` on the writer thread against the newest state, one transaction after the other. The
+    /// writes of a group become durable in one flush, key slots first; then this returns. `Err`
+    /// from `f` writes nothing. `f` must be quick: seal and sign before.
     ///
     /// # Errors
     /// What `f` refused with, or the store's failure.
@@ -331,8 +335,8 @@ impl Store {
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// As [`Store::commit`], for callers outside of async code. It waits on a thread of its own, so that it may
-    /// also be called where a runtime drives the present one.
+    /// As [`Store::commit`], for callers outside of async code. It waits on a thread of its own, so
+    /// that it may also be called where a runtime drives the present one.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -354,8 +358,8 @@ impl Store {
         waiting.join().ok().flatten().unwrap_or_else(closed)
     }
 
-    /// As [`Store::commit`], refused when there is no [`Store::room`]: for what grows the store. Withdrawal,
-    /// retraction and erasure use `commit`.
+    /// As [`Store::commit`], refused when there is no [`Store::room`]: for what grows the store.
+    /// Withdrawal, retraction and erasure use `commit`.
     ///
     /// # Errors
     /// [`StoreError::Full`], and as [`Store::commit`].
@@ -373,8 +377,8 @@ impl Store {
         self.commit(f).await
     }
 
-    /// As [`Store::commit`], for what is only looked at: refused when the disk is full, so that the reserve is left to what
-    /// withdraws and erases.
+    /// As [`Store::commit`], for what is only looked at: refused when the disk is full, so that the
+    /// reserve is left to what withdraws and erases.
     ///
     /// # Errors
     /// [`StoreError::Full`], and as [`Store::commit`].
@@ -417,8 +421,8 @@ impl Store {
         bytes.map(|bytes| decode::<T>(&bytes)).transpose()
     }
 
-    /// Reads durable records in the order of their keys, from `from` on, while the encoded key begins with `within`
-    /// (empty: the whole table), at most `limit`.
+    /// Reads durable records in the order of their keys, from `from` on, while the encoded key
+    /// begins with `within` (empty: the whole table), at most `limit`.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -470,8 +474,8 @@ impl Store {
     /// Opens a token that was sealed under this slot's key.
     ///
     /// # Errors
-    /// [`StoreError::Erased`] when the slot was overwritten, [`StoreError::Corrupt`] when the record is not
-    /// the one that was sealed.
+    /// [`StoreError::Erased`] when the slot was overwritten, [`StoreError::Corrupt`] when the
+    /// record is not the one that was sealed.
     pub fn unseal(
         &self,
         id: SlotId,

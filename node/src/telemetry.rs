@@ -35,7 +35,8 @@ pub fn init_log(log: &Log) -> Result<(), TryInitError> {
     }
 }
 
-/// Writes each event as one line, whatever texts stand in it: none forges another, none steers a terminal.
+/// Writes each event as one line, whatever texts stand in it: none forges another, none steers a
+/// terminal.
 struct Lines<W>(W);
 
 impl<W: Write> Write for Lines<W> {
@@ -50,8 +51,8 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// Upper bounds of the buckets for how long a call takes, in seconds: a search should stay in the first
-/// few, an import or a stream fills the last.
+/// Upper bounds of the buckets for how long a call takes, in seconds: a search should stay in the
+/// first few, an import or a stream fills the last.
 const CALL_SECONDS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 60.0];
 
 /// The process's one recorder. Several nodes in a process share it; every series says whose it is.

@@ -1,10 +1,12 @@
-//! Texts that come from outside as bytes: UTF-8, or refused with the place of the first byte that is not.
+//! Texts that come from outside as bytes: UTF-8, or refused with the place of the first byte that
+//! is not.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Largest file of text that is read whole, in bytes: configuration, policies, descriptors and keys are far smaller.
+/// Largest file of text that is read whole, in bytes: configuration, policies, descriptors and keys
+/// are far smaller.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// UTF-8's byte-order mark: it says nothing, and some editors write it.
@@ -34,8 +36,9 @@ impl From<TextError> for io::Error {
     }
 }
 
-/// The encoding that the first bytes of a text give away, where it is UTF-16 or UTF-32. Every text here begins with a
-/// character of ASCII, so that a zero among its first bytes tells it without a mark, too.
+/// The encoding that the first bytes of a text give away, where it is UTF-16 or UTF-32. Every text
+/// here begins with a character of ASCII, so that a zero among its first bytes tells it without a
+/// mark, too.
 pub fn other_encoding(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xFF, 0xFE, 0, 0, ..]
@@ -75,7 +78,8 @@ fn not_utf8(sound: &[u8]) -> TextError {
 /// Reads a text to its end.
 ///
 /// # Errors
-/// When it is not UTF-8 or larger than 16 MiB ([`io::ErrorKind::InvalidData`], with the reason), or cannot be read.
+/// When it is not UTF-8 or larger than 16 MiB ([`io::ErrorKind::InvalidData`], with the reason), or
+/// cannot be read.
 pub fn read_from(source: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     let taken = source.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;

@@ -1,5 +1,5 @@
-//! TLS 1.3 with mutual authentication: every peer is vouched for by its own roots only, chosen by the identity
-//! that its certificate claims; the desk door by the authority's user CA.
+//! TLS 1.3 with mutual authentication: every peer is vouched for by its own roots only, chosen by
+//! the identity that its certificate claims; the desk door by the authority's user CA.
 
 mod answer;
 mod client;
@@ -44,8 +44,8 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// TLS 1.3's algorithms, the hybrid post-quantum key exchange first; signatures by the keys of the certificate profile
-/// only.
+/// TLS 1.3's algorithms, the hybrid post-quantum key exchange first; signatures by the keys of the
+/// certificate profile only.
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
@@ -61,7 +61,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-/// Those of the algorithms whose keys a certificate may have. Called once: what it gives lives as long as the process.
+/// Those of the algorithms whose keys a certificate may have. Called once: what it gives lives as
+/// long as the process.
 fn in_profile(all: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
     use alg_id::{ECDSA_P256, ECDSA_P384, ED25519};
     let fits = |algorithm: &&dyn SignatureVerificationAlgorithm| {

@@ -1,4 +1,5 @@
-//! Authorities, their descriptors and life cycle, and whose keys are valid when (decision: trust is bilateral).
+//! Authorities, their descriptors and life cycle, and whose keys are valid when (decision: trust is
+//! bilateral).
 
 mod descriptor;
 mod directory;

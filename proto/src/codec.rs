@@ -1,5 +1,5 @@
-//! Encodes and decodes messages as prost does, and counts the entries of their lists before: an empty entry takes two bytes
-//! on the wire and dozens in memory.
+//! Encodes and decodes messages as prost does, and counts the entries of their lists before: an
+//! empty entry takes two bytes on the wire and dozens in memory.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -11,7 +11,8 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 use crate::{admin, desk, exchange};
 
-/// Entries that a list in a request may have before it is decoded; a batch has 64 at most, a search 16.
+/// Entries that a list in a request may have before it is decoded; a batch has 64 at most, a search
+/// 16.
 const ENTRIES_MAX: usize = 1024;
 
 /// A list in a request: the request, and the numbers of the fields from the outside in.
@@ -82,7 +83,8 @@ impl<U: Message + Default> Decoder for Counting<U> {
     }
 }
 
-/// Entries of the list at `path`, as far as the message can be read; what can't is refused by prost.
+/// Entries of the list at `path`, as far as the message can be read; what can't is refused by
+/// prost.
 fn entries(mut message: &[u8], path: &[u32]) -> usize {
     let Some((field, rest)) = path.split_first() else { return 1 };
     let mut count = 0;

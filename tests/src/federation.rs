@@ -74,8 +74,8 @@ impl Federation {
         Self::start_with(names, &Entropy::os(), None).await
     }
 
-    /// As [`Self::start`], with nodes that have their randomness from `entropy`, each on a disk of so many megabytes
-    /// where disks may be mounted.
+    /// As [`Self::start`], with nodes that have their randomness from `entropy`, each on a disk of
+    /// so many megabytes where disks may be mounted.
     pub async fn start_with(
         names: &[&str],
         entropy: &Entropy,
@@ -217,7 +217,8 @@ impl TestNode {
         self.start().await
     }
 
-    /// Stops it; `service` answers at its exchange door, with its certificate, until the trigger is dropped.
+    /// Stops it; `service` answers at its exchange door, with its certificate, until the trigger is
+    /// dropped.
     pub async fn stand_in(
         &mut self,
         service: impl exchange_server::Exchange,
@@ -292,8 +293,8 @@ impl TestNode {
         Ok(())
     }
 
-    /// Makes an authority known here that has no node of its own: a descriptor like this node's, with another name,
-    /// these roots and this endpoint.
+    /// Makes an authority known here that has no node of its own: a descriptor like this node's,
+    /// with another name, these roots and this endpoint.
     pub async fn invent(
         &self,
         name: &str,

@@ -7,12 +7,13 @@ use aho_corasick::AhoCorasick;
 use anyhow::ensure;
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 
-/// Beginnings of the values in the drafts of the simulation and of other tests: long enough to stand in no certificate
-/// by chance.
+/// Beginnings of the values in the drafts of the simulation and of other tests: long enough to
+/// stand in no certificate by chance.
 const MARKS: [&str; 7] =
     ["MARKc00", "MARKf00", "MARKm00", "MARKt00", "MARKP00", "MARKcas", "MARKpla"];
 
-/// No value of any alert stands in clear, or in base64 as in a token's disclosures, in any file of a home folder.
+/// No value of any alert stands in clear, or in base64 as in a token's disclosures, in any file of
+/// a home folder.
 ///
 /// # Errors
 /// With the name of the file that holds one.

@@ -49,12 +49,14 @@ const AT_ONCE: usize = 6;
 /// Of a node's disk: the reserve, and room for all that a simulation makes.
 const DISK_MEGABYTES: u32 = 64;
 
-/// Alerts that end early do so then, in days: far beyond what a simulation takes, and within the leaps of clocks.
+/// Alerts that end early do so then, in days: far beyond what a simulation takes, and within the
+/// leaps of clocks.
 const ENDS_IN_DAYS: i64 = 10;
 
 const DAY_S: i64 = 86_400;
 
-/// What was parked for lack of room is offered again after this many seconds, and what a clock in doubt held back.
+/// What was parked for lack of room is offered again after this many seconds, and what a clock in
+/// doubt held back.
 const PARKED_S: i64 = CLOCK_TOLERANCE_S + 1;
 
 /// What is run.
@@ -328,7 +330,8 @@ impl World {
         if self.parked()?.is_empty() {
             return Ok(());
         }
-        // What a peer had no room for, or the clock forbade, is offered again by itself some minutes later.
+        // What a peer had no room for, or the clock forbade, is offered again by itself some
+        // minutes later.
         for node in &self.federation.nodes {
             node.clock.pass(PARKED_S);
         }
@@ -461,7 +464,8 @@ fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The receipt that `here` keeps is signed by `there`, for the place up to which all is acknowledged.
+/// The receipt that `here` keeps is signed by `there`, for the place up to which all is
+/// acknowledged.
 fn check_receipt(here: &TestNode, there: &TestNode, out: &StreamOut) -> anyhow::Result<()> {
     if out.acked == 0 {
         return Ok(());
@@ -475,7 +479,8 @@ fn check_receipt(here: &TestNode, there: &TestNode, out: &StreamOut) -> anyhow::
     Ok(())
 }
 
-/// What both ends' audit logs say of an alert, and of policies, for whoever looks for what went wrong.
+/// What both ends' audit logs say of an alert, and of policies, for whoever looks for what went
+/// wrong.
 fn story(here: &TestNode, there: &TestNode, id: &AlertId) -> anyhow::Result<String> {
     let mut told = Vec::new();
     for node in [here, there] {

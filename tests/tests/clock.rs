@@ -1,4 +1,5 @@
-//! Clocks that leap, at running nodes and across a start: nothing is erased on the word of one clock.
+//! Clocks that leap, at running nodes and across a start: nothing is erased on the word of one
+//! clock.
 
 use entente_node::desk::{self, DeskError};
 use entente_node::exchange::clock_doubt;
@@ -90,7 +91,8 @@ async fn a_start_far_from_the_last_time_noted_waits_for_a_peer() -> anyhow::Resu
     let mut federation = pair().await?;
     let id = ending(&federation.nodes[0], 1, DAY_S).await?;
     federation.settle().await?;
-    // Its clock is wrong: the peer says so, and nothing is issued with the date of a time long gone.
+    // Its clock is wrong: the peer says so, and nothing is issued with the date of a time long
+    // gone.
     federation.nodes[1].stop().await?;
     federation.nodes[1].clock.shift(3 * DAY_S);
     federation.nodes[1].start().await?;
@@ -130,8 +132,8 @@ async fn a_start_far_from_the_last_time_noted_waits_for_a_peer() -> anyhow::Resu
     federation.stop().await
 }
 
-/// What came while a node was off is taken though it does not know yet for how long that was, with a right clock and with a
-/// wrong one.
+/// What came while a node was off is taken though it does not know yet for how long that was, with
+/// a right clock and with a wrong one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_off_for_days_refuses_nothing_for_its_date() -> anyhow::Result<()> {
     let mut federation = pair().await?;
@@ -178,7 +180,8 @@ async fn without_peers_a_person_confirms_the_time() -> anyhow::Result<()> {
     federation.stop().await
 }
 
-/// Ahead by a time that the node may have been off: peers refuse what it issues, and get it as soon as the clock is right.
+/// Ahead by a time that the node may have been off: peers refuse what it issues, and get it as soon
+/// as the clock is right.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_issued_by_a_clock_that_was_ahead_arrives_once_it_is_right() -> anyhow::Result<()>
 {

@@ -1,4 +1,5 @@
-//! What officers find and see: every type of identifier, names in other letters, and changes as they come.
+//! What officers find and see: every type of identifier, names in other letters, and changes as
+//! they come.
 
 use entente_node::alert::IdentifierKind;
 use entente_node::audit::{Entry, Event, Operation};

@@ -1,4 +1,5 @@
-//! The reference pages say what the code says: every word of the policy language, and every reason why a node is red.
+//! The reference pages say what the code says: every word of the policy language, and every reason
+//! why a node is red.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The two doors: who comes in, what each role may call, and what is refused before it is looked at.
+//! The two doors: who comes in, what each role may call, and what is refused before it is looked
+//! at.
 
 use std::time::Duration;
 
@@ -347,7 +348,8 @@ fn person_in(category: &str, role: &str, passport: &str) -> String {
     .to_string()
 }
 
-/// What the desk asks an officer to think about first: a check of a protected person, and an alert that turns into another.
+/// What the desk asks an officer to think about first: a check of a protected person, and an alert
+/// that turns into another.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_that_contradicts_another_is_refused() -> anyhow::Result<()> {
     let federation = Federation::start(&["dk.politi"]).await?;

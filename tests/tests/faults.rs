@@ -211,7 +211,8 @@ async fn a_peer_that_never_sends_a_receipt_holds_up_nobody() -> anyhow::Result<(
     federation.stop().await
 }
 
-/// What is acknowledged before a file can't grow further: new alerts fill the tokens' file, new versions the database.
+/// What is acknowledged before a file can't grow further: new alerts fill the tokens' file, new
+/// versions the database.
 async fn filled(
     node: &Process,
     new_versions: bool,
@@ -240,7 +241,8 @@ async fn filled(
     Ok((acknowledged, refused))
 }
 
-/// What the disk takes no more is refused, and what was acknowledged before is there after a restart with room.
+/// What the disk takes no more is refused, and what was acknowledged before is there after a
+/// restart with room.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_fails_is_refused_and_loses_nothing() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -348,7 +350,8 @@ async fn a_store_opens_with_its_own_keys_and_owner_only() -> anyhow::Result<()> 
         std::fs::rename(&aside, &there)?;
     }
     assert_eq!(open(&Home::read(dk, &clock)?), None);
-    // One leaf of the log changed on disk, in the database's own file: the check says so, or it does not open.
+    // One leaf of the log changed on disk, in the database's own file: the check says so, or it
+    // does not open.
     let file = dk.join("store/db/db");
     let mut bytes = std::fs::read(&file)?;
     let place =

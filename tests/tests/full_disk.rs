@@ -1,5 +1,5 @@
-//! A disk that is really full, and gets room again: what takes back, withdraws and erases goes on, and nobody has to
-//! restart anything. The disk is one in memory, which takes the right to mount.
+//! A disk that is really full, and gets room again: what takes back, withdraws and erases goes on,
+//! and nobody has to restart anything. The disk is one in memory, which takes the right to mount.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Homes of earlier versions open, list the same alerts, pass a check, and prove the checkpoints of their day.
+//! Homes of earlier versions open, list the same alerts, pass a check, and prove the checkpoints of
+//! their day.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -140,7 +141,8 @@ fn below(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A loss of power right after it loses nothing of a new home. The system's calls tell which files were synced.
+/// A loss of power right after it loses nothing of a new home. The system's calls tell which files
+/// were synced.
 #[test]
 fn init_syncs_every_file_and_folder_that_it_makes() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;

@@ -1,5 +1,6 @@
-//! What integrators use instead of our own programs: stock gRPC clients in other languages, and a verifier of the audit
-//! log. Where a language or its packages are missing a test says so and passes: `.ci/run` installs them.
+//! What integrators use instead of our own programs: stock gRPC clients in other languages, and a
+//! verifier of the audit log. Where a language or its packages are missing a test says so and
+//! passes: `.ci/run` installs them.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -162,7 +163,8 @@ fn the_page_has_every_reason_as_the_code_has_it() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The verifier that the page shows says yes to the log as it is, and no to a checkpoint of another log.
+/// The verifier that the page shows says yes to the log as it is, and no to a checkpoint of another
+/// log.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_verifier_recomputes_the_log() -> anyhow::Result<()> {
     let mut probe = python();

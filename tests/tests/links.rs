@@ -1,4 +1,5 @@
-//! The way to a peer: woken by its calls, over any of its addresses, and each fault on the way by its name.
+//! The way to a peer: woken by its calls, over any of its addresses, and each fault on the way by
+//! its name.
 
 use std::fs;
 use std::sync::Arc;

@@ -167,7 +167,8 @@ async fn a_clock_that_is_off_is_named_with_how_far() -> anyhow::Result<()> {
     federation.stop().await
 }
 
-/// A node that was restored from an old state: its stream stands until two people start a new epoch.
+/// A node that was restored from an old state: its stream stands until two people start a new
+/// epoch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_lost_its_state_says_how_to_go_on() -> anyhow::Result<()> {
     let mut federation = pair().await?;
@@ -204,7 +205,8 @@ enum Says {
     FalsePlace,
 }
 
-/// Answers at a peer's exchange door, with the peer's certificate, as no node of this version would.
+/// Answers at a peer's exchange door, with the peer's certificate, as no node of this version
+/// would.
 struct StandIn {
     authority: AuthorityId,
     says: Arc<Mutex<Says>>,

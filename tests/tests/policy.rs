@@ -1,4 +1,5 @@
-//! A sharing policy at the desk door: what widens waits for a second person, what narrows is in force at once.
+//! A sharing policy at the desk door: what widens waits for a second person, what narrows is in
+//! force at once.
 
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{

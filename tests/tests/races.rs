@@ -44,7 +44,8 @@ fn draft(number: u64) -> Value {
     })
 }
 
-/// The id is in the signed token, so two that draw the same number at once must not both be acknowledged with it.
+/// The id is in the signed token, so two that draw the same number at once must not both be
+/// acknowledged with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_that_draw_the_same_number_at_once_both_stay() -> anyhow::Result<()> {
     let federation = crowded().await?;
@@ -100,7 +101,8 @@ async fn found(federation: &Federation, number: &str) -> anyhow::Result<Vec<Aler
     Ok(found.hits.into_iter().map(|hit| hit.id).collect())
 }
 
-/// The store as an overwritten alert left it: the index still says what only the first of the two said.
+/// The store as an overwritten alert left it: the index still says what only the first of the two
+/// said.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_overwritten_alert_left_is_never_a_hit_and_check_says_who_lost_it()
 -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-//! What a node can't do is said wherever somebody looks: health, status, a peer's test, the check of its home.
+//! What a node can't do is said wherever somebody looks: health, status, a peer's test, the check
+//! of its home.
 
 use std::fs;
 use std::time::Duration;
@@ -85,7 +86,8 @@ async fn an_own_certificate_that_has_ended_is_no_fault_of_a_peer() -> anyhow::Re
     let federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     federation.settle().await?;
-    // TLS goes by the clock of the machine; what is said, and whether a peer is called, by the node's.
+    // TLS goes by the clock of the machine; what is said, and whether a peer is called, by the
+    // node's.
     dk.clock.shift(400 * 86_400);
     let (line, body) = ready(dk).await?;
     assert!(line.contains("503") && body.contains("certificate_ended: "), "{line} {body}");
@@ -114,7 +116,8 @@ async fn a_node_that_lost_state_says_so_until_it_is_started_anew() -> anyhow::Re
     federation.stop().await
 }
 
-/// Signs a new descriptor with `identity`, in which the statement key ends so many seconds from now, and reads it anew.
+/// Signs a new descriptor with `identity`, in which the statement key ends so many seconds from
+/// now, and reads it anew.
 async fn sign_until(node: &TestNode, identity: &SigningKey, seconds: i64) -> anyhow::Result<()> {
     let (layout, now) = (Layout::new(&node.home), node.clock.now());
     draft_descriptor(&node.home, &node.clock)?;
@@ -128,7 +131,8 @@ async fn sign_until(node: &TestNode, identity: &SigningKey, seconds: i64) -> any
     Ok(())
 }
 
-/// A withdrawal under a key that has ended erases here; peers take it once they hold the descriptor that prolongs the key.
+/// A withdrawal under a key that has ended erases here; peers take it once they hold the descriptor
+/// that prolongs the key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawal_under_an_ended_key_stays_owed_until_it_is_prolonged() -> anyhow::Result<()> {
     let (ours, theirs) =

@@ -1,5 +1,5 @@
-//! A node that is restored from an old backup: nothing is disclosed anew, nobody comes in, and nothing is forgotten that a
-//! peer knows, before two people confirmed what is to be in force.
+//! A node that is restored from an old backup: nothing is disclosed anew, nobody comes in, and
+//! nothing is forgotten that a peer knows, before two people confirmed what is to be in force.
 
 use std::path::Path;
 use std::time::Duration;
@@ -157,8 +157,8 @@ async fn a_named_number_is_confirmed_and_one_person_is_not_enough() -> anyhow::R
     federation.stop().await
 }
 
-/// The peer could not be asked before the two people confirmed: it is asked before anything goes to it, and what it hands
-/// back as taken back stays back until they confirm that, too.
+/// The peer could not be asked before the two people confirmed: it is asked before anything goes to
+/// it, and what it hands back as taken back stays back until they confirm that, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_asked_late_gets_nothing_again_unconfirmed() -> anyhow::Result<()> {
     let (federation, ids) = taken_back().await?;
@@ -182,7 +182,8 @@ async fn a_peer_that_is_asked_late_gets_nothing_again_unconfirmed() -> anyhow::R
     federation.stop().await
 }
 
-/// Nothing was issued since the backup: what was forgotten is that a peer was suspended and an officer removed.
+/// Nothing was issued since the backup: what was forgotten is that a peer was suspended and an
+/// officer removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_peer_and_a_removed_officer_stay_out() -> anyhow::Result<()> {
     for peer_restarts in [false, true] {
@@ -260,7 +261,8 @@ async fn closed(node: &TestNode) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// DK updates an alert between the restore and the first contact with the peer that holds another version 2.
+/// DK updates an alert between the restore and the first contact with the peer that holds another
+/// version 2.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forked_alert_is_healed_by_its_next_version() -> anyhow::Result<()> {
     let mut federation = federation(&["dk.politi", "fr.police-judiciaire", "de.bka"]).await?;
@@ -309,7 +311,8 @@ async fn a_forked_alert_is_healed_by_its_next_version() -> anyhow::Result<()> {
     federation.stop().await
 }
 
-/// The clock was set back by some minutes between two versions: the second is no fork of the first for that.
+/// The clock was set back by some minutes between two versions: the second is no fork of the first
+/// for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_dated_before_the_one_it_follows_comes_back() -> anyhow::Result<()> {
     let mut federation = pair().await?;
@@ -402,7 +405,8 @@ async fn a_restore_is_recorded_and_the_peer_and_the_auditor_learn_of_it() -> any
     let restore = &recorded.restore;
     assert!(old.size <= restore.kept && restore.kept < lost.size, "{restore:?}");
     assert!(restore.old_size >= lost.size);
-    // A checkpoint of entries that were kept must agree, whatever was recorded; one that nobody lost is an alarm.
+    // A checkpoint of entries that were kept must agree, whatever was recorded; one that nobody
+    // lost is an alarm.
     let forged = Checkpoint { root: lost.root, ..old.clone() };
     assert_eq!(compare(dk, &[&forged]).err(), Some(VerifyError::Root(old.size)));
     let later = Checkpoint { size: restore.old_size + 1000, ..lost };

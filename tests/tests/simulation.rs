@@ -16,7 +16,8 @@ async fn random_operations_and_faults_end_in_agreement() {
     agree(1..4).await;
 }
 
-/// Seeds with restores after all kinds of narrowing, and with disks that are filled until writes fail.
+/// Seeds with restores after all kinds of narrowing, and with disks that are filled until writes
+/// fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn restores_and_failed_writes_end_in_agreement() {
     agree(6..7).await;

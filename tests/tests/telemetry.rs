@@ -1,4 +1,5 @@
-//! Health and metrics on the loopback port, `grpc.health.v1` at the doors, and a reload without a restart.
+//! Health and metrics on the loopback port, `grpc.health.v1` at the doors, and a reload without a
+//! restart.
 
 use entente_node::admin;
 use entente_node::home::Layout;

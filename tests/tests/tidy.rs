@@ -1,4 +1,5 @@
-//! Rules of the house, as ordinary tests: who may know whom, how long things are, what may not be written.
+//! Rules of the house, as ordinary tests: who may know whom, how long things are, what may not be
+//! written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,7 +146,8 @@ fn every_module_stands_in_the_map() {
     }
 }
 
-/// A registry that hands out another file than the one that was looked at must not judge what we depend on.
+/// A registry that hands out another file than the one that was looked at must not judge what we
+/// depend on.
 #[test]
 fn the_tool_that_judges_dependencies_is_pinned() {
     let script = fs::read_to_string(root().join(".ci/run")).expect("text").replace("\\\n", " ");
@@ -161,7 +163,8 @@ fn the_tool_that_judges_dependencies_is_pinned() {
 /// Events about an alert that leave it as it is.
 const NO_CHANGE: [&str; 3] = ["alert.expiry", "alert.exported", "alert.refused"];
 
-/// Lists and watches run over the events that `Changed` knows: one that it does not know would hide a change.
+/// Lists and watches run over the events that `Changed` knows: one that it does not know would hide
+/// a change.
 #[test]
 fn every_event_that_changes_an_alert_is_known_to_lists_and_watches() {
     let mut kinds = Vec::new();

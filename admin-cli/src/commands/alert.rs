@@ -120,7 +120,8 @@ pub enum Command {
         /// Also writes the signed token, for `alert verify`: an export, which H2 bars
         #[arg(long, value_name = "FILE")]
         token: Option<PathBuf>,
-        /// Why it is exported; mandatory where another authority's alert has H1 or H3, stays in this node's log
+        /// Why it is exported; mandatory where another authority's alert has H1 or H3, stays in
+        /// this node's log
         #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
         export_reason: String,
     },

@@ -1,4 +1,5 @@
-//! `entente audit`: the log, and the proof that nobody changed it. The auditor's own machine does the checking.
+//! `entente audit`: the log, and the proof that nobody changed it. The auditor's own machine does
+//! the checking.
 
 use std::path::{Path, PathBuf};
 

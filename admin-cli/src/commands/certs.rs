@@ -28,7 +28,8 @@ pub enum Command {
         #[arg(required = true, value_name = "AUTHORITY")]
         authorities: Vec<AuthorityId>,
     },
-    /// Makes a key, and a request for its certificate: on the person's own machine, which the key never leaves
+    /// Makes a key, and a request for its certificate: on the person's own machine, which the key
+    /// never leaves
     #[command(
         after_help = "Example:\n  entente certs request --authority dk.politi --out . jensen\nThen give jensen.csr to the administrator, and keep jensen.key."
     )]
@@ -62,7 +63,8 @@ pub enum Command {
         /// Whose node
         #[arg(long)]
         authority: AuthorityId,
-        /// DNS name or IP address under which clients other than Entente's reach it; may be given again
+        /// DNS name or IP address under which clients other than Entente's reach it; may be given
+        /// again
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
         /// Folder of the new node.pem and node.key

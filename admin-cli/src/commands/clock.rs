@@ -17,7 +17,8 @@ pub enum Command {
     /// Shows the node's clock, the time that the node goes by, and what peers say
     #[command(after_help = "Example:\n  entente clock show --profile administrator")]
     Show,
-    /// Confirms the time that the node's clock shows, after it leapt and while no peer speaks for it
+    /// Confirms the time that the node's clock shows, after it leapt and while no peer speaks for
+    /// it
     #[command(
         after_help = "The time is read elsewhere, from a watch or a telephone: a clock is not confirmed by itself. What has ended by \
                       it is erased from then on.\n\nExamples:\n  entente clock confirm 2026-11-24T10:20:00Z --profile administrator\n  \

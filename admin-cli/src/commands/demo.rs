@@ -35,7 +35,8 @@ struct Shown {
 }
 
 impl Demo {
-    /// A signal ends the nodes and removes their folder: both belong to the future that is dropped then.
+    /// A signal ends the nodes and removes their folder: both belong to the future that is dropped
+    /// then.
     pub async fn run(self, format: Format) -> Outcome {
         let failed = |error: std::io::Error| Failure::new(error.to_string());
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

@@ -15,12 +15,14 @@ pub enum Epoch {
     /// Fetches this node's later statements from its peers, after a restore of an old backup
     #[command(after_help = "Example:\n  entente epoch recover --profile administrator")]
     Recover,
-    /// Shows what two people confirm: the policy, the peers, the users, and how much each peer would get
+    /// Shows what two people confirm: the policy, the peers, the users, and how much each peer
+    /// would get
     #[command(
         after_help = "Example:\n  entente epoch show --profile coordinator\n\nWhat is not to be in force is narrowed first: `entente policy apply`, `entente peer suspend`, `entente peer remove`,\n`entente user remove`; `entente policy show` prints the policy."
     )]
     Show,
-    /// Starts a new epoch towards every peer and ends the stop; takes two people, who name what they were shown
+    /// Starts a new epoch towards every peer and ends the stop; takes two people, who name what
+    /// they were shown
     #[command(
         after_help = "Examples:\n  entente epoch start --reason 'restored from the backup of Monday' --review 4f1c09a2b77e63d0 --profile administrator\n  entente epoch start --approve 4711 --review 4f1c09a2b77e63d0 --profile coordinator"
     )]

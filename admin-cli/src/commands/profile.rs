@@ -15,7 +15,8 @@ use crate::profile::{Profile, default, file_of, names, set_default};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Takes a profile over, with copies of its certificate, key and roots; the first one becomes the default
+    /// Takes a profile over, with copies of its certificate, key and roots; the first one becomes
+    /// the default
     #[command(
         after_help = "Examples:\n  entente profile add administrator hand-over/administrator/profile.toml\n  entente profile add officer jensen/profile.toml --key jensen.key\nThen delete the folder that it came in: the key is here now."
     )]

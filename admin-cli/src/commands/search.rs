@@ -33,7 +33,8 @@ pub struct Search {
     /// To identify, or to get more data on somebody who is known
     #[arg(long, default_value = "identify", value_parser = words::of(&Aim::ALL, Aim::as_str))]
     aim: String,
-    /// Takes the values from a file, or - for stdin, so that they stand in no shell history: JSON, or lines of NAME=VALUE
+    /// Takes the values from a file, or - for stdin, so that they stand in no shell history: JSON,
+    /// or lines of NAME=VALUE
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
     /// TYPE:NUMBER, or TYPE:COUNTRY:NUMBER where a country issues it; may be repeated

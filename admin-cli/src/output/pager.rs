@@ -1,4 +1,5 @@
-//! The way of every result to standard output, through a pager where it is longer than the terminal.
+//! The way of every result to standard output, through a pager where it is longer than the
+//! terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -1,4 +1,5 @@
-//! Tables: a column for each fact where they fit, a second line where they don't. No id, time or header is ever split.
+//! Tables: a column for each fact where they fit, a second line where they don't. No id, time or
+//! header is ever split.
 
 use std::sync::OnceLock;
 
@@ -100,7 +101,8 @@ impl Rows {
         if self.begun { Ok(()) } else { say("nothing") }
     }
 
-    /// The end of a table that broke off: what came is shown, and nothing says that there is no more.
+    /// The end of a table that broke off: what came is shown, and nothing says that there is no
+    /// more.
     pub fn broken(mut self, failure: Failure) -> Failure {
         self.write().err().unwrap_or(failure)
     }
@@ -182,7 +184,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Each line begins with `indent` blanks and is at most `width` columns wide, as far as its words allow.
+    /// Each line begins with `indent` blanks and is at most `width` columns wide, as far as its
+    /// words allow.
     pub fn new(indent: usize, width: usize) -> Self {
         Self { text: String::new(), line: String::new(), indent, width }
     }

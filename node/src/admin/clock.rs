@@ -6,7 +6,8 @@ use crate::id::{CLOCK_TOLERANCE_S, Timestamp};
 use crate::node::SharedNode;
 use crate::roles::Actor;
 
-/// Believes the clock, whose time is the one that a person read elsewhere; false when it was not in doubt.
+/// Believes the clock, whose time is the one that a person read elsewhere; false when it was not in
+/// doubt.
 ///
 /// # Errors
 /// When it shows another time, or the store failed.

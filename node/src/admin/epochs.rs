@@ -1,5 +1,6 @@
-//! After a loss of state: two persons look at the policy, the peers and the users as they are to be in force, and at how
-//! much each peer would get. What one proposes and the other approves is exactly what both were shown; then the node goes on.
+//! After a loss of state: two persons look at the policy, the peers and the users as they are to be
+//! in force, and at how much each peer would get. What one proposes and the other approves is
+//! exactly what both were shown; then the node goes on.
 
 use super::policy::{PROPOSALS_MAX, propose};
 use super::{AdminError, reason, users};
@@ -240,7 +241,8 @@ pub fn waiting_restarts(node: &Node) -> Result<Vec<WaitingRestart>, StoreError> 
 /// Proposes to go on as shown; returns the number to approve.
 ///
 /// # Errors
-/// When nothing waits for a confirmation, something else is in force than was shown, or the reason is missing.
+/// When nothing waits for a confirmation, something else is in force than was shown, or the reason
+/// is missing.
 pub async fn propose_epoch(
     node: &SharedNode,
     why: &str,
@@ -274,8 +276,8 @@ fn needed(tx: &Tx<'_>) -> Result<bool, AdminError> {
     if stopped || exchange::any_taken_back(tx)? { Ok(stopped) } else { Err(AdminError::NotStopped) }
 }
 
-/// Goes on as proposed and shown, by a second person: new epochs to every peer, the stop ends, and the restore is recorded
-/// and signed.
+/// Goes on as proposed and shown, by a second person: new epochs to every peer, the stop ends, and
+/// the restore is recorded and signed.
 ///
 /// # Errors
 /// When none waits, it is the same person, or something else is in force than both were shown.
@@ -361,8 +363,9 @@ impl Approving {
         })
     }
 
-    /// Nothing is written without an entry in the log: while the node stands still, a log of the same size says that
-    /// nothing changed since the review. Else others write all the time, and the policy says it.
+    /// Nothing is written without an entry in the log: while the node stands still, a log of the
+    /// same size says that nothing changed since the review. Else others write all the time, and
+    /// the policy says it.
     fn unchanged(&self, tx: &Tx<'_>, stopped: bool) -> Result<(), AdminError> {
         let same_policy = exchange::policy_version(tx)? == self.review.policy;
         let same_log = !stopped || tx.log_index() == self.review.log_size;

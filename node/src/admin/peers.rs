@@ -57,8 +57,8 @@ pub async fn approve_peer(
     .await
 }
 
-/// Suspends, resumes or removes a peer. What it holds of ours stays in the ledger; its copies here stay, unconfirmed,
-/// until they end.
+/// Suspends, resumes or removes a peer. What it holds of ours stays in the ledger; its copies here
+/// stay, unconfirmed, until they end.
 ///
 /// # Errors
 /// When its present state does not allow it, or the reason is missing.

@@ -1,4 +1,5 @@
-//! The sharing policy: what narrows it is in force at once, what may widen it waits for a second person.
+//! The sharing policy: what narrows it is in force at once, what may widen it waits for a second
+//! person.
 
 use super::AdminError;
 use crate::audit::{Event, Operation};
@@ -13,7 +14,8 @@ use crate::store::{
     Proposed, StoreError, TakenBack, Tx,
 };
 
-/// Proposals that may wait at once: more is a mistake, or an attack on the second person's attention.
+/// Proposals that may wait at once: more is a mistake, or an attack on the second person's
+/// attention.
 pub(super) const PROPOSALS_MAX: usize = 20;
 
 /// What applying a policy came to.
@@ -61,7 +63,8 @@ pub struct Explained {
     pub ledger: Option<LedgerEntry>,
 }
 
-/// Applies a policy: a barrier, after which nothing leaves that it withholds. With `dry_run` nothing changes.
+/// Applies a policy: a barrier, after which nothing leaves that it withholds. With `dry_run`
+/// nothing changes.
 ///
 /// # Errors
 /// When it does not parse, or too much waits already.
@@ -109,7 +112,8 @@ fn known_peers(node: &Node) -> Vec<AuthorityId> {
 /// Puts a proposed policy in force, by a second person.
 ///
 /// # Errors
-/// When it does not wait, was proposed by the same person, or the policy in force is another one now.
+/// When it does not wait, was proposed by the same person, or the policy in force is another one
+/// now.
 pub async fn approve(node: &SharedNode, number: u64, actor: &Actor) -> Result<Applied, AdminError> {
     let by = actor.name.clone();
     let known = known_peers(node);
@@ -184,8 +188,8 @@ pub(super) fn propose(tx: &mut Tx<'_>, what: Proposed, by: &str) -> Result<u64, 
     Ok(number)
 }
 
-/// The policies that wait for a second person; those that were proposed against an earlier one can't be approved any
-/// more, and are left out.
+/// The policies that wait for a second person; those that were proposed against an earlier one
+/// can't be approved any more, and are left out.
 ///
 /// # Errors
 /// When the store failed.
@@ -229,8 +233,9 @@ pub fn shown(
 const STAYS_BACK: &str = "it was taken back from this peer before this node lost state: it stays back until two persons \
      confirm that it goes out again (`entente epoch show`)";
 
-/// What `peer` gets of an own alert under the policy in force, and why. Names of claims, never values; which rule decides
-/// tells something of the alert all the same, so that the look is in the log before it is answered.
+/// What `peer` gets of an own alert under the policy in force, and why. Names of claims, never
+/// values; which rule decides tells something of the alert all the same, so that the look is in the
+/// log before it is answered.
 ///
 /// # Errors
 /// When the alert is not a live own one, or the store failed.

@@ -1,4 +1,5 @@
-//! Users of the desk door: a record binds a name to a key and to roles; a certificate alone grants nothing.
+//! Users of the desk door: a record binds a name to a key and to roles; a certificate alone grants
+//! nothing.
 
 use super::AdminError;
 use crate::audit::{Event, Operation};
@@ -30,7 +31,8 @@ pub fn users(node: &Node) -> Result<Vec<(String, User)>, StoreError> {
 /// Adds a user; another person approves it.
 ///
 /// # Errors
-/// When the certificate is not one for a user of this authority with this name, or the user is there already.
+/// When the certificate is not one for a user of this authority with this name, or the user is
+/// there already.
 pub async fn add_user(
     node: &SharedNode,
     name: &str,

@@ -129,8 +129,8 @@ impl ClaimSet {
         bit.map_or(Self::EMPTY, |bit| Self(1 << bit))
     }
 
-    /// Reads a name, or a wildcard: `*`, or a beginning as `subjects.*`. A wildcard does not include what must be
-    /// named.
+    /// Reads a name, or a wildcard: `*`, or a beginning as `subjects.*`. A wildcard does not
+    /// include what must be named.
     ///
     /// # Errors
     /// The nearest known name, when there is no such claim.

@@ -1,5 +1,5 @@
-//! The claims of an alert, typed. In a draft all that its author gives; in a view what was disclosed. Nothing
-//! here can be printed with `Debug`.
+//! The claims of an alert, typed. In a draft all that its author gives; in a view what was
+//! disclosed. Nothing here can be printed with `Debug`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,7 +93,8 @@ pub struct Subject {
     /// Made from the birth date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub birth_year: Option<u16>,
-    /// Made from the birth date: `0-11`, `12-15`, `16-17`, `18-24`, `25-34`, `35-49`, `50-64` or `65+` when issued.
+    /// Made from the birth date: `0-11`, `12-15`, `16-17`, `18-24`, `25-34`, `35-49`, `50-64` or
+    /// `65+` when issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_band: Option<String>,
     /// Place and country.
@@ -196,7 +197,8 @@ pub struct Location {
     /// Smaller region, e.g. `DK011`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nuts3: Option<String>,
-    /// The place in words; withheld unless a rule names it. Never a shelter or a protected person's address.
+    /// The place in words; withheld unless a rule names it. Never a shelter or a protected person's
+    /// address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }

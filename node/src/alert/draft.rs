@@ -60,7 +60,8 @@ impl Draft {
         self
     }
 
-    /// The draft of what was issued, to be issued anew, to end no later than the retention of its category from `now`.
+    /// The draft of what was issued, to be issued anew, to end no later than the retention of its
+    /// category from `now`.
     pub fn again(issued: &View, now: Timestamp) -> Self {
         let mut content = issued.content.clone();
         let latest = content.category.map_or(now, |category| now.plus(category.retention_s()));

@@ -21,8 +21,8 @@ pub struct Explained {
     pub notes: Vec<String>,
 }
 
-/// A field and those below it, or every field for an empty name. Indexes of a path are passed over, and the last name is
-/// enough where only one field has it.
+/// A field and those below it, or every field for an empty name. Indexes of a path are passed over,
+/// and the last name is enough where only one field has it.
 ///
 /// # Errors
 /// The nearest name, if one is near, when there is no such field.

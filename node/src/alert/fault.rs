@@ -1,5 +1,5 @@
-//! What is wrong with an alert: every fault with its place, what is expected there, and an example. None holds a value
-//! that was given.
+//! What is wrong with an alert: every fault with its place, what is expected there, and an example.
+//! None holds a value that was given.
 
 use crate::reason::Reason;
 use std::fmt;

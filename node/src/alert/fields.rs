@@ -1,5 +1,6 @@
-//! The fields of an alert: what each means, which form it has, and an example. The one table that drafts and signed alerts
-//! are read with, and that the field reference and the JSON Schema are made of.
+//! The fields of an alert: what each means, which form it has, and an example. The one table that
+//! drafts and signed alerts are read with, and that the field reference and the JSON Schema are
+//! made of.
 
 use super::identifier::IdentifierKind;
 use super::text::{NAME_BYTES_MAX, TEXT_BYTES_MAX};

@@ -198,8 +198,8 @@ struct Written {
     number: String,
 }
 
-/// What comes from outside was brought into its normal form by `reading` before; what lies in the store stays readable
-/// whatever a later version thinks of its form.
+/// What comes from outside was brought into its normal form by `reading` before; what lies in the
+/// store stays readable whatever a later version thinks of its form.
 impl From<Written> for Identifier {
     fn from(written: Written) -> Self {
         let Written { kind, country, number } = written;

@@ -1,5 +1,6 @@
-//! Reads the JSON of an alert by the table of fields. In a draft each value is brought into its one form; what was signed
-//! must be in it already, so that nothing is kept, shown or compared that hides what it says.
+//! Reads the JSON of an alert by the table of fields. In a draft each value is brought into its one
+//! form; what was signed must be in it already, so that nothing is kept, shown or compared that
+//! hides what it says.
 
 use serde_json::{Map, Value};
 
@@ -320,7 +321,8 @@ pub(super) fn no_word(words: &[&'static str], text: &str) -> Expected {
     (format!("{meant} it is one of {}", words.join(", ")), near.map(str::to_owned))
 }
 
-/// Only their form: a newer node may know regions of a newer edition, and drafts are held to the list besides.
+/// Only their form: a newer node may know regions of a newer edition, and drafts are held to the
+/// list besides.
 fn nuts(text: &str, length: usize) -> Result<String, Expected> {
     if regions::has_nuts_form(text, length) {
         return Ok(text.to_owned());

@@ -1,10 +1,11 @@
 //! Countries and regions: which there are, and the nearest to what somebody wrote.
 
-/// ISO 3166-1: alpha-2, alpha-3, name; with EU and UN, which it reserves, for their own travel documents, and XK for Kosovo.
+/// ISO 3166-1: alpha-2, alpha-3, name; with EU and UN, which it reserves, for their own travel
+/// documents, and XK for Kosovo.
 const COUNTRIES: &str = include_str!("countries.txt");
 
-/// NUTS 2024 (1059/2003 as amended by 2023/674) and the statistical regions of EFTA and candidate countries: each region of
-/// level 2 with the last characters of those of level 3 in it.
+/// NUTS 2024 (1059/2003 as amended by 2023/674) and the statistical regions of EFTA and candidate
+/// countries: each region of level 2 with the last characters of those of level 3 in it.
 const NUTS: &str = include_str!("nuts.txt");
 
 /// Countries that have regions of this kind outside the list: theirs are known by their form only.
@@ -92,7 +93,8 @@ pub(super) fn near_regions(code: &str, length: usize) -> Vec<String> {
     vec![]
 }
 
-/// The country of a region, as ISO 3166-1 has it: Greece and the United Kingdom have other letters in NUTS.
+/// The country of a region, as ISO 3166-1 has it: Greece and the United Kingdom have other letters
+/// in NUTS.
 pub(super) fn country_of(nuts: &str) -> Option<&str> {
     nuts.get(..2).map(|code| match code {
         "EL" => "GR",

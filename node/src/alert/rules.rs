@@ -1,5 +1,5 @@
-//! Which claims may exist: the category of the alert decides who may be in it, the category of the person
-//! which data (2016/680 Art. 6; 2016/794 Annex II).
+//! Which claims may exist: the category of the alert decides who may be in it, the category of the
+//! person which data (2016/680 Art. 6; 2016/794 Annex II).
 
 use super::content::{Content, Subject};
 use super::fault::{FaultKind, Faults, Path};

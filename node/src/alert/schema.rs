@@ -1,6 +1,6 @@
-//! The JSON Schema of a draft, for editors and for programs that write drafts. Its names come from the types, everything
-//! else from the table of fields and the rules. It takes every draft that the node takes; what a schema cannot say (check
-//! digits, dates, contradictions) the node says.
+//! The JSON Schema of a draft, for editors and for programs that write drafts. Its names come from
+//! the types, everything else from the table of fields and the rules. It takes every draft that the
+//! node takes; what a schema cannot say (check digits, dates, contradictions) the node says.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};

@@ -1,4 +1,5 @@
-//! Templates: a draft of each category with placeholders in angle brackets, which no draft may hold.
+//! Templates: a draft of each category with placeholders in angle brackets, which no draft may
+//! hold.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! What is issued, disclosed and verified; and everything that is refused, each with its own reason.
+//! What is issued, disclosed and verified; and everything that is refused, each with its own
+//! reason.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -33,7 +34,8 @@ fn of_dk(issuer: &AuthorityId, kid: &KeyId) -> Option<PublicKey> {
     (issuer.as_str() == "dk.politi" && public.key_id() == *kid).then_some(public)
 }
 
-/// Parses a draft; the JSON Schema takes whatever the node takes, so that it refuses nothing that the node would take.
+/// Parses a draft; the JSON Schema takes whatever the node takes, so that it refuses nothing that
+/// the node would take.
 fn parsed(draft: &str) -> Result<Draft, AlertError> {
     let parsed = Draft::parse(draft, now());
     if parsed.is_ok() {
@@ -75,7 +77,8 @@ fn disclosure(value: &Value) -> String {
     Base64UrlUnpadded::encode_string(value.to_string().as_bytes())
 }
 
-/// A token made by hand: disclosures of top-level claims, then `change` to the payload before it is signed.
+/// A token made by hand: disclosures of top-level claims, then `change` to the payload before it is
+/// signed.
 fn by_hand(disclosures: &[Value], change: impl FnOnce(&mut Value)) -> String {
     let texts: Vec<String> = disclosures.iter().map(disclosure).collect();
     let digests: Vec<Digest> = texts.iter().map(|text| Digest::of(text.as_bytes())).collect();
@@ -504,7 +507,8 @@ proptest! {
     }
 }
 
-/// The vectors that tests/foreign/check.py verifies with another library; ENTENTE_WRITE_VECTORS=1 writes them anew.
+/// The vectors that tests/foreign/check.py verifies with another library; ENTENTE_WRITE_VECTORS=1
+/// writes them anew.
 #[test]
 fn the_vectors_for_the_foreign_library_are_what_we_issue() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/foreign/vectors.json");
@@ -547,7 +551,8 @@ fn the_vectors_for_the_foreign_library_are_what_we_issue() {
     assert_eq!(std::fs::read_to_string(path).unwrap(), text);
 }
 
-/// The recorded run of the foreign library is about these very vectors, and agreed with all of them.
+/// The recorded run of the foreign library is about these very vectors, and agreed with all of
+/// them.
 #[test]
 fn the_foreign_library_agreed() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/foreign");

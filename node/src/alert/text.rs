@@ -14,8 +14,8 @@ pub(super) const NAME_BYTES_MAX: usize = 200;
 /// The text in NFC.
 ///
 /// # Errors
-/// What is expected instead, when it is empty, too long, or holds characters that are not read: controls, invisible and
-/// direction-changing ones, private use and noncharacters.
+/// What is expected instead, when it is empty, too long, or holds characters that are not read:
+/// controls, invisible and direction-changing ones, private use and noncharacters.
 pub(super) fn checked(text: &str, bytes_max: usize) -> Result<String, String> {
     if text.len() > bytes_max {
         return Err(format!("the text is too long: at most {bytes_max} bytes"));

@@ -332,7 +332,8 @@ pub enum Succession {
     Next,
     /// Versions between were not seen.
     Gap,
-    /// It follows another version than the one held: its issuer had lost state. It is the newest all the same.
+    /// It follows another version than the one held: its issuer had lost state. It is the newest
+    /// all the same.
     Forked,
     /// The same JWT: its disclosures replace those held.
     SameVersion,

@@ -20,8 +20,8 @@ pub const RESTORE_RECOVERED: &str = "log.restore_recovered";
 /// Name of the fact that carries the signed [`Restore`] in its event.
 pub const STATEMENT: &str = "statement";
 
-/// An authority's word that its log was restored from an older state: which entries are gone, and where it goes on.
-/// Who approved it, and why, is in the event that carries it.
+/// An authority's word that its log was restored from an older state: which entries are gone, and
+/// where it goes on. Who approved it, and why, is in the event that carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
@@ -42,8 +42,8 @@ pub struct Restore {
 }
 
 impl Restore {
-    /// Whether a head of the log that was signed at `iat`, give or take the clock tolerance, is one of the entries that are
-    /// gone.
+    /// Whether a head of the log that was signed at `iat`, give or take the clock tolerance, is one
+    /// of the entries that are gone.
     pub fn covers(&self, size: u64, root: &Digest, iat: i64) -> bool {
         let within = self.kept < size && size <= self.old_size;
         let before = iat <= self.iat.saturating_add(CLOCK_TOLERANCE_S);
@@ -79,8 +79,8 @@ pub struct Recorded {
     pub restore: Restore,
     /// When it was written down.
     pub at: Timestamp,
-    /// Who proposed it and who approved it; empty where a later restore lost the record, and a peer handed back the
-    /// statement alone.
+    /// Who proposed it and who approved it; empty where a later restore lost the record, and a peer
+    /// handed back the statement alone.
     pub by: Vec<String>,
     /// Why.
     pub reason: String,

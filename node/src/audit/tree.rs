@@ -14,8 +14,8 @@ pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
     Digest::of_parts(&[&[1], &left.0, &right.0])
 }
 
-/// The right edge of the tree: the roots of its perfect subtrees, largest first. Enough to append and to know
-/// the root; at most 64 digests.
+/// The right edge of the tree: the roots of its perfect subtrees, largest first. Enough to append
+/// and to know the root; at most 64 digests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     size: u64,
@@ -63,7 +63,8 @@ fn split(size: usize) -> usize {
     size.next_power_of_two() / 2
 }
 
-/// Audit path of leaf `index` in the tree over `leaves` (RFC 6962 §2.1.1); empty for an index beyond them.
+/// Audit path of leaf `index` in the tree over `leaves` (RFC 6962 §2.1.1); empty for an index
+/// beyond them.
 pub fn inclusion_path(index: usize, leaves: &[Digest]) -> Proof {
     if leaves.len() < 2 || index >= leaves.len() {
         return Vec::new();
@@ -78,7 +79,8 @@ pub fn inclusion_path(index: usize, leaves: &[Digest]) -> Proof {
     path
 }
 
-/// Consistency proof between the tree over the first `old` leaves and that over all (RFC 6962 §2.1.2).
+/// Consistency proof between the tree over the first `old` leaves and that over all (RFC 6962
+/// §2.1.2).
 pub fn consistency_path(old: usize, leaves: &[Digest]) -> Proof {
     if old == 0 || old >= leaves.len() {
         return Vec::new();

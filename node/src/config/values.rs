@@ -90,7 +90,8 @@ macro_rules! checked_text {
     };
 }
 
-/// The desk that peers reach day and night: one line, at most [`CONTACT_BYTES_MAX`] bytes, or empty.
+/// The desk that peers reach day and night: one line, at most [`CONTACT_BYTES_MAX`] bytes, or
+/// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Contact(String);
@@ -114,7 +115,8 @@ impl std::str::FromStr for Contact {
     }
 }
 
-/// `host:port` as peers reach a door; the host is a DNS name, an IPv4 address or a bracketed IPv6 one.
+/// `host:port` as peers reach a door; the host is a DNS name, an IPv4 address or a bracketed IPv6
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Endpoint(String);

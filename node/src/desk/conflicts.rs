@@ -112,9 +112,9 @@ impl Conflicts {
     }
 }
 
-/// Looks for alerts that show the people in a check as missing or protected (2018/1862: incompatible alerts), and for
-/// live own alerts with the same document, VIN or plate. `held` is the alert that the draft updates: what it
-/// shared with others before was confirmed then.
+/// Looks for alerts that show the people in a check as missing or protected (2018/1862:
+/// incompatible alerts), and for live own alerts with the same document, VIN or plate. `held` is
+/// the alert that the draft updates: what it shared with others before was confirmed then.
 pub(super) fn conflicts(
     node: &Node,
     draft: &Draft,

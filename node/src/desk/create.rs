@@ -1,4 +1,5 @@
-//! An officer's draft becomes an alert: checked, signed, sealed, indexed, and given to the feed in one commit.
+//! An officer's draft becomes an alert: checked, signed, sealed, indexed, and given to the feed in
+//! one commit.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use crate::roles::Actor;
 use crate::store::{Change, CommitError, Committed, Own, Tombstones, Tx};
 use crate::trust::Part;
 
-/// Tries for an id that was never given before: with a million alerts in a year one draw in a hundred is taken.
+/// Tries for an id that was never given before: with a million alerts in a year one draw in a
+/// hundred is taken.
 const ID_TRIES: usize = 16;
 
 /// Creates an alert from a draft (JSON). `confirmation` is the officer's reason to go on where
@@ -35,8 +37,8 @@ pub async fn create(
     create_draft(node, &draft, Confirmed::everything(confirmation), actor, None, None).await
 }
 
-/// As [`create`], for a checked draft; an import notes the draft's digest, so that it makes nothing twice, and its turn
-/// ends with the commit.
+/// As [`create`], for a checked draft; an import notes the draft's digest, so that it makes nothing
+/// twice, and its turn ends with the commit.
 pub(super) async fn create_draft(
     node: &SharedNode,
     draft: &Draft,
@@ -75,7 +77,8 @@ pub(super) async fn create_draft(
 
 /// Why a new alert was not entered.
 enum NotBegun {
-    /// Its number was given to another between the draw and the commit: it is in the signed token, so both are made anew.
+    /// Its number was given to another between the draw and the commit: it is in the signed token,
+    /// so both are made anew.
     Taken,
     Refused(DeskError),
 }
@@ -107,7 +110,8 @@ fn begin(
     Ok(Committed::new((), event))
 }
 
-/// An id that no alert has, and none that was erased. Another caller may draw it too: the transaction looks again.
+/// An id that no alert has, and none that was erased. Another caller may draw it too: the
+/// transaction looks again.
 fn unused_id(node: &Node) -> Result<AlertId, DeskError> {
     let year = u16::try_from(node.clock.now().date().year()).unwrap_or_default();
     for _ in 0..ID_TRIES {
@@ -128,7 +132,8 @@ fn created_event(view: &View, actor: &Actor) -> Event {
         .with("jwt", view.jwt_digest.to_string())
 }
 
-/// Nothing new is signed with a key that has ended: peers would refuse it. A withdrawal is, since it erases here.
+/// Nothing new is signed with a key that has ended: peers would refuse it. A withdrawal is, since
+/// it erases here.
 pub(super) fn key_in_force(node: &Node) -> Result<(), DeskError> {
     let ended = node.ends.load().ended(Part::StatementKey, node.clock.now());
     ended.map_or(Ok(()), |at| Err(DeskError::KeyEnded(at)))

@@ -45,7 +45,8 @@ pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
     Ok(count)
 }
 
-/// Erases an alert that ends at this time; `false` when it was erased, or got another end, since it was looked up.
+/// Erases an alert that ends at this time; `false` when it was erased, or got another end, since it
+/// was looked up.
 fn end_one(tx: &mut Tx<'_>, end: Timestamp, id: &AlertId) -> Result<bool, StoreError> {
     tx.delete::<Expiries>(&(end, id.clone()));
     if let Some(own) = tx.get::<Own>(id)?.filter(|own| own.expires_at == end) {

@@ -1,4 +1,5 @@
-//! Imports: as creating, but a draft that was imported before makes nothing again while its alert is live.
+//! Imports: as creating, but a draft that was imported before makes nothing again while its alert
+//! is live.
 
 use super::conflicts::Confirmed;
 use super::create::create_draft;
@@ -10,8 +11,8 @@ use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{Imports, IndexKey, Own, StoreError, Tombstones, Tx};
 
-/// Lines of one import are worked on side by side: where two are about the same person, one is looked at again, at most
-/// so often.
+/// Lines of one import are worked on side by side: where two are about the same person, one is
+/// looked at again, at most so often.
 const RACES_MAX: usize = 8;
 
 /// A line of an import.
@@ -19,7 +20,8 @@ const RACES_MAX: usize = 8;
 pub struct Line {
     /// The draft (JSON).
     pub draft: String,
-    /// The officer's reason to go on though an own alert has the same document, VIN or plate; empty when none was given.
+    /// The officer's reason to go on though an own alert has the same document, VIN or plate; empty
+    /// when none was given.
     pub confirmation: String,
     /// Makes a new alert where the one that this draft made before has ended.
     pub again: bool,
@@ -37,8 +39,8 @@ pub enum Imported {
 /// Imports a draft. The same checked content is known again by a keyed hash.
 ///
 /// # Errors
-/// As [`super::create`]; and when the alert that the draft made before has ended, unless the line says `again`: somebody
-/// who disappears a second time must not be lost.
+/// As [`super::create`]; and when the alert that the draft made before has ended, unless the line
+/// says `again`: somebody who disappears a second time must not be lost.
 pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imported, DeskError> {
     let turn = node.precedence.turn().await;
     let draft = Draft::parse(&line.draft, node.clock.now())?;

@@ -11,7 +11,8 @@ use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{Copies, Facet, LastChanges, Own, RecentAlert, StoreError, Tombstones};
 
-/// Contents opened for one page: a rare category can't keep a thread for longer than about a second.
+/// Contents opened for one page: a rare category can't keep a thread for longer than about a
+/// second.
 const OPENED_MAX: usize = 10_000;
 
 /// Places of the index looked at for one page, opened or not.
@@ -20,7 +21,8 @@ const LOOKED_AT_MAX: usize = 100_000;
 /// Places read at a time.
 const PAGE: usize = 256;
 
-/// How far a clock may have been set back between two changes, in seconds: further than this before `since`, nothing later stands.
+/// How far a clock may have been set back between two changes, in seconds: further than this before
+/// `since`, nothing later stands.
 const SET_BACK_S: i64 = 2 * 24 * 3600;
 
 /// A line of a list.
@@ -108,12 +110,14 @@ impl Wanted {
 pub struct Page {
     /// Newest change first.
     pub alerts: Vec<Listed>,
-    /// Where the next page goes on: before this entry of the log. It may be there even where this page is empty.
+    /// Where the next page goes on: before this entry of the log. It may be there even where this
+    /// page is empty.
     pub next: Option<u64>,
 }
 
-/// Lists alerts by their last change here, newest first, at most `limit`, of those that changed before entry `before` of the
-/// log. The work for a page is bounded, so that a page may hold less than is asked for, or nothing, and have a next one.
+/// Lists alerts by their last change here, newest first, at most `limit`, of those that changed
+/// before entry `before` of the log. The work for a page is bounded, so that a page may hold less
+/// than is asked for, or nothing, and have a next one.
 ///
 /// # Errors
 /// [`DeskError::CaseOfErased`] for a case of erased alerts; when the store failed.
@@ -137,7 +141,8 @@ pub async fn list(
     Ok(page)
 }
 
-/// Makes the index that lists run over, for a store that was made before it; a start may wait for it.
+/// Makes the index that lists run over, for a store that was made before it; a start may wait for
+/// it.
 ///
 /// # Errors
 /// When the store failed.

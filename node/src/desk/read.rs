@@ -73,10 +73,12 @@ pub struct Opened {
     pub warnings: Vec<String>,
 }
 
-/// Opens an alert. A justification is mandatory for what another authority issued; it stays in this node's log.
+/// Opens an alert. A justification is mandatory for what another authority issued; it stays in this
+/// node's log.
 ///
 /// # Errors
-/// When it is not held, was erased, the justification is missing, or its handling codes bar the export.
+/// When it is not held, was erased, the justification is missing, or its handling codes bar the
+/// export.
 pub async fn get(
     node: &SharedNode,
     id: &AlertId,
@@ -125,7 +127,8 @@ fn restricts(view: &View, code: Handling) -> bool {
     view.content.handling.contains(&code)
 }
 
-/// The event of an export. Handling codes bind who received an alert, not its issuer (2016/794 Art. 29).
+/// The event of an export. Handling codes bind who received an alert, not its issuer (2016/794 Art.
+/// 29).
 fn exported(view: &View, own: bool, export: Export<'_>, actor: &Actor) -> Result<Event, DeskError> {
     let id = &view.head.id;
     if !own && restricts(view, Handling::H2) {

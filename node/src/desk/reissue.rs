@@ -1,5 +1,5 @@
-//! What was issued while the clock was ahead: peers refuse it until that time comes, so it is issued anew once the clock is
-//! right.
+//! What was issued while the clock was ahead: peers refuse it until that time comes, so it is
+//! issued anew once the clock is right.
 
 use super::DeskError;
 use super::create::{may_issue, next_version};

@@ -1,5 +1,5 @@
-//! Searching own alerts and copies. What was asked, why, and what was found is durable before the answer leaves; the
-//! values searched for are in no record.
+//! Searching own alerts and copies. What was asked, why, and what was found is durable before the
+//! answer leaves; the values searched for are in no record.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,8 @@ use crate::roles::Actor;
 use crate::store::{Committed, Copies, IndexKey, MatchEntry, Matches, StoreError};
 use crate::telemetry;
 
-/// Alerts that one value may find: more are no hit but a list, and the answer says that there are more.
+/// Alerts that one value may find: more are no hit but a list, and the answer says that there are
+/// more.
 pub(super) const HITS_MAX: usize = 64;
 
 /// What the answer is for (2024/982).
@@ -88,7 +89,8 @@ pub struct Hit {
     pub warnings: Vec<String>,
     /// Categories of the people in it.
     pub people: Vec<SubjectCategory>,
-    /// Who is sought as a suspect is a victim here, or the reverse; never left out of what is shown.
+    /// Who is sought as a suspect is a victim here, or the reverse; never left out of what is
+    /// shown.
     pub non_punishment: Option<String>,
 }
 
@@ -103,7 +105,8 @@ pub struct Found {
     pub log_entry: u64,
     /// Active peers that were not heard lately: they may have alerts that are not here.
     pub silent: Vec<AuthorityId>,
-    /// Active peers that were not heard since this node started, or since they became active: the same.
+    /// Active peers that were not heard since this node started, or since they became active: the
+    /// same.
     pub unheard: Vec<AuthorityId>,
 }
 
@@ -165,8 +168,8 @@ fn find(
     Ok((hits, more))
 }
 
-/// Alerts found by a key, at most 64, and whether there are more. Of more, every issuer gets its share and the own ones come
-/// first: nobody hides another's alerts by issuing many.
+/// Alerts found by a key, at most 64, and whether there are more. Of more, every issuer gets its
+/// share and the own ones come first: nobody hides another's alerts by issuing many.
 pub(super) fn matches_of(
     node: &Node,
     index: &IndexKey,
@@ -188,8 +191,8 @@ pub(super) fn matches_of(
     Ok((found.into_iter().map(|((_, id), entry)| (id, entry)).collect(), more))
 }
 
-/// An alert that has one of these keys, and which of them it has. The index only says where to look: what the record
-/// itself does not say is no hit.
+/// An alert that has one of these keys, and which of them it has. The index only says where to
+/// look: what the record itself does not say is no hit.
 fn having(
     node: &Node,
     id: &AlertId,
@@ -203,7 +206,8 @@ fn having(
         if !fields.is_empty() {
             return Ok(Some((view, own, fields)));
         }
-        // A new version without the key may have come in between; its place in the index went with it.
+        // A new version without the key may have come in between; its place in the index went with
+        // it.
         if again && !indexed(node, id, keys)? {
             return Ok(None);
         }
@@ -258,7 +262,8 @@ fn hit(
     }))
 }
 
-/// One state's suspect may be another's victim, who is not punished for what they were compelled to do (2011/36 Art. 8).
+/// One state's suspect may be another's victim, who is not punished for what they were compelled to
+/// do (2011/36 Art. 8).
 fn non_punishment(sought: Option<SubjectCategory>, people: &[SubjectCategory]) -> Option<String> {
     let sought = sought?;
     let contrary = |person: &SubjectCategory| {

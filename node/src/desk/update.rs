@@ -1,6 +1,6 @@
-//! A new version takes the place of the one before; its end stays, within the retention of its category, unless the
-//! draft names another. Where peers hold another version than the one issued here, since state was lost, the next one
-//! follows theirs.
+//! A new version takes the place of the one before; its end stays, within the retention of its
+//! category, unless the draft names another. Where peers hold another version than the one issued
+//! here, since state was lost, the next one follows theirs.
 
 use super::conflicts::{Confirmed, conflicts};
 use super::create::{enter, key_in_force, may_date, may_issue, next_version};
@@ -16,7 +16,8 @@ use crate::node::SharedNode;
 use crate::roles::Actor;
 use crate::store::{Committed, Own};
 
-/// Replaces the content of an own alert. `expected` is the version the officer looked at; 0 for whatever is held.
+/// Replaces the content of an own alert. `expected` is the version the officer looked at; 0 for
+/// whatever is held.
 ///
 /// # Errors
 /// When the alert is not a live own one, moved on, or the draft is refused.
@@ -81,8 +82,8 @@ pub async fn update(
     Ok(Issued { id: id.clone(), version, warnings })
 }
 
-/// The category that the alert had, if the draft changes it, and the officer's reason: the wrong file must not turn a
-/// missing person into an object at every peer.
+/// The category that the alert had, if the draft changes it, and the officer's reason: the wrong
+/// file must not turn a missing person into an object at every peer.
 fn recategorised(
     before: &View,
     draft: &Draft,

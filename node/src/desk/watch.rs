@@ -1,5 +1,5 @@
-//! Watching: what changes here, from a place of the log on. The log is the one source, so that a watch misses nothing, whoever
-//! was restarted in between.
+//! Watching: what changes here, from a place of the log on. The log is the one source, so that a
+//! watch misses nothing, whoever was restarted in between.
 
 use std::str::FromStr;
 
@@ -18,8 +18,8 @@ const PAGE: usize = 512;
 /// Bytes of a leaf's hash that a place names: another log has another one.
 const HASH_BYTES: usize = 8;
 
-/// A place between two entries of this node's log. It names the entry before it, so that a log that was cut or restored in
-/// between is noticed.
+/// A place between two entries of this node's log. It names the entry before it, so that a log that
+/// was cut or restored in between is noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     next: u64,
@@ -113,7 +113,8 @@ pub async fn watch(
     Ok(from)
 }
 
-/// The changes in the next entries of the log behind `from`, and the place behind these entries; `None` where `from` is the end.
+/// The changes in the next entries of the log behind `from`, and the place behind these entries;
+/// `None` where `from` is the end.
 ///
 /// # Errors
 /// When the store failed.

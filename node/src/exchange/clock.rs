@@ -1,5 +1,5 @@
-//! Who speaks for the time that the clock shows: a clock that leapt is not believed before a peer's signed head, or a
-//! person, agrees with it.
+//! Who speaks for the time that the clock shows: a clock that leapt is not believed before a peer's
+//! signed head, or a person, agrees with it.
 
 use std::fmt;
 
@@ -11,7 +11,8 @@ use crate::store::{Change, CommitError, Committed, Meta, Store, StoreError, Tx};
 /// How often the time is noted, in seconds.
 const NOTED_EVERY_S: i64 = 3600;
 
-/// A head says what time it is for this long, in seconds: it comes at least once a minute while its stream is open.
+/// A head says what time it is for this long, in seconds: it comes at least once a minute while its
+/// stream is open.
 const WITNESS_S: i64 = 900;
 
 /// Key in [`Meta`] of the time last noted, seconds as eight big-endian bytes.
@@ -38,7 +39,8 @@ pub struct ClockDoubt {
 }
 
 impl ClockDoubt {
-    /// Whether nothing may be issued: what the node goes by is a time in the past, since nobody knows how long it was off.
+    /// Whether nothing may be issued: what the node goes by is a time in the past, since nobody
+    /// knows how long it was off.
     pub fn forbids_issuing(&self) -> bool {
         self.doubt.since_start
     }
@@ -108,8 +110,9 @@ pub struct ClockWatch {
     last: Option<(Timestamp, i64)>,
 }
 
-/// Looks at the clock: says once when it comes into doubt, believes it when peers agree, and notes the time now and then.
-/// True when an earlier time is believed than before: what was issued meanwhile is dated ahead.
+/// Looks at the clock: says once when it comes into doubt, believes it when peers agree, and notes
+/// the time now and then. True when an earlier time is believed than before: what was issued
+/// meanwhile is dated ahead.
 ///
 /// # Errors
 /// When the store failed.

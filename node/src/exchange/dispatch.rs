@@ -1,7 +1,7 @@
 //! The sender: makes what was decided for a peer durable before the first byte leaves.
 //!
-//! The writer refuses an offer whose policy, trust or alert version is no longer current, and the decision is made
-//! again: that is what makes a change of policy a barrier.
+//! The writer refuses an offer whose policy, trust or alert version is no longer current, and the
+//! decision is made again: that is what makes a change of policy a barrier.
 
 use serde_json::Value;
 
@@ -240,8 +240,8 @@ fn enter_ledger(
     Ok(())
 }
 
-/// Disclosures of one alert that a peer may hold, kept apart: a peer that acknowledges none, or hands every part of it
-/// back to us, makes no record too large.
+/// Disclosures of one alert that a peer may hold, kept apart: a peer that acknowledges none, or
+/// hands every part of it back to us, makes no record too large.
 pub(super) const POSSIBLE_MAX: usize = 64;
 
 /// Joins the oldest two: what they disclosed stays in the ledger.
@@ -313,8 +313,9 @@ pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), Sto
     }
 }
 
-/// When the next rule ends, since this peer's stream last decided everything anew: a time in the past when one ended while
-/// nothing was sent, and now when the clock was set back since: rules that had ended for it may hold again.
+/// When the next rule ends, since this peer's stream last decided everything anew: a time in the
+/// past when one ended while nothing was sent, and now when the clock was set back since: rules
+/// that had ended for it may hold again.
 ///
 /// # Errors
 /// When the store cannot be read.

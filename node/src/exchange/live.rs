@@ -36,8 +36,9 @@ pub struct StreamStatus {
     pub sending: bool,
     /// Its stream to us is open.
     pub receiving: bool,
-    /// When what we hold of it was last known to be current: the time of our nonce that a head answered
-    /// at the end of its feed. Forgotten at a restart, so that every copy is then unconfirmed.
+    /// When what we hold of it was last known to be current: the time of our nonce that a head
+    /// answered at the end of its feed. Forgotten at a restart, so that every copy is then
+    /// unconfirmed.
     pub confirmed_at: Option<Timestamp>,
     /// What time its last head said it is.
     pub witness: Option<Witness>,
@@ -147,8 +148,8 @@ pub fn lease(node: &Node, issuer: &AuthorityId) -> (bool, Option<Timestamp>) {
     (confirmed_at.is_some_and(|at| (0..=node.copy_lease_s).contains(&age(at))), confirmed_at)
 }
 
-/// As [`lease`], of one copy: where a newer version was sent and refused here it is not confirmed, though the issuer was
-/// heard.
+/// As [`lease`], of one copy: where a newer version was sent and refused here it is not confirmed,
+/// though the issuer was heard.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -168,7 +169,8 @@ pub fn lease_of(
 pub enum Heard {
     /// Its last head came so long ago.
     Ago(i64),
-    /// Not yet: the node started, or the peer became active, so long ago. Nothing is known of before.
+    /// Not yet: the node started, or the peer became active, so long ago. Nothing is known of
+    /// before.
     NotYet(i64),
 }
 
@@ -184,7 +186,8 @@ pub fn heard(node: &Node, peer: &Peer) -> Option<Heard> {
     Some(ago.map_or(Heard::NotYet(active.min(elapsed - node.started)), Heard::Ago))
 }
 
-/// Whether an active peer was not heard for longer than the configured silence. That it was not heard yet is no silence.
+/// Whether an active peer was not heard for longer than the configured silence. That it was not
+/// heard yet is no silence.
 pub fn is_silent(node: &Node, peer: &Peer) -> bool {
     heard(node, peer).is_some_and(|heard| match heard {
         Heard::Ago(seconds) | Heard::NotYet(seconds) => seconds > node.peer_silence_s,

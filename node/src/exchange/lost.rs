@@ -1,5 +1,5 @@
-//! This node finds out that it lost state: a peer shows a head that this node's key signed, and that is not in its log.
-//! Then it stops, until two persons confirmed how it goes on.
+//! This node finds out that it lost state: a peer shows a head that this node's key signed, and
+//! that is not in its log. Then it stops, until two persons confirmed how it goes on.
 
 use super::resume::{Resume, done};
 use super::stream::{self, within};
@@ -22,8 +22,8 @@ const STOP_KEY: &str = "lost_state";
 /// Peers whose records are walked at once: ten times those that a node is sized for.
 const PEERS_MAX: usize = 1024;
 
-/// Whether the node found that it lost state (its own later heads came back from a peer): nothing is issued, and
-/// nobody is let in but who confirms how it goes on.
+/// Whether the node found that it lost state (its own later heads came back from a peer): nothing
+/// is issued, and nobody is let in but who confirms how it goes on.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -71,7 +71,8 @@ fn own_restores(node: &Node) -> Result<Vec<String>, StoreError> {
     Ok(held.into_iter().map(|(_, jws)| jws).collect())
 }
 
-/// Compares what a peer holds of this node's log with the log; stops the node when the log lacks it.
+/// Compares what a peer holds of this node's log with the log; stops the node when the log lacks
+/// it.
 pub(super) async fn compare(
     node: &SharedNode,
     peer: &AuthorityId,
@@ -102,7 +103,8 @@ pub(super) async fn compare(
     Ok(false)
 }
 
-/// Whether a signed word of this node's own is not in its log, and no restore that two persons approved says why.
+/// Whether a signed word of this node's own is not in its log, and no restore that two persons
+/// approved says why.
 fn lacks(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
     Ok(!holds(node, word)? && !is_explained(node, word)?)
 }
@@ -118,7 +120,8 @@ fn holds(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
     Ok(held.is_some_and(|log| log.root() == word.root))
 }
 
-/// The restores were verified before they were kept: the key of an old one may have left the descriptor since.
+/// The restores were verified before they were kept: the key of an old one may have left the
+/// descriptor since.
 fn is_explained(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
     let restores = own_restores(node)?;
     Ok(restores.iter().any(|jws| {
@@ -127,8 +130,8 @@ fn is_explained(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
     }))
 }
 
-/// What a word that the log lacks says of it. What the log had when this process began, and what it got up to the time of
-/// the word, is the most that it has in common with the log that is gone.
+/// What a word that the log lacks says of it. What the log had when this process began, and what it
+/// got up to the time of the word, is the most that it has in common with the log that is gone.
 fn lost_head(node: &Node, word: &LogWord, both: bool) -> Result<LostHead, StoreError> {
     let until = node.store.entries_until(word.signed_at.plus(CLOCK_TOLERANCE_S))?;
     let kept = until.min(node.log_size_at_start).min(word.size.saturating_sub(1));
@@ -139,7 +142,8 @@ fn lost_head(node: &Node, word: &LogWord, both: bool) -> Result<LostHead, StoreE
 /// Stops issuing to all, and whoever need not come in: `peer` holds what this node's log lacks.
 async fn stop(node: &SharedNode, peer: &AuthorityId, word: &LogWord) -> Result<(), StoreError> {
     let known = node.store.get::<LostHeads>(peer)?;
-    // What one peer has seen of a log that is gone does not grow, unless another node goes on with it.
+    // What one peer has seen of a log that is gone does not grow, unless another node goes on with
+    // it.
     let grown = known.as_ref().is_some_and(|known| known.size < word.size);
     let stopped = lost_state(node)?;
     if stopped && known.is_some_and(|known| known.both || !grown) {
@@ -236,7 +240,8 @@ pub fn lost_heads(node: &Node) -> Result<Vec<(AuthorityId, LostHead)>, StoreErro
     Ok(heads)
 }
 
-/// What is wrong with this node's own log, in a sentence for people; `None` when nothing is known to be.
+/// What is wrong with this node's own log, in a sentence for people; `None` when nothing is known
+/// to be.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -266,8 +271,8 @@ fn told(peer: &AuthorityId, head: &LostHead, size: u64, stopped: bool) -> String
     )
 }
 
-/// Whether a peer must be asked what it holds of ours before anything is sent to it: it was not reached while the node
-/// stood still.
+/// Whether a peer must be asked what it holds of ours before anything is sent to it: it was not
+/// reached while the node stood still.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -314,8 +319,8 @@ pub struct Approval {
     pub review: String,
 }
 
-/// Records the restore, signed with the log key: in the log, for auditors, and for peers. `None` when no head of the log
-/// that is gone is known.
+/// Records the restore, signed with the log key: in the log, for auditors, and for peers. `None`
+/// when no head of the log that is gone is known.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -356,8 +361,8 @@ pub fn record_restore(
     Ok(Some(event))
 }
 
-/// Two persons confirmed what these peers get: what was taken back from them and fetched back is theirs again where the
-/// policy says so.
+/// Two persons confirmed what these peers get: what was taken back from them and fetched back is
+/// theirs again where the policy says so.
 ///
 /// # Errors
 /// When the store cannot be read.

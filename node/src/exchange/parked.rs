@@ -1,5 +1,5 @@
-//! What a peer refused, or can't read yet: kept where the operators of both sides see it, and offered again when the
-//! reason goes or by hand.
+//! What a peer refused, or can't read yet: kept where the operators of both sides see it, and
+//! offered again when the reason goes or by hand.
 
 use super::stream::{PAGE, within};
 use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
@@ -9,7 +9,8 @@ use crate::store::{Change, Parked, ParkedOut, Retries, StoreError, Tx};
 /// Why an alert waits when the peer can't read its schema yet.
 pub(super) const SCHEMA_LACKING: &str = "peer_lacks_schema";
 
-/// Why an alert waits that has ended, or whose rule has, by a clock that is in doubt since the start.
+/// Why an alert waits that has ended, or whose rule has, by a clock that is in doubt since the
+/// start.
 pub(super) const CLOCK_IN_DOUBT: &str = "clock_in_doubt";
 
 /// Why a receiver refuses what it has no room for.
@@ -18,8 +19,8 @@ pub(super) const NO_ROOM: &str = "no_room";
 /// Why a receiver refuses what is dated ahead of its clock.
 pub const FUTURE_IAT: &str = "future_iat";
 
-/// Wait before what a peer takes for ended, or for signed by a key it does not know, is offered again, in seconds: its
-/// clock, or the descriptor it holds of us, is to be looked after by people.
+/// Wait before what a peer takes for ended, or for signed by a key it does not know, is offered
+/// again, in seconds: its clock, or the descriptor it holds of us, is to be looked after by people.
 const PEOPLE_WAIT_S: i64 = 3600;
 
 /// When something refused for this reason is offered again by itself; `None`: by hand only.
@@ -59,7 +60,8 @@ fn retry(key: &Key, at: Timestamp) -> (AuthorityId, (Timestamp, AlertId)) {
     (key.0.clone(), (at, key.1.clone()))
 }
 
-/// Alerts parked with `peer` that are to be offered again by now, the longest due first; at most a page.
+/// Alerts parked with `peer` that are to be offered again by now, the longest due first; at most a
+/// page.
 pub(super) fn due(
     node: &Node,
     peer: &AuthorityId,

@@ -1,5 +1,5 @@
-//! Decides what a peer gets next: what stands in the feed or the ledger is compared with what policy allows now, and the
-//! difference is picked. Nothing is written here.
+//! Decides what a peer gets next: what stands in the feed or the ledger is compared with what
+//! policy allows now, and the difference is picked. Nothing is written here.
 
 use std::collections::HashSet;
 
@@ -20,8 +20,8 @@ use crate::store::{
     TakenBack, Tombstones,
 };
 
-/// Feed places that may be decided as "nothing for this peer" before the cursor is written down: after a
-/// crash they are decided again, to the same effect.
+/// Feed places that may be decided as "nothing for this peer" before the cursor is written down:
+/// after a crash they are decided again, to the same effect.
 const CURSOR_LAG_MAX: u64 = 4096;
 
 #[derive(Clone)]
@@ -265,8 +265,8 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Whether the right to a view has ended by what the clock shows, since the start and in doubt: what was disclosed can't be
-    /// taken back unseen, so it waits.
+    /// Whether the right to a view has ended by what the clock shows, since the start and in doubt:
+    /// what was disclosed can't be taken back unseen, so it waits.
     fn may_have_ended(&self, end: Timestamp, view: &View, claims: ClaimSet) -> bool {
         let Some(doubt) = self.node.clock.doubt().filter(|doubt| doubt.since_start) else {
             return false;
@@ -301,8 +301,8 @@ impl<'a> Planner<'a> {
         self.pick_word(alert, Offered::Retraction(text.clone()), Statement::Retraction(text));
     }
 
-    /// The issuer's last word goes to whoever ever held something of the alert; the end of its time needs a word only
-    /// where an older version may outlive it.
+    /// The issuer's last word goes to whoever ever held something of the alert; the end of its time
+    /// needs a word only where an older version may outlive it.
     fn last_word(&mut self, alert: &AlertId) -> Result<(), DispatchError> {
         let key = (self.peer.clone(), alert.clone());
         let Some(tombstone) = self.node.store.get::<Tombstones>(alert)? else { return Ok(()) };

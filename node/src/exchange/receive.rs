@@ -20,21 +20,23 @@ use crate::node::SharedNode;
 use crate::store::{CommitError, StoreError, StreamIn, StreamsIn};
 use crate::telemetry;
 
-/// Nonces of one connection that a head may still answer: batches are under way while receipts return.
+/// Nonces of one connection that a head may still answer: batches are under way while receipts
+/// return.
 const NONCES_OPEN_MAX: usize = 16;
 
-/// Refused statements of one peer that are kept for people to see: a hostile peer must not fill the disk.
+/// Refused statements of one peer that are kept for people to see: a hostile peer must not fill the
+/// disk.
 const PARKED_MAX: usize = 1024;
 
 /// Refusals of which the sender may not know yet: its window is four batches of 64.
 const REFUSED_OPEN_MAX: usize = 512;
 
-/// Pause before the receipt of a batch for which there was no room: every refusal takes a place in the log, so they must
-/// come slowly, while withdrawals and retractions still come.
+/// Pause before the receipt of a batch for which there was no room: every refusal takes a place in
+/// the log, so they must come slowly, while withdrawals and retractions still come.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
 
-/// Pause before a batch is refused because this node lost state: a sender that does not heed what it was told comes again
-/// at once.
+/// Pause before a batch is refused because this node lost state: a sender that does not heed what
+/// it was told comes again at once.
 const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why a batch was not taken; the stream ends and the sender resumes.
@@ -84,8 +86,8 @@ pub struct Reception {
     begun: bool,
 }
 
-/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held. What the peer says of its log
-/// is held against what is known of it.
+/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held. What
+/// the peer says of its log is held against what is known of it.
 ///
 /// # Errors
 /// When the peer is not active or the store failed.
@@ -97,9 +99,11 @@ pub async fn hello(
     node.directory.load().active(peer).ok_or(ReceiveError::NotActive)?;
     let live = node.streams.live(peer);
     let number = live.begin_incoming();
-    // A batch of the older stream may be on its way to the disk: what is said here must not change after.
+    // A batch of the older stream may be on its way to the disk: what is said here must not change
+    // after.
     node.store.settled().await?;
-    // While this node stands still its log says that nothing changed since people looked: no peer can make it longer.
+    // While this node stands still its log says that nothing changed since people looked: no peer
+    // can make it longer.
     if !super::lost_state(node)? {
         witness::take_restores(node, peer, &standing.restores).await?;
         if let Some(word) = LogWord::of_peer(node, peer, &standing.checkpoint) {
@@ -177,7 +181,8 @@ impl Reception {
         Ok((self.receipt(node, &head, refused), self.fresh_nonce(node)))
     }
 
-    /// Returns once a newer stream of the same sender has begun: nothing of this one is taken any more.
+    /// Returns once a newer stream of the same sender has begun: nothing of this one is taken any
+    /// more.
     pub async fn superseded(&self) {
         self.live.superseded(self.number).await;
     }
@@ -230,7 +235,8 @@ impl Reception {
         Ok(applied.refused)
     }
 
-    /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves nothing open.
+    /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves
+    /// nothing open.
     fn confirm(&self, head: &Head) {
         let answered = self.nonces.iter().find(|(nonce, _)| *nonce == head.nonce);
         if let Some((_, at)) = answered.filter(|_| head.caught_up && head.snapshot_complete) {

@@ -1,5 +1,5 @@
-//! A node that lost state fetches its own later statements back from the peers that hold them: alerts, withdrawals,
-//! retractions, and the restores that it signed before. They stand.
+//! A node that lost state fetches its own later statements back from the peers that hold them:
+//! alerts, withdrawals, retractions, and the restores that it signed before. They stand.
 
 use super::dispatch::bound;
 use super::stream;
@@ -40,11 +40,12 @@ pub enum Handed {
     Words(Option<AlertId>),
 }
 
-/// Statements read at a time for a peer that recovers: 1 MiB at most, which the gate counts for the call.
+/// Statements read at a time for a peer that recovers: 1 MiB at most, which the gate counts for the
+/// call.
 const HANDED_AT_ONCE: usize = 16;
 
-/// What this node holds that `issuer` itself issued, a page after `after`, and where to go on: alerts as received, then
-/// withdrawals and retractions, then the restores of its log.
+/// What this node holds that `issuer` itself issued, a page after `after`, and where to go on:
+/// alerts as received, then withdrawals and retractions, then the restores of its log.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -89,8 +90,9 @@ fn unsealed(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<String, StoreE
     from_utf8(text).map_err(|_| StoreError::Corrupt("a token is no text".to_owned()))
 }
 
-/// Keeps a statement of this node's own that `peer` handed back; returns whether it brought something that was not held.
-/// Of an alert only the claims that peers had been given come back, those of all of them together.
+/// Keeps a statement of this node's own that `peer` handed back; returns whether it brought
+/// something that was not held. Of an alert only the claims that peers had been given come back,
+/// those of all of them together.
 ///
 /// # Errors
 /// When it is not this node's own, or the store failed.
@@ -102,7 +104,8 @@ pub async fn keep_recovered(
     let key_of = |issuer: &AuthorityId, kid: &_| {
         (*issuer == node.authority).then(|| node.own_statement_key(kid)).flatten()
     };
-    // What this node signed stands, whatever its clock showed then: by an old backup it is behind that now.
+    // What this node signed stands, whatever its clock showed then: by an old backup it is behind
+    // that now.
     let now = Bounds { latest: Timestamp::from_seconds(TIMESTAMP_MAX), ..node.clock.bounds() };
     let (text, from) = (statement.to_owned(), peer.clone());
     if let Ok(withdrawal) = alert::verify_withdrawal(statement, key_of, now) {
@@ -202,8 +205,8 @@ fn keep_withdrawal(
     Ok(Committed::new(!known, event.with("new", !known)))
 }
 
-/// What was taken back stays back: the ledger says that the peer erased it, and nothing of the alert is offered to it
-/// before two persons confirmed that.
+/// What was taken back stays back: the ledger says that the peer erased it, and nothing of the
+/// alert is offered to it before two persons confirmed that.
 fn keep_retraction(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
@@ -239,8 +242,8 @@ fn keep_older_restore(
     Ok(Committed::new(new, event.with("new", new)))
 }
 
-/// Enters a version that a peer handed back, and what the peer holds of it; `None` when the own alert is not the one that
-/// was looked at.
+/// Enters a version that a peer handed back, and what the peer holds of it; `None` when the own
+/// alert is not the one that was looked at.
 fn enter_recovered(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
@@ -290,7 +293,8 @@ fn relation(seen: Option<&Seen>, view: &View) -> Relation {
         let fuller = own.recovered && own.claims != view.claims;
         return if fuller { Relation::Later } else { Relation::Known };
     }
-    // The version after this one names it, whatever the clock said then; of later ones the dates tell.
+    // The version after this one names it, whatever the clock said then; of later ones the dates
+    // tell.
     let follows = view.head.previous == Some(own.jwt_digest) || *issued_at <= view.head.issued_at;
     match view.head.version {
         newer if newer > own.version && (own.recovered || follows) => Relation::Later,
@@ -345,8 +349,8 @@ fn note_held(
     Ok(())
 }
 
-/// The version and digest that the next version of an own alert follows: what is held here, or what peers hold since it
-/// was forked.
+/// The version and digest that the next version of an own alert follows: what is held here, or what
+/// peers hold since it was forked.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -359,7 +363,8 @@ pub fn followed(
     Ok(fork.map_or(held, |fork| (fork.version, fork.jwt_digest)))
 }
 
-/// After the next version: the fork is healed. False when the version that was followed is not the newest any more.
+/// After the next version: the fork is healed. False when the version that was followed is not the
+/// newest any more.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -1,4 +1,5 @@
-//! The sender compares what the receiver durably holds with its own record, and finds out who lost state.
+//! The sender compares what the receiver durably holds with its own record, and finds out who lost
+//! state.
 
 use super::dispatch::{DispatchError, drop_offers};
 use super::plan::retraction;
@@ -373,8 +374,8 @@ struct Replayed {
     replaced: Option<String>,
 }
 
-/// Makes the statement of an offer once more, byte for byte; a retraction in its place when the alert
-/// changed meanwhile or policy no longer allows the view.
+/// Makes the statement of an offer once more, byte for byte; a retraction in its place when the
+/// alert changed meanwhile or policy no longer allows the view.
 fn replay(
     node: &Node,
     peer: &AuthorityId,

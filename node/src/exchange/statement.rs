@@ -1,4 +1,5 @@
-//! What the two ends of a stream sign: heads, receipts, retractions. Each is a JWS with a `typ` of its own.
+//! What the two ends of a stream sign: heads, receipts, retractions. Each is a JWS with a `typ` of
+//! its own.
 
 use std::fmt;
 use std::str::FromStr;
@@ -80,7 +81,8 @@ pub struct Head {
     pub iat: i64,
     /// The receiver's newest nonce that the sender has seen.
     pub nonce: Nonce,
-    /// The sender has nothing more for this receiver at this moment: copies are as the issuer wants them.
+    /// The sender has nothing more for this receiver at this moment: copies are as the issuer wants
+    /// them.
     pub caught_up: bool,
     /// The present view was sent whole in this epoch: what it did not confirm is to be dropped.
     pub snapshot_complete: bool,
@@ -132,8 +134,8 @@ pub struct Retraction {
     pub jti: AlertId,
     /// When signed, UTC seconds.
     pub iat: i64,
-    /// Digest of the statement first offered at this place, when the retraction stands in for it: the
-    /// right to it ended before it was known to have arrived.
+    /// Digest of the statement first offered at this place, when the retraction stands in for it:
+    /// the right to it ended before it was known to have arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_place_of: Option<Digest>,
 }

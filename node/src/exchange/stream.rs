@@ -1,4 +1,5 @@
-//! The stream to a peer: what a batch is, the chain over it, and what moves a stream inside a transaction.
+//! The stream to a peer: what a batch is, the chain over it, and what moves a stream inside a
+//! transaction.
 
 use crate::audit::{Event, Operation};
 use crate::id::{
@@ -115,8 +116,8 @@ pub fn feed(tx: &mut Tx<'_>, alert: &AlertId, withdrawn: bool, freed: Option<Fee
     place
 }
 
-/// After a change of policy, in the same transaction: offers decided under an older version are refused
-/// from here on, and every stream decides anew, what peers hold first.
+/// After a change of policy, in the same transaction: offers decided under an older version are
+/// refused from here on, and every stream decides anew, what peers hold first.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -136,8 +137,8 @@ pub(super) fn begin_sweep(stream: StreamOut, now: Timestamp) -> StreamOut {
     StreamOut { sweep, sweeps, swept_at: now, ..stream }
 }
 
-/// When a peer becomes active, in the same transaction: its stream begins, or goes on with everything
-/// decided anew.
+/// When a peer becomes active, in the same transaction: its stream begins, or goes on with
+/// everything decided anew.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -169,8 +170,8 @@ pub fn halt(tx: &mut Tx<'_>, peer: &AuthorityId, reason: &str) -> Result<Event, 
         .with("reason", reason))
 }
 
-/// After a loss of state was repaired: a new epoch towards every peer, and the stop ends. Runs in the
-/// transaction of the second person's approval.
+/// After a loss of state was repaired: a new epoch towards every peer, and the stop ends. Runs in
+/// the transaction of the second person's approval.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -196,8 +197,8 @@ pub(super) fn may_outlive(ledger: &LedgerEntry, last: Version) -> bool {
     may_hold(ledger) && !(last_held && ledger.possible.is_empty())
 }
 
-/// Whether a copy of an alert may outlive it at some peer: an older version that ends later, whose update did not
-/// arrive.
+/// Whether a copy of an alert may outlive it at some peer: an older version that ends later, whose
+/// update did not arrive.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -211,8 +212,8 @@ pub fn outlived(tx: &Tx<'_>, alert: &AlertId, last: Version) -> Result<bool, Sto
     Ok(false)
 }
 
-/// The number of the epoch after `stream`'s: the clock's seconds, so that a node that forgot an epoch
-/// does not give its number away again.
+/// The number of the epoch after `stream`'s: the clock's seconds, so that a node that forgot an
+/// epoch does not give its number away again.
 pub(super) fn next_epoch(tx: &Tx<'_>, stream: &StreamOut) -> Epoch {
     (stream.epoch + 1).max(tx.now().seconds() as u64)
 }

@@ -1,4 +1,5 @@
-//! Two nodes joined without a network: every step of a stream by hand, so that it can be cut anywhere.
+//! Two nodes joined without a network: every step of a stream by hand, so that it can be cut
+//! anywhere.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -254,7 +255,8 @@ async fn what_a_peer_cannot_read_yet_waits_visibly_and_goes_once_it_can() {
     assert!(dk.parked(&fr).is_empty() && waiting().is_none());
 }
 
-/// More refusals than are kept for people to see, and the receipt of some is lost: the sender learns of each.
+/// More refusals than are kept for people to see, and the receipt of some is lost: the sender
+/// learns of each.
 #[tokio::test]
 async fn no_refusal_is_taken_for_an_acknowledgement() {
     let (dk, fr, first) = delivered(ALL).await;
@@ -323,7 +325,8 @@ async fn recovery_joins_what_peers_had_been_given() {
     }
 }
 
-/// A clock that leaps erases nothing, ends no rule, and hides and refuses nothing: neither the issuer's nor a receiver's.
+/// A clock that leaps erases nothing, ends no rule, and hides and refuses nothing: neither the
+/// issuer's nor a receiver's.
 #[tokio::test]
 async fn a_clock_that_leaps_ends_nothing() {
     const DAY_S: i64 = 86_400;
@@ -402,13 +405,15 @@ async fn a_clock_is_believed_when_a_peer_or_a_person_says_the_same() {
     assert!(!look(&fr, &mut theirs).await, "forward");
     assert_eq!(fr.node.clock.now(), later);
     assert_eq!(desk::expire(&fr.node).await.unwrap(), 1);
-    // Back again, which a head says that was signed before: what was issued in between is dated ahead.
+    // Back again, which a head says that was signed before: what was issued in between is dated
+    // ahead.
     dk.node.clock.set(right);
     assert!(look(&dk, &mut watch).await, "an earlier time is believed");
     assert_eq!(dk.node.clock.now(), right);
 }
 
-/// A start with a clock that is ahead, within what a node may have been off: what is issued then is put right.
+/// A start with a clock that is ahead, within what a node may have been off: what is issued then is
+/// put right.
 #[tokio::test]
 async fn what_was_issued_by_a_clock_that_was_ahead_is_issued_anew() {
     const DAY_S: i64 = 86_400;
@@ -474,7 +479,8 @@ async fn a_start_in_doubt_discloses_nothing_that_may_have_ended() {
     }
 }
 
-/// An alert whose newer version was refused: shown as not confirmed, and kept when the stream begins anew.
+/// An alert whose newer version was refused: shown as not confirmed, and kept when the stream
+/// begins anew.
 #[tokio::test]
 async fn a_copy_whose_next_version_is_refused_stays_and_is_not_confirmed() {
     let (dk, fr, id) = delivered(ALL).await;

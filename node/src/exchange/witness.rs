@@ -1,8 +1,8 @@
-//! Peers are witnesses of each other's logs: every signed word of a peer on its log, in whatever batch, is held against
-//! the newest that is known of it.
+//! Peers are witnesses of each other's logs: every signed word of a peer on its log, in whatever
+//! batch, is held against the newest that is known of it.
 //!
-//! A log only grows. One that is shorter than it was, or has another root at the same size, shows that its node was
-//! restored from an old state, or that two nodes run with the same keys.
+//! A log only grows. One that is shorter than it was, or has another root at the same size, shows
+//! that its node was restored from an old state, or that two nodes run with the same keys.
 
 use super::resume::done;
 use super::stream::within;
@@ -15,12 +15,14 @@ use crate::store::{
     CommitError, Committed, OtherLog, PeerLog, PeerLogs, Restores, StoreError, StreamsIn, Tx,
 };
 
-/// How often the newest head of a stream without statements is written down after the first, in seconds. Every search
-/// makes a log longer, and each write makes ours longer, which the peer would write down in turn. In between it is held
-/// in memory: should this node and its peer both fail, then this much of the peer's log is known to nobody here.
+/// How often the newest head of a stream without statements is written down after the first, in
+/// seconds. Every search makes a log longer, and each write makes ours longer, which the peer would
+/// write down in turn. In between it is held in memory: should this node and its peer both fail,
+/// then this much of the peer's log is known to nobody here.
 const KEPT_EVERY_S: i64 = 600;
 
-/// Restores of one authority that are kept and told: more than that in the life of a node is a fault of its own.
+/// Restores of one authority that are kept and told: more than that in the life of a node is a
+/// fault of its own.
 pub(super) const RESTORES_MAX: usize = 16;
 
 /// A signed word of an authority on the log that it has.
@@ -37,7 +39,8 @@ pub(super) struct LogWord {
 }
 
 impl LogWord {
-    /// Reads a word of `iss`: a head for `aud`, a checkpoint, or the head that a restore goes on from.
+    /// Reads a word of `iss`: a head for `aud`, a checkpoint, or the head that a restore goes on
+    /// from.
     pub(super) fn verify(
         jws: &str,
         (iss, aud): (&AuthorityId, &AuthorityId),
@@ -105,7 +108,8 @@ pub(super) enum Said {
     WithStatements,
 }
 
-/// Holds a word of a peer against the newest that is known of its log; what contradicts it is in the log, and shown.
+/// Holds a word of a peer against the newest that is known of its log; what contradicts it is in
+/// the log, and shown.
 pub(super) async fn hold(
     node: &SharedNode,
     (peer, stream): (&AuthorityId, u64),
@@ -119,7 +123,8 @@ pub(super) async fn hold(
     }
     let Some(news) = noted(known.clone(), &word, said, now) else {
         if known.is_some_and(|known| (known.size, known.root) == (word.size, word.root)) {
-            // Nothing new, and signed later: a second node with the same keys would learn from it that this one runs.
+            // Nothing new, and signed later: a second node with the same keys would learn from it
+            // that this one runs.
             live.note_log(word, None);
         }
         return Ok(());
@@ -222,7 +227,8 @@ fn grown(known: PeerLog, word: &LogWord) -> PeerLog {
     PeerLog { size, root, signed_at, word: word.jws.clone(), ..known }
 }
 
-/// A log that is not the one which is known: an alarm each time that it went back, and its newest word is kept.
+/// A log that is not the one which is known: an alarm each time that it went back, and its newest
+/// word is kept.
 fn went_back(known: PeerLog, word: &LogWord, now: Timestamp) -> Option<Noted> {
     let (size, root, jws) = (word.size, word.root, word.jws.clone());
     let (other, alarm) = match known.other.clone() {
@@ -279,7 +285,8 @@ fn later(kept: &PeerLog, seen: &PeerLog) -> bool {
     (kept.size, kept.root) == (seen.size, seen.root) && seen.signed_at > kept.signed_at
 }
 
-/// Takes what a peer says of restores that two persons there approved: the shorter log is then the one that counts.
+/// Takes what a peer says of restores that two persons there approved: the shorter log is then the
+/// one that counts.
 pub(super) async fn take_restores(
     node: &SharedNode,
     peer: &AuthorityId,
@@ -390,7 +397,8 @@ fn alarm_of(peer: &AuthorityId, log: &PeerLog) -> Option<String> {
     })
 }
 
-/// People looked into a peer's log and go on with it: the one that it showed last is the one that counts.
+/// People looked into a peer's log and go on with it: the one that it showed last is the one that
+/// counts.
 pub(super) fn settle_log(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), StoreError> {
     let Some(log) = tx.get::<PeerLogs>(peer)? else { return Ok(()) };
     let Some(other) = log.other else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! `entente-node check`: everything that would stop a node, or should be looked after, named before it is started.
+//! `entente-node check`: everything that would stop a node, or should be looked after, named before
+//! it is started.
 
 use std::fs;
 use std::net::TcpListener;
@@ -18,7 +19,8 @@ const PROBLEMS_SHOWN_MAX: usize = 10;
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// `configuration`, `keys`, `certificates`, `permissions`, `peers`, `people`, `addresses` or `store`.
+    /// `configuration`, `keys`, `certificates`, `permissions`, `peers`, `people`, `addresses` or
+    /// `store`.
     pub part: &'static str,
     /// What to think of it.
     pub state: State,
@@ -48,7 +50,8 @@ impl Finding {
     }
 }
 
-/// Looks at all parts of a home folder, each by itself. The store is read once, whole, unless a node has it open.
+/// Looks at all parts of a home folder, each by itself. The store is read once, whole, unless a
+/// node has it open.
 pub fn check(home: &Path, clock: &Clock) -> Vec<Finding> {
     let layout = Layout::new(home);
     let mut findings = vec![
@@ -187,7 +190,8 @@ fn store(home: &Path, clock: &Clock) -> Result<String, HomeError> {
     Ok(format!("{own} own alerts, {copies} copies, {log} log entries, all of them sound"))
 }
 
-/// The first problems with what to do about each; where a backup must be restored, nothing else helps.
+/// The first problems with what to do about each; where a backup must be restored, nothing else
+/// helps.
 fn listed(problems: &[Problem]) -> String {
     let shown: Vec<_> = match problems.iter().find(|problem| problem.remedy == Remedy::Restore) {
         Some(gravest) => vec![gravest],

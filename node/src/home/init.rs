@@ -28,8 +28,8 @@ pub struct Initialised {
     pub users: Vec<String>,
 }
 
-/// Makes a home folder. `certificates` is a folder as `entente certs example` makes it; without one, a node CA and a
-/// user CA are made here.
+/// Makes a home folder. `certificates` is a folder as `entente certs example` makes it; without
+/// one, a node CA and a user CA are made here.
 ///
 /// # Errors
 /// When the folder is not empty, or a part can't be made.
@@ -72,7 +72,8 @@ pub fn init(
     Ok(Initialised { authority: config.authority, users })
 }
 
-/// What a failed try made would block the next, so it goes when this is dropped. The folder was empty before.
+/// What a failed try made would block the next, so it goes when this is dropped. The folder was
+/// empty before.
 struct Unfinished<'a> {
     home: &'a Path,
     existed: bool,
@@ -165,8 +166,8 @@ fn user_key(certificate: &Path) -> Result<Digest, HomeError> {
     key_digest(leaf).map_err(unfit)
 }
 
-/// Writes the descriptor as it is to be signed: from the configuration, the keys and the roots as they are now, one
-/// serial further than the signed one.
+/// Writes the descriptor as it is to be signed: from the configuration, the keys and the roots as
+/// they are now, one serial further than the signed one.
 ///
 /// # Errors
 /// When a part can't be read, or the draft can't be written.

@@ -18,7 +18,8 @@ pub struct Card {
     pub key_pem: Option<Secret<String>>,
 }
 
-/// Writes what a person needs into a folder that is given to them; `entente profile add` takes it from there.
+/// Writes what a person needs into a folder that is given to them; `entente profile add` takes it
+/// from there.
 ///
 /// # Errors
 /// When a file exists already or can't be written.
@@ -37,8 +38,8 @@ pub fn hand_over(
     Ok(write_file(&folder.join("profile.toml"), &profile, 0o600)?)
 }
 
-/// Writes the first people of a new home: two, each in a folder to hand over, or all four for trying out. Returns each
-/// with the file of the certificate.
+/// Writes the first people of a new home: two, each in a folder to hand over, or all four for
+/// trying out. Returns each with the file of the certificate.
 pub(super) fn write_people(
     layout: &Layout,
     config: &Config,

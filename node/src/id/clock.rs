@@ -1,5 +1,5 @@
-//! What time it is, and whether that is believed: what has ended is erased, and erasing can't be undone, so no clock is
-//! taken at its word when it leaps.
+//! What time it is, and whether that is believed: what has ended is erased, and erasing can't be
+//! undone, so no clock is taken at its word when it leaps.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,16 +9,17 @@ use super::{TIMESTAMP_MAX, Timestamp};
 /// A signed statement dated further ahead than this is refused: clocks of peers may differ by it.
 pub const CLOCK_TOLERANCE_S: i64 = 300;
 
-/// A running clock that moves this much against the monotonic one has leapt, in seconds: it is twice what peers' clocks
-/// may differ by, so that a clock that is set right by a peer's is no leap.
+/// A running clock that moves this much against the monotonic one has leapt, in seconds: it is
+/// twice what peers' clocks may differ by, so that a clock that is set right by a peer's is no
+/// leap.
 pub const LEAP_S: i64 = 2 * CLOCK_TOLERANCE_S;
 
-/// A clock that is further than this beyond the last time noted, at a start, is not believed, in seconds: a node is
-/// seldom off for longer.
+/// A clock that is further than this beyond the last time noted, at a start, is not believed, in
+/// seconds: a node is seldom off for longer.
 pub const LEAP_AT_START_S: i64 = 2 * 86_400;
 
-/// What time it is: the system's clock, or one that tests set. Once it is watched, a leap is not believed, and the clock
-/// goes on from the last time that was; clones share that.
+/// What time it is: the system's clock, or one that tests set. Once it is watched, a leap is not
+/// believed, and the clock goes on from the last time that was; clones share that.
 #[derive(Clone, Debug)]
 pub struct Clock {
     source: Source,
@@ -37,7 +38,8 @@ enum Source {
 struct Anchor {
     time: Timestamp,
     elapsed: i64,
-    /// How far the clock may be beyond it: as long as the node may have been off, until it is first believed.
+    /// How far the clock may be beyond it: as long as the node may have been off, until it is first
+    /// believed.
     ahead_max_s: i64,
 }
 
@@ -46,7 +48,8 @@ struct Anchor {
 pub struct Doubt {
     /// What the clock shows.
     pub shown: Timestamp,
-    /// The last time that was believed, carried on by the monotonic clock; at a start without the time it was off.
+    /// The last time that was believed, carried on by the monotonic clock; at a start without the
+    /// time it was off.
     pub expected: Timestamp,
     /// The node started with it: how long it was off nobody knows.
     pub since_start: bool,
@@ -107,14 +110,16 @@ impl Clock {
         }
     }
 
-    /// What peers are told. A running node tells the time that it is sure of, so that two whose clocks leapt together
-    /// don't confirm each other; one that starts tells what it is shown, so that two that were off together can.
+    /// What peers are told. A running node tells the time that it is sure of, so that two whose
+    /// clocks leapt together don't confirm each other; one that starts tells what it is shown, so
+    /// that two that were off together can.
     pub fn told(&self) -> Timestamp {
         let (shown, doubt) = self.judged();
         doubt.filter(|doubt| !doubt.since_start).map_or(shown, |doubt| doubt.expected)
     }
 
-    /// Between which times it is now, to judge what others dated: a node that starts in doubt knows of no latest.
+    /// Between which times it is now, to judge what others dated: a node that starts in doubt knows
+    /// of no latest.
     pub fn bounds(&self) -> Bounds {
         match self.judged().1.filter(|doubt| doubt.since_start) {
             Some(doubt) => Bounds {
@@ -134,7 +139,8 @@ impl Clock {
         }
     }
 
-    /// From here on no leap is believed: against the monotonic clock, and against the time that was noted before the start.
+    /// From here on no leap is believed: against the monotonic clock, and against the time that was
+    /// noted before the start.
     pub fn watch(&self, noted: Option<Timestamp>) {
         let (shown, elapsed) = (self.shown(), self.elapsed());
         let anchor = match noted {
@@ -189,7 +195,8 @@ impl Clock {
         }
     }
 
-    /// Lets time pass, in seconds: what the clock shows moves and the monotonic clock with it; the system's stays.
+    /// Lets time pass, in seconds: what the clock shows moves and the monotonic clock with it; the
+    /// system's stays.
     pub fn pass(&self, seconds: i64) {
         match &self.source {
             Source::System => {}

@@ -5,7 +5,8 @@ use icu_properties::props::{
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Longest text from outside that is shown, in characters: a message says what it has to say in two lines of a terminal.
+/// Longest text from outside that is shown, in characters: a message says what it has to say in two
+/// lines of a terminal.
 pub const PRINTABLE_CHARS_MAX: usize = 200;
 
 /// Stands for a character that is not shown.
@@ -14,8 +15,8 @@ const REPLACEMENT: char = '\u{FFFD}';
 /// Stands for what was cut off.
 const CUT: char = '…';
 
-/// A text from outside as it may be shown anywhere: one line of at most 200 characters, with `�` for each that steers,
-/// hides or turns what is read, and `…` where it was cut off.
+/// A text from outside as it may be shown anywhere: one line of at most 200 characters, with `�`
+/// for each that steers, hides or turns what is read, and `…` where it was cut off.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(PRINTABLE_CHARS_MAX));
     for (place, c) in text.chars().enumerate() {
@@ -29,7 +30,8 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// A text as [`printable`] shows it, whatever its length; `kept` are characters that stay, such as the ends of lines.
+/// A text as [`printable`] shows it, whatever its length; `kept` are characters that stay, such as
+/// the ends of lines.
 pub fn visible(text: &str, kept: &[char]) -> String {
     let hidden = |c: char| is_hidden(c) && !kept.contains(&c);
     text.chars().map(|c| if hidden(c) { REPLACEMENT } else { c }).collect()
@@ -38,8 +40,9 @@ pub fn visible(text: &str, kept: &[char]) -> String {
 /// Braille's empty cell is a symbol to Unicode, and a blank to whoever reads it.
 const EMPTY_BRAILLE: char = '\u{2800}';
 
-/// Whether a character is not read, or may not be: controls and ends of lines, invisible and direction-changing ones
-/// (variation selectors and tags too), private use, noncharacters, and what Unicode has not given a meaning yet.
+/// Whether a character is not read, or may not be: controls and ends of lines, invisible and
+/// direction-changing ones (variation selectors and tags too), private use, noncharacters, and what
+/// Unicode has not given a meaning yet.
 pub fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_control();

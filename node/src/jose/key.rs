@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::JoseError;
 use crate::id::{Digest, Entropy, KeyId, Secret};
 
-/// A private Ed25519 key: statement key, log key or identity key. It cannot be printed, and is overwritten when
-/// dropped.
+/// A private Ed25519 key: statement key, log key or identity key. It cannot be printed, and is
+/// overwritten when dropped.
 #[derive(Clone)]
 pub struct SigningKey {
     key: ed25519_dalek::SigningKey,

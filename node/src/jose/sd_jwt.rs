@@ -12,7 +12,8 @@ use crate::id::{Digest, Entropy, KeyId};
 /// Disclosures that are read in one token: a full alert has some hundred.
 const DISCLOSURES_MAX: usize = 1024;
 
-/// Digests of one object are padded with decoys to a multiple of this, so that their number tells little.
+/// Digests of one object are padded with decoys to a multiple of this, so that their number tells
+/// little.
 const SD_MULTIPLE: usize = 16;
 
 /// Elements of one array are padded with decoys to a multiple of this.
@@ -52,7 +53,8 @@ pub struct Verified {
 }
 
 impl SdJwt {
-    /// Signs `plain` and the digests of `claims` (RFC 9901 §4.2); every `_sd` array is sorted and padded.
+    /// Signs `plain` and the digests of `claims` (RFC 9901 §4.2); every `_sd` array is sorted and
+    /// padded.
     pub fn issue(
         typ: &str,
         plain: Map<String, Value>,
@@ -88,8 +90,8 @@ impl SdJwt {
         Digest::of(self.jwt.as_bytes())
     }
 
-    /// Verifies strictly (RFC 9901 §7.1): header, signature, then payload and disclosures, each of which must be
-    /// used exactly once.
+    /// Verifies strictly (RFC 9901 §7.1): header, signature, then payload and disclosures, each of
+    /// which must be used exactly once.
     ///
     /// # Errors
     /// [`JoseError`], the first that applies.
@@ -133,8 +135,9 @@ impl SdJwt {
         Ok(Verified { plain: payload, disclosed })
     }
 
-    /// The same token with only the disclosures that `keep` allows. It is asked with the names from the top, without
-    /// array positions, and the value; what hangs below a withheld disclosure goes too. Deterministic.
+    /// The same token with only the disclosures that `keep` allows. It is asked with the names from
+    /// the top, without array positions, and the value; what hangs below a withheld disclosure goes
+    /// too. Deterministic.
     ///
     /// # Errors
     /// When the token is malformed.
@@ -187,8 +190,8 @@ struct Payload {
     alg: &'static str,
 }
 
-/// A claim as it is signed: what is disclosed one by one is hidden behind digests. Typed, since a tree of values made
-/// half of the time it takes to issue.
+/// A claim as it is signed: what is disclosed one by one is hidden behind digests. Typed, since a
+/// tree of values made half of the time it takes to issue.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Signed {
@@ -243,7 +246,8 @@ impl Issuer<'_> {
                         HiddenElement { digest: self.disclose(&(self.salt(), value)) }
                     })
                     .collect();
-                // Anywhere among the others: behind them they would tell which closed ones are real.
+                // Anywhere among the others: behind them they would tell which closed ones are
+                // real.
                 while !array.len().is_multiple_of(ELEMENTS_MULTIPLE) {
                     let place = self.entropy.below(array.len() as u64 + 1) as usize;
                     array.insert(place, HiddenElement { digest: self.decoy() });

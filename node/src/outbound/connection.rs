@@ -78,7 +78,8 @@ pub(super) async fn connect_stepwise(
     }
 }
 
-/// The steps up to the handshake. What failed at one address while another was reached fails no step, and is named.
+/// The steps up to the handshake. What failed at one address while another was reached fails no
+/// step, and is named.
 fn tell(dialled: &Dialled, steps: &mut Vec<TestStep>) {
     let missed = |step| dialled.missed.iter().filter(move |missed| missed.why.step() == step);
     let reached = dialled.reached.as_ref();

@@ -146,7 +146,8 @@ fn version(theirs: &DescribeResponse) -> TestStep {
 /// Most of a peer's words that are shown: it has fewer reasons.
 const WORDS_MAX: usize = 8;
 
-/// A peer that refuses its own people still takes what we send; it is nothing to stop at, and something to know.
+/// A peer that refuses its own people still takes what we send; it is nothing to stop at, and
+/// something to know.
 fn health(theirs: &DescribeResponse) -> Option<TestStep> {
     let words = theirs.refusing.iter().take(WORDS_MAX);
     let words: Vec<_> = words.map(|word| printable(word)).collect();

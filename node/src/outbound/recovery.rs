@@ -27,8 +27,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a peer may take for all of them: a call to recover ends before its answer is too late.
 const PEER_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Asks every active peer for the statements it holds of this node, side by side: one that never ends keeps no other's
-/// back.
+/// Asks every active peer for the statements it holds of this node, side by side: one that never
+/// ends keeps no other's back.
 pub async fn recover(node: &SharedNode) -> Recovered {
     let mut asking = JoinSet::new();
     for peer in super::active_peers(node) {
@@ -56,7 +56,8 @@ pub async fn recover(node: &SharedNode) -> Recovered {
     result
 }
 
-/// Fetches back everything that one peer holds of this node; returns how many statements were new here.
+/// Fetches back everything that one peer holds of this node; returns how many statements were new
+/// here.
 pub(super) async fn recover_from(node: &SharedNode, peer: &AuthorityId) -> Result<u64, String> {
     let channel = super::connect(node, peer).await?;
     let mut client = ExchangeClient::new(channel);

@@ -23,7 +23,8 @@ use crate::node::SharedNode;
 use crate::store::{Change, StreamsOut};
 use crate::wire::exchange::{FromReceiver, FromSender, Malformed, dispatch_reason, resume_reason};
 
-/// Batches under way without a receipt: enough to keep both disks busy, few enough to be made again.
+/// Batches under way without a receipt: enough to keep both disks busy, few enough to be made
+/// again.
 const BATCHES_OPEN_MAX: usize = 4;
 
 /// How long a connection, its hello and its resume may take.
@@ -164,8 +165,8 @@ impl Flow {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until another batch may be under way. The permit is forgotten with the batch, and comes back with its
-    /// receipt.
+    /// Waits until another batch may be under way. The permit is forgotten with the batch, and
+    /// comes back with its receipt.
     async fn permit(&self) -> SemaphorePermit<'_> {
         match self.open.acquire().await {
             Ok(permit) => permit,

@@ -1,4 +1,5 @@
-//! Requests for a certificate (PKCS#10, RFC 2986): a person makes the key on their own machine, and it never leaves it.
+//! Requests for a certificate (PKCS#10, RFC 2986): a person makes the key on their own machine, and
+//! it never leaves it.
 
 use rcgen::{
     ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
@@ -36,11 +37,12 @@ pub fn request(authority: &AuthorityId, name: &str, now: Timestamp) -> Result<Re
 }
 
 impl Authority {
-    /// A certificate for the key of a request. Of what the request asks for only the name is looked at, and it must be
-    /// `name`: whoever signs decides what a certificate says.
+    /// A certificate for the key of a request. Of what the request asks for only the name is looked
+    /// at, and it must be `name`: whoever signs decides what a certificate says.
     ///
     /// # Errors
-    /// When it is no request, was not made with the key that it names, is for another, or has a key outside the profile.
+    /// When it is no request, was not made with the key that it names, is for another, or has a key
+    /// outside the profile.
     pub fn user_from_request(
         &self,
         authority: &AuthorityId,

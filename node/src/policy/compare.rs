@@ -1,4 +1,5 @@
-//! Whether one policy can disclose more than another. Cautious: what is not plainly narrower counts as wider.
+//! Whether one policy can disclose more than another. Cautious: what is not plainly narrower counts
+//! as wider.
 
 use std::fmt::Display;
 
@@ -20,8 +21,8 @@ pub(super) fn widens(new: &[Rule], old: &[Rule]) -> Vec<String> {
     reasons
 }
 
-/// Whether `old` gave all that `rule` gives, wherever `rule` decides: an old rule covers it, and each older one that
-/// could have decided before gave as much, or still decides first (`before`).
+/// Whether `old` gave all that `rule` gives, wherever `rule` decides: an old rule covers it, and
+/// each older one that could have decided before gave as much, or still decides first (`before`).
 fn was_given(rule: &Rule, before: &[Rule], old: &[Rule]) -> bool {
     for earlier in old {
         let gives_all = gives(rule.claims(), earlier);
@@ -108,7 +109,8 @@ pub(super) fn changes(new: &[Rule], old: &[Rule]) -> Vec<String> {
     changes
 }
 
-/// Every part of a rule that differs, with its old and its new value; nothing when only the wording does.
+/// Every part of a rule that differs, with its old and its new value; nothing when only the wording
+/// does.
 fn differences(new: &Rule, old: &Rule) -> String {
     let mut parts = vec![claims_changed(new, old)];
     parts.extend(

@@ -256,7 +256,8 @@ fn wider_for(new: &Policy, old: &Policy) -> Option<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// What is not called wider never gives more: one person alone can't disclose more by any change.
+    /// What is not called wider never gives more: one person alone can't disclose more by any
+    /// change.
     #[test]
     fn only_what_can_not_disclose_more_is_narrower(new in some_policy(), old in some_policy()) {
         if new.widens(&old).is_empty() {

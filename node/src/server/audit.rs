@@ -1,4 +1,5 @@
-//! The desk door's service for auditors: the leaves of the log as they are, signed heads, and proofs.
+//! The desk door's service for auditors: the leaves of the log as they are, signed heads, and
+//! proofs.
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ const PAGE: usize = 128;
 /// Leaves on their way to the caller.
 const ANSWERS_MAX: usize = 64;
 
-/// Proofs that are made at once: each holds the hashes of the whole log, 32 MiB for a million entries.
+/// Proofs that are made at once: each holds the hashes of the whole log, 32 MiB for a million
+/// entries.
 const PROOFS_MAX: usize = 1;
 
 /// The service.

@@ -38,7 +38,8 @@ const ANSWERS_MAX: usize = 256;
 /// Alerts on a page when the caller names no number, and at most.
 const PAGE_SIZE: (u32, u32) = (100, 1000);
 
-/// A watch looks into the log this often even when nothing woke it: not every change of an alert is announced.
+/// A watch looks into the log this often even when nothing woke it: not every change of an alert is
+/// announced.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// Statements counted as parked of one peer.
@@ -216,8 +217,8 @@ fn ending() -> Status {
 
 type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
-/// Imports lines side by side, and answers them in their order. Where the caller may not go on, what was begun before is
-/// answered still.
+/// Imports lines side by side, and answers them in their order. Where the caller may not go on,
+/// what was begun before is answered still.
 async fn import(
     node: SharedNode,
     mut lines: Streaming<proto::ImportLine>,
@@ -294,7 +295,8 @@ fn optional_place(text: &str) -> Result<Option<Place>, Status> {
     place.map_err(|error| desk_status(&error))
 }
 
-/// Tells what the log has from `from` on, and goes on as it grows: what is told is durable, and nothing is passed over.
+/// Tells what the log has from `from` on, and goes on as it grows: what is told is durable, and
+/// nothing is passed over.
 async fn watch(
     node: &SharedNode,
     mut from: Place,

@@ -1,4 +1,5 @@
-//! A door: accepts connections, shakes hands with each on threads of its own, and says who is calling.
+//! A door: accepts connections, shakes hands with each on threads of its own, and says who is
+//! calling.
 
 mod refusals;
 mod room;
@@ -95,7 +96,8 @@ impl Door {
         ReceiverStream::new(connections)
     }
 
-    /// Waits for no place: who does not say who they are give way to each other, and never to those who are in.
+    /// Waits for no place: who does not say who they are give way to each other, and never to those
+    /// who are in.
     async fn accept(self, hall: Hall, mut failures: AcceptFailures) {
         loop {
             match self.listener.accept().await {

@@ -1,4 +1,5 @@
-//! The exchange door's service: peers deliver statements, ask who we are, and fetch back what is theirs.
+//! The exchange door's service: peers deliver statements, ask who we are, and fetch back what is
+//! theirs.
 
 use std::time::Duration;
 

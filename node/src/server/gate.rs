@@ -1,6 +1,6 @@
-//! What stands before the services of a door. From a request's headers alone it is decided who calls, by the live record,
-//! and whether they may; only then are messages read, within bounds of size, memory and time. A call ends when the right
-//! to it does.
+//! What stands before the services of a door. From a request's headers alone it is decided who
+//! calls, by the live record, and whether they may; only then are messages read, within bounds of
+//! size, memory and time. A call ends when the right to it does.
 
 mod answer;
 mod budget;

@@ -1,4 +1,5 @@
-//! Serves the connections of a door over HTTP/2, with bounds on what each may hold, and ends them in time.
+//! Serves the connections of a door over HTTP/2, with bounds on what each may hold, and ends them
+//! in time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use crate::node::SharedNode;
 use crate::shutdown::Shutdown;
 use crate::telemetry::CallsLayer;
 
-/// Bytes of requests that a connection may have sent and no handler has read. Together with the round trip it bounds how
-/// fast one connection is: 256 KiB are 5 MiB/s over 50 ms.
+/// Bytes of requests that a connection may have sent and no handler has read. Together with the
+/// round trip it bounds how fast one connection is: 256 KiB are 5 MiB/s over 50 ms.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// Bytes of an answer that wait in a stream for a caller that reads slowly.
@@ -34,14 +35,15 @@ const HEADERS_BYTES_MAX: u32 = 8 * 1024;
 /// Streams that a caller has reset before they were looked at.
 const RESETS_MAX: usize = 20;
 
-/// A connection that is idle is asked whether it is alive this often, and cut without an answer in time.
+/// A connection that is idle is asked whether it is alive this often, and cut without an answer in
+/// time.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 /// How often it is looked whether a caller's certificate has ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 
-/// How long after the right to a call ended the connection is cut, should the call still be there: its caller does not
-/// read that it ended.
+/// How long after the right to a call ended the connection is cut, should the call still be there:
+/// its caller does not read that it ended.
 const CUT_AFTER: Duration = Duration::from_millis(900);
 
 /// How long calls may take to end once their connection is old, or the node ends.
@@ -75,7 +77,8 @@ where
         + 'static,
     S::Future: Send,
 {
-    /// Serves what `accepted` gives until the end begins, and returns once every connection has ended.
+    /// Serves what `accepted` gives until the end begins, and returns once every connection has
+    /// ended.
     pub async fn run(self, mut accepted: Accepted, mut shutdown: Shutdown) {
         let serving = Arc::new(self);
         let mut open = JoinSet::new();
@@ -127,7 +130,8 @@ where
         let mut watch = Watch::new(line, self.age, shutdown);
         loop {
             tokio::select! {
-                // What goes wrong on a connection is its caller's matter; its calls are counted and logged.
+                // What goes wrong on a connection is its caller's matter; its calls are counted and
+                // logged.
                 _ = serving.as_mut() => return,
                 end = watch.next() => match end {
                     End::Soon => serving.as_mut().graceful_shutdown(),
@@ -146,7 +150,8 @@ enum End {
     Now,
 }
 
-/// Watches over one connection: has its calls judged anew when the record changes, and says when it ends.
+/// Watches over one connection: has its calls judged anew when the record changes, and says when it
+/// ends.
 struct Watch {
     line: Arc<Line>,
     refreshed: watch::Receiver<()>,

@@ -1,5 +1,6 @@
-//! Sealed tokens in a file beside the database, a cell for each key slot. sled holds up to sixteen thousand pages in
-//! memory whatever the size of its cache: with tokens in them that was 700 MiB for 100 000 alerts.
+//! Sealed tokens in a file beside the database, a cell for each key slot. sled holds up to sixteen
+//! thousand pages in memory whatever the size of its cache: with tokens in them that was 700 MiB
+//! for 100 000 alerts.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -12,8 +13,8 @@ use bytes::Bytes;
 use super::StoreError;
 use super::schema::SlotId;
 
-/// Bytes of a cell: a person with documents, an object and a place make nine thousand; larger tokens stay in their
-/// records.
+/// Bytes of a cell: a person with documents, an object and a place make nine thousand; larger
+/// tokens stay in their records.
 pub(super) const CELL_BYTES: usize = 12 * 1024;
 
 /// Bytes by which the file grows: overwriting in place syncs ten times faster than appending.
@@ -22,8 +23,8 @@ const PIECE_BYTES: usize = 128 * CELL_BYTES;
 pub(super) struct CellFile {
     file: File,
     length: AtomicU64,
-    /// Opened for itself: the system tells each opening once that what it wrote did not reach the disk, and the one that
-    /// grows must not take the news from the one that keeps.
+    /// Opened for itself: the system tells each opening once that what it wrote did not reach the
+    /// disk, and the one that grows must not take the news from the one that keeps.
     growing: Mutex<File>,
     /// End of the last cell that was written since the start.
     used: AtomicU64,

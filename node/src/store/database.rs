@@ -1,5 +1,5 @@
-//! The open database, and what of it is not durable yet. Readers see what is durable; the writer's transactions see the
-//! newest.
+//! The open database, and what of it is not durable yet. Readers see what is durable; the writer's
+//! transactions see the newest.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -40,7 +40,8 @@ impl Database {
         &self.tree
     }
 
-    /// Applies a group: its records, and its part of the log. Until [`Self::settle`] readers see the records as they were.
+    /// Applies a group: its records, and its part of the log. Until [`Self::settle`] readers see
+    /// the records as they were.
     pub(super) fn apply(
         &self,
         writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -80,8 +81,8 @@ impl Database {
         self.undurable.rcu(|groups| groups.iter().skip(1).cloned().collect::<Vec<_>>());
     }
 
-    /// A record as it is durable. It is read before it is asked what is hidden: a group that becomes durable in between
-    /// may be seen, one that does not may not.
+    /// A record as it is durable. It is read before it is asked what is hidden: a group that
+    /// becomes durable in between may be seen, one that does not may not.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         let stored = self.tree.get(key)?;
         let undurable = self.undurable.load();
@@ -89,7 +90,8 @@ impl Database {
         Ok(before.cloned().unwrap_or(stored))
     }
 
-    /// Durable records in the order of their keys, from `start` on, while they begin with `prefix`, at most `limit`.
+    /// Durable records in the order of their keys, from `start` on, while they begin with `prefix`,
+    /// at most `limit`.
     pub(super) fn range(
         &self,
         start: &[u8],
@@ -99,7 +101,8 @@ impl Database {
         let mut wanted = limit;
         loop {
             let stored = self.stored(start, prefix, wanted)?;
-            // What is hidden is asked once, after all was read: a group is seen with those before it, or not at all.
+            // What is hidden is asked once, after all was read: a group is seen with those before
+            // it, or not at all.
             let undurable = self.undurable.load();
             let last = stored.last().filter(|_| stored.len() == wanted).map(|(key, _)| key.clone());
             let hidden = hidden(&undurable, start, prefix, last.as_deref());

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use super::reserve::Reserve;
 use crate::id::Timestamp;
 
-/// Below this much free disk, in bytes, nothing that grows the store is taken, whatever the configuration says: it would
-/// eat up what withdrawals need.
+/// Below this much free disk, in bytes, nothing that grows the store is taken, whatever the
+/// configuration says: it would eat up what withdrawals need.
 const GROWING_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
 /// Asks the file system at most once a second.

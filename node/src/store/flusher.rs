@@ -1,4 +1,5 @@
-//! The flusher: makes applied groups durable while the writer runs the next one, then answers their callers.
+//! The flusher: makes applied groups durable while the writer runs the next one, then answers their
+//! callers.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -71,7 +72,8 @@ impl Flusher {
         }
     }
 
-    /// Shows what is durable, overwrites the keys that are to be forgotten, then tells what is true now.
+    /// Shows what is durable, overwrites the keys that are to be forgotten, then tells what is true
+    /// now.
     fn follow(&self, effects: Effects) -> Result<(), StoreError> {
         let shared = &self.shared;
         // The log first: whoever sees a record finds it logged.

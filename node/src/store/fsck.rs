@@ -1,4 +1,5 @@
-//! The whole store read once: every record decodes, opens, is what its key says, and agrees with the others.
+//! The whole store read once: every record decodes, opens, is what its key says, and agrees with
+//! the others.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -59,7 +60,8 @@ pub enum Remedy {
     CreateAgain(u64),
     /// An own alert is not what it should be.
     Withdraw(AlertId),
-    /// Of an own alert, what stands beside its record is not what it should be: a new version writes it anew.
+    /// Of an own alert, what stands beside its record is not what it should be: a new version
+    /// writes it anew.
     Update(AlertId),
     /// A copy is not what it should be: its issuer's next version takes its place.
     AskIssuer(AlertId),
@@ -154,7 +156,8 @@ impl Fsck {
 }
 
 impl Store {
-    /// Reads everything once; `log_key` signed the kept checkpoints. The gravest problems come first.
+    /// Reads everything once; `log_key` signed the kept checkpoints. The gravest problems come
+    /// first.
     ///
     /// # Errors
     /// When a table cannot be read at all.
@@ -283,7 +286,8 @@ impl Store {
         })
     }
 
-    /// Two alerts that were created under one id: the first was overwritten, though it was acknowledged.
+    /// Two alerts that were created under one id: the first was overwritten, though it was
+    /// acknowledged.
     fn made_twice(&self, report: &mut Fsck) -> Result<(), StoreError> {
         let mut made: HashMap<AlertId, u64> = HashMap::new();
         let mut from = 0;

@@ -1,4 +1,5 @@
-//! A group of transactions on its way to one durable flush: reads see the writes of the group so far.
+//! A group of transactions on its way to one durable flush: reads see the writes of the group so
+//! far.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -19,8 +20,8 @@ use super::{
 use crate::audit::{Event, Tree, leaf_hash};
 use crate::id::{FeedSeq, Timestamp};
 
-/// One waiting commit: runs against the group, and gives back what to do once it is durable, or not. It is given no group
-/// while the store does not write.
+/// One waiting commit: runs against the group, and gives back what to do once it is durable, or
+/// not. It is given no group while the store does not write.
 pub(super) type Job = Box<dyn FnOnce(Option<&mut Group>) -> Answer + Send>;
 
 /// Tells the caller how the flush went.
@@ -231,8 +232,8 @@ impl Tx<'_> {
         }
     }
 
-    /// Writes a new record; where there is one already the transaction fails, so that nothing live is overwritten unseen.
-    /// As [`Self::put`] else.
+    /// Writes a new record; where there is one already the transaction fails, so that nothing live
+    /// is overwritten unseen. As [`Self::put`] else.
     pub fn insert<T: Table>(&mut self, key: &T::Key, value: &T::Value) {
         match self.group.read(&key_bytes::<T>(key)) {
             Ok(None) => self.put::<T>(key, value),
@@ -264,8 +265,8 @@ impl Tx<'_> {
         *self.group.counted.entry(prefix).or_default() += change;
     }
 
-    /// Makes a fresh slot, and what was sealed under its key, durable with this transaction; returns where that lies, for
-    /// its record.
+    /// Makes a fresh slot, and what was sealed under its key, durable with this transaction;
+    /// returns where that lies, for its record.
     pub fn keep_slot(&mut self, slot: &Slot, sealed: &Bytes) -> SealedToken {
         self.kept.push(slot.clone());
         match u32::try_from(sealed.len()) {

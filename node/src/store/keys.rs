@@ -2,8 +2,8 @@
 
 use crate::id::{AlertId, AuthorityId, Timestamp};
 
-/// A key as order-preserving bytes: fixed-width big-endian numbers, names with their length in front, so that no
-/// key is the beginning of another.
+/// A key as order-preserving bytes: fixed-width big-endian numbers, names with their length in
+/// front, so that no key is the beginning of another.
 pub trait TableKey: Sized {
     /// Appends the key's bytes.
     fn encode(&self, out: &mut Vec<u8>);

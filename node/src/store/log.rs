@@ -68,7 +68,8 @@ impl Store {
         Ok(Tree::default())
     }
 
-    /// Entries that became durable at `time` or before: times in the log do not go back, unless the clock did.
+    /// Entries that became durable at `time` or before: times in the log do not go back, unless the
+    /// clock did.
     ///
     /// # Errors
     /// When its entries cannot be read.
@@ -106,7 +107,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Signs the log as it is now, and keeps the checkpoint. Keeping it is itself an event, which stands after it.
+    /// Signs the log as it is now, and keeps the checkpoint. Keeping it is itself an event, which
+    /// stands after it.
     ///
     /// # Errors
     /// When the store failed.
@@ -128,7 +130,8 @@ impl Store {
         committed.await.map_err(CommitError::flatten)
     }
 
-    /// Recomputes the whole log, and compares it with its edge and with every checkpoint that `key` signed.
+    /// Recomputes the whole log, and compares it with its edge and with every checkpoint that `key`
+    /// signed.
     ///
     /// # Errors
     /// When it was changed, or cannot be read.

@@ -1,4 +1,5 @@
-//! Opening: what is checked before anything is read or written, and what an earlier crash left half-done.
+//! Opening: what is checked before anything is read or written, and what an earlier crash left
+//! half-done.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
@@ -34,7 +35,8 @@ const CHECK: &[u8] = b"this store was made with this node key";
 /// Records read at a time while tables are walked.
 pub(super) const PAGE: usize = 512;
 
-/// Free disk that opening takes, in bytes, most of it for sled's snapshot: so much of the reserve is given up for it.
+/// Free disk that opening takes, in bytes, most of it for sled's snapshot: so much of the reserve
+/// is given up for it.
 const OPENING_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How often, and for how long, a database is opened again whose last handle was just let go.
@@ -96,8 +98,8 @@ pub(super) fn open(
     Ok((shared, opened))
 }
 
-/// Opens the database again after a write failed: what did not become durable is gone with the old one. Slots and tokens
-/// stay open, since callers hold places in them.
+/// Opens the database again after a write failed: what did not become durable is gone with the old
+/// one. Slots and tokens stay open, since callers hold places in them.
 pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
     shared.disk.make_room(&shared.reserve, OPENING_BYTES);
     let open = || open_database(&shared.folder, shared.cache_bytes);
@@ -119,8 +121,8 @@ pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
     Ok(opened)
 }
 
-/// What an earlier process wrote may be no further than in the system's memory: erasing must not overtake it. sled does not
-/// sync the file that says how it writes.
+/// What an earlier process wrote may be no further than in the system's memory: erasing must not
+/// overtake it. sled does not sync the file that says how it writes.
 fn make_durable(folder: &Path, tree: sled::Db) -> Result<Opened, StoreError> {
     let database = folder.join("db");
     let of_sled = ["conf", "blobs"].map(|name| database.join(name));
@@ -137,7 +139,8 @@ fn make_durable(folder: &Path, tree: sled::Db) -> Result<Opened, StoreError> {
     Ok(Opened { database: Arc::new(database), at })
 }
 
-/// A snapshot that was being written when the process died makes sled refuse to open; the log rebuilds it.
+/// A snapshot that was being written when the process died makes sled refuse to open; the log
+/// rebuilds it.
 fn remove_half_snapshots(database: &Path) -> Result<(), StoreError> {
     let Ok(files) = fs::read_dir(database) else { return Ok(()) };
     for file in files {
@@ -258,9 +261,10 @@ fn named_slots(tree: &sled::Db, cells: &CellFile) -> Result<HashSet<SlotId>, Sto
     Ok(named)
 }
 
-/// Overwrites the keys that no record names: those that the last commit was to forget, and those that were written for a
-/// commit which never came, in case of a crash in between. A record whose key is not there is no such case; one that was damaged stops nobody from
-/// withdrawing the others. Returns what it overwrote.
+/// Overwrites the keys that no record names: those that the last commit was to forget, and those
+/// that were written for a commit which never came, in case of a crash in between. A record whose
+/// key is not there is no such case; one that was damaged stops nobody from withdrawing the others.
+/// Returns what it overwrote.
 fn finish_erasures(
     slots: &SlotFile,
     kept: &HashSet<SlotId>,

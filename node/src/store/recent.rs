@@ -1,5 +1,5 @@
-//! Alerts by their last change, newest first: an index over the audit log, kept by the store itself with each commit, so that no
-//! use case can forget it.
+//! Alerts by their last change, newest first: an index over the audit log, kept by the store itself
+//! with each commit, so that no use case can forget it.
 
 use super::group::Tx;
 use super::open::for_each;
@@ -8,14 +8,15 @@ use super::{CommitError, Committed, IndexKey, Store, StoreError, key_bytes};
 use crate::audit::{Changed, Entry, Event, Operation};
 use crate::id::{AlertId, Timestamp};
 
-/// Key in [`Meta`] of the entry of the log up to which the index was made, for stores that were made before it; eight
-/// big-endian bytes.
+/// Key in [`Meta`] of the entry of the log up to which the index was made, for stores that were
+/// made before it; eight big-endian bytes.
 pub(super) const INDEXED_KEY: &str = "recent";
 
 /// Its value once the index is whole: from then on each commit keeps it.
 pub(super) const WHOLE: u64 = u64::MAX;
 
-/// Entries of the log that are indexed in one commit: some flushes for a large log, and little memory.
+/// Entries of the log that are indexed in one commit: some flushes for a large log, and little
+/// memory.
 const ENTRIES_AT_ONCE: usize = 2048;
 
 /// What an entry says of an alert, as far as the index needs it.
@@ -66,8 +67,8 @@ impl Store {
         self.index_key(&[b"recent case\0", case.as_bytes()].concat())
     }
 
-    /// Alerts of a facet whose last change stands before entry `before` of the log, newest first, at most `limit`, each with
-    /// that entry.
+    /// Alerts of a facet whose last change stands before entry `before` of the log, newest first,
+    /// at most `limit`, each with that entry.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -84,8 +85,8 @@ impl Store {
         Ok(found.into_iter().map(|((_, place), alert)| (backwards(place), alert)).collect())
     }
 
-    /// Makes the index of a store that was made before there was one, from its log; `case_of` tells the case of an alert that is
-    /// held. A store whose index is whole is left as it is.
+    /// Makes the index of a store that was made before there was one, from its log; `case_of` tells
+    /// the case of an alert that is held. A store whose index is whole is left as it is.
     ///
     /// # Errors
     /// When the log cannot be read, or the index not written.
@@ -129,7 +130,8 @@ impl Store {
         }
     }
 
-    /// Where the index and the records disagree, by alert. A store of an earlier version has no index before its first start.
+    /// Where the index and the records disagree, by alert. A store of an earlier version has no
+    /// index before its first start.
     pub(super) fn list_problems(&self) -> Result<Vec<(AlertId, String)>, StoreError> {
         if self.indexed_to()? != WHOLE {
             return Ok(vec![]);
@@ -209,7 +211,8 @@ impl<'a> Touched<'a> {
 }
 
 impl Tx<'_> {
-    /// Puts an alert where its last change belongs. Whether it is live is read from its records, not from the event.
+    /// Puts an alert where its last change belongs. Whether it is live is read from its records,
+    /// not from the event.
     pub(super) fn index(&mut self, touched: &Touched<'_>) -> Result<(), StoreError> {
         let id = touched.alert;
         let before = self.get::<LastChanges>(id)?;

@@ -1,5 +1,5 @@
-//! Disk that is kept back, and given up piece by piece once there is none left: so that what takes back, withdraws and
-//! erases still becomes durable, and the store still opens.
+//! Disk that is kept back, and given up piece by piece once there is none left: so that what takes
+//! back, withdraws and erases still becomes durable, and the store still opens.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;

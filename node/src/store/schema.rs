@@ -1,4 +1,5 @@
-//! The tables: what is kept, under which key. Nothing here is personal data in clear: contents are sealed, match keys are keyed hashes.
+//! The tables: what is kept, under which key. Nothing here is personal data in clear: contents are
+//! sealed, match keys are keyed hashes.
 
 use serde::{Deserialize, Serialize};
 
@@ -98,8 +99,8 @@ table!(/// Signed checkpoints by size.
 /// Bytes of one entry of the audit log.
 pub type Leaf = serde_bytes::ByteBuf;
 
-/// Leaves of the audit log that became durable together. A commit that does nothing but log is this one record: it costs
-/// half of what a batch of two costs.
+/// Leaves of the audit log that became durable together. A commit that does nothing but log is this
+/// one record: it costs half of what a batch of two costs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Leaves {
     /// in their order
@@ -288,7 +289,8 @@ pub struct StreamOut {
     pub receipt: String,
 }
 
-/// Deciding anew after a change of policy: first what the peer holds (retractions go ahead), then the feed.
+/// Deciding anew after a change of policy: first what the peer holds (retractions go ahead), then
+/// the feed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sweep {
     /// ledger entries after this alert

@@ -1,4 +1,5 @@
-//! Sealing: AES-256-GCM for records and slots, HMAC-SHA-256 for the index; all keys come from the node key.
+//! Sealing: AES-256-GCM for records and slots, HMAC-SHA-256 for the index; all keys come from the
+//! node key.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, hmac};

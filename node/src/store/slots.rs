@@ -32,7 +32,8 @@ pub struct Slot {
     place: Option<Arc<Place>>,
 }
 
-/// A place that is taken from the free ones; given back when the last slot that names it goes without having been kept.
+/// A place that is taken from the free ones; given back when the last slot that names it goes
+/// without having been kept.
 struct Place {
     id: SlotId,
     free: Arc<Mutex<Free>>,
@@ -60,7 +61,8 @@ impl Slot {
 
 pub(super) struct SlotFile {
     file: File,
-    /// Opened for itself: the system tells each opening once that what it wrote did not reach the disk.
+    /// Opened for itself: the system tells each opening once that what it wrote did not reach the
+    /// disk.
     erasing: File,
     free: Arc<Mutex<Free>>,
     /// Begun to be overwritten, and not known to be: read back they may look as if they were.
@@ -148,7 +150,8 @@ impl SlotFile {
         Ok(self.file.sync_data()?)
     }
 
-    /// Lengthens the file by a whole piece: overwriting in place syncs ten times faster than appending.
+    /// Lengthens the file by a whole piece: overwriting in place syncs ten times faster than
+    /// appending.
     fn grow(&self, kept: &[Slot]) -> Result<(), StoreError> {
         let needed = kept.iter().map(|slot| offset(slot.id + 1)).max().unwrap_or_default();
         let length = self.file.metadata()?.len();
@@ -185,7 +188,8 @@ impl SlotFile {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives every place away again but those that records name, the lowest first: cells lie as slots do.
+    /// Gives every place away again but those that records name, the lowest first: cells lie as
+    /// slots do.
     pub(super) fn release_all_but(&self, named: &HashSet<SlotId>) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.ids = (0..free.next).rev().filter(|id| !named.contains(id)).collect();

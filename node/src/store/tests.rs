@@ -98,7 +98,8 @@ fn a_store_whose_write_failed_refuses_and_opens_again_by_itself() {
     assert_eq!(store.get::<Meta>(&key).unwrap(), Some(vec![3]));
 }
 
-/// A group that was applied and did not become durable is seen by nobody, neither before the store is open again nor after.
+/// A group that was applied and did not become durable is seen by nobody, neither before the store
+/// is open again nor after.
 #[test]
 fn what_did_not_become_durable_is_never_seen() {
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +118,8 @@ fn what_did_not_become_durable_is_never_seen() {
     assert_eq!(read.unwrap(), Some(vec![9]), "transactions see the newest");
 }
 
-/// Records as readers see them, against a model: through groups that are applied, and become durable one by one.
+/// Records as readers see them, against a model: through groups that are applied, and become
+/// durable one by one.
 #[test]
 fn readers_see_what_is_durable_through_any_order_of_groups() {
     let entropy = Entropy::seeded(7);
@@ -201,7 +203,8 @@ fn keys_without_a_database_are_not_overwritten() {
     assert_eq!(std::fs::read(folder.path().join("slots")).unwrap(), slots);
 }
 
-/// What a peer has seen of the log is compared with the log as it was then, inside a commit as between two.
+/// What a peer has seen of the log is compared with the log as it was then, inside a commit as
+/// between two.
 #[test]
 fn the_log_is_known_as_it_was_at_every_size() {
     let folder = tempfile::tempdir().unwrap();

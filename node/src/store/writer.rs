@@ -1,4 +1,5 @@
-//! The writer: takes what waits, runs it as one group, applies that to the database, and hands it to the flusher.
+//! The writer: takes what waits, runs it as one group, applies that to the database, and hands it
+//! to the flusher.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,17 +24,19 @@ use crate::id::Timestamp;
 /// Transactions in one group: bounds its memory and how long its first caller waits.
 const GROUP_MAX: usize = 256;
 
-/// Bytes of records in one group, for the same reasons. Four groups are in memory at most: one that runs, one that waits
-/// for the flusher, two that it flushes.
+/// Bytes of records in one group, for the same reasons. Four groups are in memory at most: one that
+/// runs, one that waits for the flusher, two that it flushes.
 pub(super) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of leaves in one record.
 const LEAVES_BYTES_MAX: usize = 64 * 1024;
 
-/// While several callers commit at once, so long is waited for more of them: a flush costs as much for one as for many.
+/// While several callers commit at once, so long is waited for more of them: a flush costs as much
+/// for one as for many.
 const GATHERING: Duration = Duration::from_micros(50);
 
-/// How often, while it does not write, callers are refused and it is looked whether it can be opened again.
+/// How often, while it does not write, callers are refused and it is looked whether it can be
+/// opened again.
 const STEP: Duration = Duration::from_millis(50);
 
 /// Steps that readers of the old database are waited for: a read takes far less.
@@ -42,7 +45,8 @@ const READERS_END_STEPS: u32 = 100;
 /// Steps before it is opened again: at first, and at most where it fails again and again.
 const STEPS: (u32, u32) = (2, 1200);
 
-/// A failure so soon after the last opening is the same one, in seconds: the next pause is twice as long.
+/// A failure so soon after the last opening is the same one, in seconds: the next pause is twice as
+/// long.
 const SAME_FAILURE_S: i64 = 120;
 
 /// Starts the writer; it ends when nobody can send any more.
@@ -166,8 +170,8 @@ impl Writer {
         }
     }
 
-    /// New keys and what is sealed under them first, durable, then the records in one batch. After a crash in between the
-    /// next start overwrites the keys that no record names.
+    /// New keys and what is sealed under them first, durable, then the records in one batch. After
+    /// a crash in between the next start overwrites the keys that no record names.
     fn apply(&mut self, group: Group) -> Result<Option<Effects>, StoreError> {
         let (Some(flow), false) = (&self.flow, group.leaves.is_empty()) else { return Ok(None) };
         let shared = &self.shared;
@@ -266,7 +270,8 @@ fn refuse(shared: &Shared, job: Job) {
     answer(&shared.writable().and(Err(StoreError::Closed)));
 }
 
-/// The leaves in few records: a key costs more than its bytes. The last says what is true after the commit.
+/// The leaves in few records: a key costs more than its bytes. The last says what is true after the
+/// commit.
 fn log_records(mut first: u64, leaves: Vec<Leaf>, at: At) -> Vec<(u64, Leaves)> {
     let mut records: Vec<(u64, Leaves)> = Vec::new();
     let mut bytes = usize::MAX;

@@ -18,7 +18,8 @@ use crate::id::AuthorityId;
 #[derive(Clone, Debug)]
 pub struct CallsLayer(Arc<Door>);
 
-/// The series of a door, each made when it is first needed: looking one up costs more than counting.
+/// The series of a door, each made when it is first needed: looking one up costs more than
+/// counting.
 #[derive(Debug)]
 struct Door {
     authority: AuthorityId,

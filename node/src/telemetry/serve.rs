@@ -30,7 +30,8 @@ const CONNECTION_S_MAX: u64 = 30;
 /// Bytes kept of a request; hyper's least. A probe sends some hundred.
 const REQUEST_BYTES_MAX: usize = 8192;
 
-/// After a failed `accept` (no descriptors left) the next is tried this much later, in milliseconds.
+/// After a failed `accept` (no descriptors left) the next is tried this much later, in
+/// milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// Answers until the end has begun. The listener is on a loopback address: `config` holds that.

@@ -53,8 +53,8 @@ impl Target {
     }
 }
 
-/// Makes a connection to `endpoint` (`host:port`), and a channel over it. A lost connection is not made again: the
-/// caller decides, with the trust of that moment.
+/// Makes a connection to `endpoint` (`host:port`), and a channel over it. A lost connection is not
+/// made again: the caller decides, with the trust of that moment.
 ///
 /// # Errors
 /// A sentence for people, with the whole chain of causes.
@@ -65,7 +65,8 @@ pub async fn connect(endpoint: &str, target: &Target) -> Result<Channel, String>
     channel(tls).await.map_err(|error| chain(&error))
 }
 
-/// The TLS handshake over a connection that stands; [`answered`] tells what the other side made of it.
+/// The TLS handshake over a connection that stands; [`answered`] tells what the other side made of
+/// it.
 ///
 /// # Errors
 /// What rustls refused, or the other side before it saw who calls.
@@ -95,7 +96,8 @@ pub(crate) async fn channel(tls: TlsStream<TcpStream>) -> Result<Channel, tonic:
         .await
 }
 
-/// An error with its causes, as it may be shown: certificates and other services put their texts into it.
+/// An error with its causes, as it may be shown: certificates and other services put their texts
+/// into it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

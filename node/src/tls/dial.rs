@@ -1,5 +1,6 @@
-//! Reaches a node at the first of its addresses that completes a handshake, as RFC 8305 has it: they are begun one after the
-//! other in a short while, and none that is silent or wrong holds up the next.
+//! Reaches a node at the first of its addresses that completes a handshake, as RFC 8305 has it:
+//! they are begun one after the other in a short while, and none that is silent or wrong holds up
+//! the next.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -303,7 +304,8 @@ impl Race {
         }
     }
 
-    /// Addresses of an earlier endpoint stand before those of a later one, whichever name was found first.
+    /// Addresses of an earlier endpoint stand before those of a later one, whichever name was found
+    /// first.
     fn resolved(&mut self, place: usize, found: Vec<SocketAddr>) {
         let endpoint = self.endpoints.get(place).cloned().unwrap_or_default();
         if found.is_empty() {

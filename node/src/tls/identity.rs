@@ -73,7 +73,8 @@ impl TlsIdentity {
         Ok(vouched(roots, leaf, chain, Side::Called, now)?)
     }
 
-    /// The CA that signed it, or the last certificate beside it, when it is neither beside it nor among these roots.
+    /// The CA that signed it, or the last certificate beside it, when it is neither beside it nor
+    /// among these roots.
     pub fn missing_issuer(&self, roots: &[CertificateDer<'static>]) -> Option<String> {
         missing_issuer(&self.key.cert, roots)
     }

@@ -1,4 +1,5 @@
-//! Certificates and keys as people bring them: what is in a file that should hold PEM, named where it is something else.
+//! Certificates and keys as people bring them: what is in a file that should hold PEM, named where
+//! it is something else.
 
 use std::fs::File;
 use std::io::Read;
@@ -72,8 +73,8 @@ fn not_pem(bytes: &[u8]) -> Option<&'static str> {
     other_encoding(bytes).map(|_| "is UTF-16 or UTF-32, not PEM: save it as plain text")
 }
 
-/// What is wrong with the order of a chain: the first certificate must be the bearer's own, each further one that of the CA
-/// above.
+/// What is wrong with the order of a chain: the first certificate must be the bearer's own, each
+/// further one that of the CA above.
 pub(super) fn chain_fault(chain: &[CertificateDer<'_>]) -> Option<&'static str> {
     let first = parse(chain.first()?)?;
     first.is_ca().then_some(match chain.len() {
@@ -82,8 +83,8 @@ pub(super) fn chain_fault(chain: &[CertificateDer<'_>]) -> Option<&'static str> 
     })
 }
 
-/// The CA that a chain should lead to: its subject is neither that of a certificate in the chain nor of a root. `None` when
-/// nothing is missing.
+/// The CA that a chain should lead to: its subject is neither that of a certificate in the chain
+/// nor of a root. `None` when nothing is missing.
 pub(super) fn missing_issuer(
     chain: &[CertificateDer<'_>],
     roots: &[CertificateDer<'_>],

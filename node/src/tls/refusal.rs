@@ -1,5 +1,5 @@
-//! Why a door did not let somebody in: the reason is for our own log, since the other side gets the same TLS alert
-//! whatever it was.
+//! Why a door did not let somebody in: the reason is for our own log, since the other side gets the
+//! same TLS alert whatever it was.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use rustls::{CertificateError, Error, OtherError};
 use crate::id::AuthorityId;
 use crate::trust::{self, PeerState};
 
-/// Why somebody was not let in. Holds no name of a person, and is bounded as the names of authorities are.
+/// Why somebody was not let in. Holds no name of a person, and is bounded as the names of
+/// authorities are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Refusal {

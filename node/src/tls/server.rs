@@ -88,8 +88,8 @@ impl DoorTls {
         }
     }
 
-    /// Made for each handshake: its verifier remembers the certificates that were shown. A resumed session would skip
-    /// the verifier, so none can be resumed.
+    /// Made for each handshake: its verifier remembers the certificates that were shown. A resumed
+    /// session would skip the verifier, so none can be resumed.
     ///
     /// # Errors
     /// When rustls refuses it.
@@ -130,7 +130,8 @@ impl Judge {
 }
 
 impl Exchange {
-    /// Takes the same steps whether the name is known or not, so that time tells no more than the alert does.
+    /// Takes the same steps whether the name is known or not, so that time tells no more than the
+    /// alert does.
     fn judge(&self, leaf: &CertificateDer<'_>, shown: &Shown) -> Result<(), Refusal> {
         let now = timestamp(shown.now);
         let fits = check_leaf(leaf, now);
@@ -200,8 +201,9 @@ impl Desk {
     }
 }
 
-/// Verifies one handshake. The verdict falls when the caller has shown that it has the key of its certificate: before
-/// that, anybody could hold up a peer's certificate and read from the answer whether we know it.
+/// Verifies one handshake. The verdict falls when the caller has shown that it has the key of its
+/// certificate: before that, anybody could hold up a peer's certificate and read from the answer
+/// whether we know it.
 struct Verifier {
     judge: Arc<Judge>,
     shown: OnceLock<Shown>,
@@ -213,8 +215,8 @@ impl ClientCertVerifier for Verifier {
         &[]
     }
 
-    /// Keeps what is shown for [`Self::verify_tls13_signature`], which TLS 1.3 always calls next. A chain that is too
-    /// long is not looked at, whoever shows it.
+    /// Keeps what is shown for [`Self::verify_tls13_signature`], which TLS 1.3 always calls next. A
+    /// chain that is too long is not looked at, whoever shows it.
     fn verify_client_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,5 +1,6 @@
-//! Whether a root vouches for a leaf. rustls does not look at the validity of a root, nor at how many certificates it
-//! lets stand below it, nor at what an intermediate may sign with which key: the profile does, first.
+//! Whether a root vouches for a leaf. rustls does not look at the validity of a root, nor at how
+//! many certificates it lets stand below it, nor at what an intermediate may sign with which key:
+//! the profile does, first.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,7 +24,8 @@ pub(super) enum Side {
     Called,
 }
 
-/// Whether one of these roots vouches for the leaf at `now`, through the certificates that came with it.
+/// Whether one of these roots vouches for the leaf at `now`, through the certificates that came
+/// with it.
 pub(super) fn vouched(
     roots: &[CertificateDer<'static>],
     leaf: &CertificateDer<'_>,
@@ -50,8 +52,8 @@ fn fits(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
     check_intermediates(chain, timestamp(now)).map_err(unfit)
 }
 
-/// Each root is tried by itself, with as many of the certificates as may stand below it: TLS sends them in their order
-/// (RFC 8446, 4.4.2).
+/// Each root is tried by itself, with as many of the certificates as may stand below it: TLS sends
+/// them in their order (RFC 8446, 4.4.2).
 fn vouched_by(
     root: &CertificateDer<'static>,
     length: usize,
@@ -73,8 +75,9 @@ fn vouched_by(
     verified
 }
 
-/// Takes as long as it takes to find that a root does not vouch for the leaf, as for a peer that is known: a root of the
-/// name that the leaf asks for, with a key of nobody's. It has the kind of key that `entente-node init` makes.
+/// Takes as long as it takes to find that a root does not vouch for the leaf, as for a peer that is
+/// known: a root of the name that the leaf asks for, with a key of nobody's. It has the kind of key
+/// that `entente-node init` makes.
 pub(super) fn vouched_by_nobody(
     leaf: &CertificateDer<'_>,
     chain: &[CertificateDer<'_>],

@@ -129,11 +129,13 @@ impl SignedDescriptor {
         Ok(Self { descriptor, jws: jws.to_owned() })
     }
 
-    /// As [`SignedDescriptor::parse`], for one that is to be taken: it is also held to what people read and where streams
-    /// go. What was taken by an earlier version is not, so that its peer's alerts stay.
+    /// As [`SignedDescriptor::parse`], for one that is to be taken: it is also held to what people
+    /// read and where streams go. What was taken by an earlier version is not, so that its peer's
+    /// alerts stay.
     ///
     /// # Errors
-    /// As [`SignedDescriptor::parse`]; and when an endpoint is no address of a peer, or the contact hides something.
+    /// As [`SignedDescriptor::parse`]; and when an endpoint is no address of a peer, or the contact
+    /// hides something.
     pub fn admit(jws: &str) -> Result<Self, TrustError> {
         let admitted = Self::parse(jws)?;
         check_shown(&admitted.descriptor)?;
@@ -185,7 +187,8 @@ fn check(descriptor: &Descriptor) -> Result<(), TrustError> {
     Ok(())
 }
 
-/// Endpoints are host and port of an address that a peer can have, and the contact is what it looks like.
+/// Endpoints are host and port of an address that a peer can have, and the contact is what it looks
+/// like.
 fn check_shown(descriptor: &Descriptor) -> Result<(), TrustError> {
     let contact = descriptor.contact.as_str();
     if contact.trim() != contact || contact.chars().any(is_hidden) {
@@ -283,7 +286,8 @@ mod tests {
         jose::sign(DESCRIPTOR_TYP, &descriptor, &key(1))
     }
 
-    /// What hides something or leads nowhere is neither signed nor taken; what was taken before is still read.
+    /// What hides something or leads nowhere is neither signed nor taken; what was taken before is
+    /// still read.
     #[test]
     fn a_descriptor_hides_nothing_and_leads_to_a_peer() {
         let contact = "+45 33 14 88 88, desk@example.org";

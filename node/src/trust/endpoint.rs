@@ -8,8 +8,8 @@ const LABEL_BYTES_MAX: usize = 63;
 /// Longest DNS name, in bytes (RFC 1035).
 const NAME_BYTES_MAX: usize = 253;
 
-/// Host and port of an endpoint; the host is a DNS name, an IPv4 address or a bracketed IPv6 one, and nothing stands
-/// beside them.
+/// Host and port of an endpoint; the host is a DNS name, an IPv4 address or a bracketed IPv6 one,
+/// and nothing stands beside them.
 pub fn endpoint_parts(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
@@ -27,7 +27,8 @@ fn is_host(host: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    // A last label of digits makes an IPv4 address, or one that is mistyped: "10.0.0" is another spelling of 10.0.0.0.
+    // A last label of digits makes an IPv4 address, or one that is mistyped: "10.0.0" is another
+    // spelling of 10.0.0.0.
     let numeric =
         host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     let address = !numeric || host.parse::<std::net::Ipv4Addr>().is_ok();

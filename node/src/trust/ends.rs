@@ -1,12 +1,13 @@
-//! When what a node lives on ends: its certificate, the CAs above it and above its people, and the keys that its descriptor
-//! names.
+//! When what a node lives on ends: its certificate, the CAs above it and above its people, and the
+//! keys that its descriptor names.
 
 use crate::id::Timestamp;
 
 /// Said this long before a certificate or CA ends, in seconds: time to have another made.
 const CERTIFICATE_WARNING_S: i64 = 30 * 86_400;
 
-/// Said this long before a key ends, in seconds: every peer has to take the new descriptor, and two people there.
+/// Said this long before a key ends, in seconds: every peer has to take the new descriptor, and two
+/// people there.
 const KEY_WARNING_S: i64 = 90 * 86_400;
 
 /// What a node lives on.
@@ -40,8 +41,8 @@ pub struct Ending {
 }
 
 impl Ends {
-    /// What has ended, or ends soon: certificates by the time that the clock shows, as TLS does, and keys by the time that is
-    /// believed.
+    /// What has ended, or ends soon: certificates by the time that the clock shows, as TLS does,
+    /// and keys by the time that is believed.
     pub fn near(&self, shown: Timestamp, believed: Timestamp) -> Vec<Ending> {
         let near = |(part, at): &(Part, Timestamp)| {
             let (part, at) = (*part, *at);

@@ -53,8 +53,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A descriptor is imported: of a new peer, which is then pending, or a newer one of a peer that is known, which
-    /// stays in force as it was until the newer one is approved.
+    /// A descriptor is imported: of a new peer, which is then pending, or a newer one of a peer
+    /// that is known, which stays in force as it was until the newer one is approved.
     ///
     /// # Errors
     /// When it is not newer, or comes with another identity key.

@@ -1,4 +1,5 @@
-//! The certificate profile, checked by ourselves: rustls-webpki doesn't refuse all that a strict profile would.
+//! The certificate profile, checked by ourselves: rustls-webpki doesn't refuse all that a strict
+//! profile would.
 
 use x509_parser::oid_registry::asn1_rs::{Header, Oid, oid};
 use x509_parser::prelude::{
@@ -14,7 +15,8 @@ const LEAF_VALIDITY_S_MAX: i64 = 398 * 86_400;
 /// Longest name of a user, in bytes.
 const USER_BYTES_MAX: usize = 64;
 
-/// Most certificates of a chain, its leaf among them: each may cost whoever verifies it a signature.
+/// Most certificates of a chain, its leaf among them: each may cost whoever verifies it a
+/// signature.
 pub const CHAIN_MAX: usize = 4;
 
 /// A public key on Edwards' curve.
@@ -129,7 +131,8 @@ pub fn check_root_der(der: &[u8], now: Timestamp) -> Result<usize, CertificateEr
     check_ca(der, now, CertificateError::RootIsNotCa)
 }
 
-/// Checks what a leaf brings along to lead to its root: how many there are first, before any is looked at.
+/// Checks what a leaf brings along to lead to its root: how many there are first, before any is
+/// looked at.
 ///
 /// # Errors
 /// The first thing that does not fit.
@@ -180,12 +183,14 @@ pub fn certificate_end_der(der: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_seconds(certificate.validity().not_after.timestamp()))
 }
 
-/// When the first certificate of a chain ends, each as DER; `None` when one is none, or the chain is empty.
+/// When the first certificate of a chain ends, each as DER; `None` when one is none, or the chain
+/// is empty.
 pub fn chain_end<'a>(chain: impl IntoIterator<Item = &'a [u8]>) -> Option<Timestamp> {
     chain.into_iter().map(certificate_end_der).reduce(|one, other| Some(one?.min(other?))).flatten()
 }
 
-/// DER of the name of a certificate's issuer, without its outermost tag and length; `None` when it is none.
+/// DER of the name of a certificate's issuer, without its outermost tag and length; `None` when it
+/// is none.
 pub fn certificate_issuer(der: &[u8]) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let (content, _) = Header::from_der(certificate.issuer().as_raw()).ok()?;

@@ -75,7 +75,8 @@ pub async fn rows(size: Size) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The same keys and values as the node wrote, in groups as it wrote them, one batch and one durable flush a group.
+/// The same keys and values as the node wrote, in groups as it wrote them, one batch and one
+/// durable flush a group.
 async fn against_bare_writer(size: Size) -> anyhow::Result<(f64, f64)> {
     let mut federation = Federation::start(&["dk.politi"]).await?;
     let ours = fill(&federation.nodes[0], size.batch, GROUP).await?;
@@ -105,8 +106,8 @@ fn bare_rate(written: &Path, bare: &Path, alerts: usize) -> anyhow::Result<f64> 
 
 type Records = Vec<(sled::IVec, sled::IVec)>;
 
-/// Each group gets its share of every table: of those with running numbers in their order, of the others, whose keys
-/// are random, at random.
+/// Each group gets its share of every table: of those with running numbers in their order, of the
+/// others, whose keys are random, at random.
 fn groups(written: &Path, count: usize) -> anyhow::Result<Vec<Records>> {
     let from = sled::Config::new().path(written).flush_every_ms(None).open()?;
     let mut tables: BTreeMap<u8, Records> = BTreeMap::new();
@@ -180,8 +181,8 @@ async fn with_unreachable_peers(size: Size) -> anyhow::Result<Row> {
     Ok(Row::new("create with 26 / with 1 unreachable peer", ratio, "ratio", Bar::AtLeast(0.9)))
 }
 
-/// The peers are processes of their own with what this one leaves of the machine's time: in the field they run on other
-/// machines.
+/// The peers are processes of their own with what this one leaves of the machine's time: in the
+/// field they run on other machines.
 async fn with_live_peers(size: Size) -> anyhow::Result<Row> {
     const NAMES: [&str; 8] =
         ["fr.one", "de.two", "pl.three", "it.four", "es.five", "nl.six", "be.seven", "at.eight"];

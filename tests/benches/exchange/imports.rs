@@ -1,4 +1,5 @@
-//! What an officer waits for while imports are open: creates and searches over mTLS at a node of its own process.
+//! What an officer waits for while imports are open: creates and searches over mTLS at a node of
+//! its own process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

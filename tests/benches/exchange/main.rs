@@ -1,5 +1,5 @@
-//! `cargo bench -p entente-tests --bench exchange`: speed and memory of real nodes, as ratios measured in one run where
-//! that is possible. Absolute figures are of the machine it runs on.
+//! `cargo bench -p entente-tests --bench exchange`: speed and memory of real nodes, as ratios
+//! measured in one run where that is possible. Absolute figures are of the machine it runs on.
 
 mod create;
 mod deliver;

@@ -16,8 +16,8 @@ use super::search::search;
 /// Searches made before the memory of a node in use is looked at.
 const SEARCHES: usize = 5000;
 
-/// Starts a stopped node as a process, uses it if `used`, waits until it has come to rest, and returns its resident memory
-/// in MiB.
+/// Starts a stopped node as a process, uses it if `used`, waits until it has come to rest, and
+/// returns its resident memory in MiB.
 pub async fn resident(node: &TestNode, used: bool) -> anyhow::Result<f64> {
     let home = &node.home;
     let addresses = Layout::new(home).addresses();

@@ -1,4 +1,5 @@
-//! `cargo simulate`: random operations and faults over four nodes, from a seed; then everything must agree.
+//! `cargo simulate`: random operations and faults over four nodes, from a seed; then everything
+//! must agree.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! Clocks that are a little off, and clocks that leap by weeks and come back: at running nodes and across a start.
+//! Clocks that are a little off, and clocks that leap by weeks and come back: at running nodes and
+//! across a start.
 
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use crate::federation::TestNode;
 /// How far a running clock leaps either way, in seconds: what a check for months lets pass.
 const LEAP_S: i64 = 29 * DAY_S;
 
-/// How far behind a clock is at a start, in seconds: no node starts before its certificate, which is valid from the day
-/// before it was made.
+/// How far behind a clock is at a start, in seconds: no node starts before its certificate, which
+/// is valid from the day before it was made.
 const BEHIND_S: i64 = 20 * 3600;
 
 /// How long one that leapt stays so: its node looks at it meanwhile.
@@ -27,7 +28,8 @@ impl World {
         Ok(())
     }
 
-    /// A clock that is weeks off for a moment, in which what has ended by it is looked for: it erases and ends nothing.
+    /// A clock that is weeks off for a moment, in which what has ended by it is looked for: it
+    /// erases and ends nothing.
     pub(super) async fn leap(&mut self, at: usize) -> anyhow::Result<()> {
         let leap = self.either(LEAP_S, -LEAP_S);
         self.federation.nodes[at].clock.shift(leap);
@@ -37,7 +39,8 @@ impl World {
         Ok(())
     }
 
-    /// A node that starts with a clock that is weeks off; it is set right while the node runs, or before another start.
+    /// A node that starts with a clock that is weeks off; it is set right while the node runs, or
+    /// before another start.
     pub(super) async fn leap_across_a_start(&mut self, at: usize) -> anyhow::Result<()> {
         let leap = self.either(LEAP_S, -BEHIND_S);
         self.federation.nodes[at].stop().await?;

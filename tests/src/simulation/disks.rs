@@ -1,5 +1,5 @@
-//! A disk that is full to the last byte, and gets room again: alerts are still withdrawn, what was refused or failed is
-//! not there, and the node goes on by itself.
+//! A disk that is full to the last byte, and gets room again: alerts are still withdrawn, what was
+//! refused or failed is not there, and the node goes on by itself.
 
 use std::time::Duration;
 

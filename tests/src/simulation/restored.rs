@@ -1,5 +1,6 @@
-//! A node that gets an old store after it narrowed what others see and who comes in: before two persons confirmed what
-//! they were shown, nothing of that is undone, and what they are shown is true.
+//! A node that gets an old store after it narrowed what others see and who comes in: before two
+//! persons confirmed what they were shown, nothing of that is undone, and what they are shown is
+//! true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -94,7 +95,8 @@ impl World {
     /// Narrows, restores an old store; then its people do what docs/operating.md tells them to.
     pub(super) async fn restore(&mut self, at: usize) -> anyhow::Result<()> {
         self.calm().await?;
-        // At times nothing was issued since the backup: all that is forgotten is what is narrowed now.
+        // At times nothing was issued since the backup: all that is forgotten is what is narrowed
+        // now.
         if self.below(2) == 0 {
             self.back_up(at).await?;
             self.calm().await?;
@@ -154,7 +156,8 @@ impl World {
         held.collect()
     }
 
-    /// The node finds out by itself, and until people confirmed what is in force, nobody gets or comes in.
+    /// The node finds out by itself, and until people confirmed what is in force, nobody gets or
+    /// comes in.
     async fn stands_still(&self, at: usize, backup: &Backup, before: &Held) -> anyhow::Result<()> {
         let restored = &self.federation.nodes[at];
         self.federation.nodes.iter().for_each(TestNode::wake);
@@ -272,7 +275,8 @@ impl World {
                 _ => Counts::default(),
             };
             ensure!(shown.asked, "{} was not asked", shown.authority);
-            // What was offered before the backup and may have arrived then counts as held: anew is what surely is not.
+            // What was offered before the backup and may have arrived then counts as held: anew is
+            // what surely is not.
             let counts = shown.counts;
             ensure!(
                 (counts.alerts, counts.again) == (expected.alerts, expected.again)

@@ -1,4 +1,5 @@
-//! The right to a call ends when it ends: what is open then is closed within a second, with a reason.
+//! The right to a call ends when it ends: what is open then is closed within a second, with a
+//! reason.
 
 use std::time::Duration;
 

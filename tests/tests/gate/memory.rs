@@ -1,4 +1,5 @@
-//! What callers can have the node hold: a real process, its resident memory, and a good caller meanwhile.
+//! What callers can have the node hold: a real process, its resident memory, and a good caller
+//! meanwhile.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ const AT_EXCHANGE: (usize, &[Sent]) = (
     ],
 );
 
-/// A node as a process, with its first users, two that have no right any more or not yet, and a peer.
+/// A node as a process, with its first users, two that have no right any more or not yet, and a
+/// peer.
 struct Target {
     node: Process,
     unregistered: [PathBuf; 2],
@@ -163,8 +165,8 @@ async fn attack(
 /// Entries of the log that [`unread`] asks for on each stream: 1 MiB and more.
 const ENTRIES: usize = 4000;
 
-/// Asks for the whole log on every stream of every connection, and takes no byte of it; returns by how much the memory
-/// grew at most, in bytes.
+/// Asks for the whole log on every stream of every connection, and takes no byte of it; returns by
+/// how much the memory grew at most, in bytes.
 async fn unread(node: &Process, auditor: &[PathBuf; 2]) -> anyhow::Result<u64> {
     let officer = node.desk("officer").await?;
     let mut searching = JoinSet::new();

@@ -83,7 +83,8 @@ fn officer(node: &SharedNode) -> (Arc<Line>, Allowance) {
     (Arc::new(Line::new(node.clone(), caller, allowance.clone())), allowance)
 }
 
-/// Where messages begin and end does not depend on how the bytes come, and none is handed on together with another.
+/// Where messages begin and end does not depend on how the bytes come, and none is handed on
+/// together with another.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_handed_on_one_by_one_however_they_come() -> anyhow::Result<()> {
     let federation = Federation::start(&["dk.politi"]).await?;
@@ -143,7 +144,8 @@ async fn a_list_without_end_is_refused_before_it_is_decoded() -> anyhow::Result<
 /// As `server::gate` has it.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads until the body of a request is refused; returns why, or `None` when it still waits long after its time.
+/// Reads until the body of a request is refused; returns why, or `None` when it still waits long
+/// after its time.
 async fn refused(line: Arc<Line>, path: &'static str, sent: HalfSent) -> Option<String> {
     let place = METHODS.iter().position(|method| method.path == path).expect("a method");
     let call = Arc::new(Call::begin(line, (place, &METHODS[place])));

@@ -1,4 +1,5 @@
-//! A client that takes any server and shows any certificate: what is looked at is whom the server takes.
+//! A client that takes any server and shows any certificate: what is looked at is whom the server
+//! takes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -118,7 +119,8 @@ pub(crate) fn client(
         .with_custom_certificate_verifier(Arc::new(AnyServer));
     let mut config = match card {
         Some(card) => {
-            // Taken as it is: rustls itself would not use a certificate with extensions it doesn't know.
+            // Taken as it is: rustls itself would not use a certificate with extensions it doesn't
+            // know.
             let key = any_supported_type(&card.key)?;
             let shown = [std::slice::from_ref(&card.certificate), card.chain.as_slice()].concat();
             let certified = CertifiedKey::new(shown, key);
@@ -132,7 +134,8 @@ pub(crate) fn client(
 
 pub(crate) type Tls = TlsStream<TcpStream>;
 
-/// The handshake as the client sees it: TLS 1.3 ends it before the server has looked at the client's certificate.
+/// The handshake as the client sees it: TLS 1.3 ends it before the server has looked at the
+/// client's certificate.
 pub(crate) async fn shake_hands(config: &Arc<ClientConfig>, door: SocketAddr) -> io::Result<Tls> {
     let tcp = TcpStream::connect(door).await?;
     let name = ServerName::try_from("door.invalid").map_err(io::Error::other)?;

@@ -177,7 +177,8 @@ fn keys_are_of_the_profile_everywhere() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// So many CAs of the root's name, none of which it knows: each could be the one that signed the leaf.
+/// So many CAs of the root's name, none of which it knows: each could be the one that signed the
+/// leaf.
 fn forged(count: usize) -> anyhow::Result<Card> {
     let mut chain: Vec<CertificateDer<'static>> = Vec::new();
     let mut first = None;
@@ -193,7 +194,8 @@ fn forged(count: usize) -> anyhow::Result<Card> {
     Ok(card)
 }
 
-/// How long the door takes to refuse, at best: what else the machine does makes it longer, never shorter.
+/// How long the door takes to refuse, at best: what else the machine does makes it longer, never
+/// shorter.
 async fn quickest(card: &Card, door: std::net::SocketAddr) -> anyhow::Result<Duration> {
     let config = card.config()?;
     let mut quickest = Duration::MAX;
@@ -218,7 +220,8 @@ async fn a_long_chain_costs_no_more_than_a_bare_handshake() -> anyhow::Result<()
         let long = quickest(&forged(count)?, door).await?;
         assert!(long < 10 * bare, "{count} forged CAs take {long:?}, one takes {bare:?}");
     }
-    // Too long, and yet no more than is read of a caller: the alert says nothing else than otherwise.
+    // Too long, and yet no more than is read of a caller: the alert says nothing else than
+    // otherwise.
     let alert = refusal(&forged(4)?.config()?, door).await?;
     assert_eq!(alert, AlertDescription::CertificateUnknown);
     drop(shake_hands(&forged(120)?.config()?, door).await);

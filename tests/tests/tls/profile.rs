@@ -53,7 +53,8 @@ pub(crate) fn extension(oid: &[u64], content: &[u8], critical: bool) -> CustomEx
 /// DER of `NULL`, in an extension that nobody knows.
 const UNKNOWN: (&[u64], &[u8]) = (&[1, 3, 6, 1, 4, 1, 55_555, 1], &[5, 0]);
 
-/// DER of name constraints that permit everything below `entente.invalid`, as an extension that is not critical.
+/// DER of name constraints that permit everything below `entente.invalid`, as an extension that is
+/// not critical.
 const CONSTRAINTS: (&[u64], &[u8]) =
     (&[2, 5, 29, 30], b"\x30\x15\xa0\x13\x30\x11\x82\x0fentente.invalid");
 
@@ -136,7 +137,8 @@ const VARIANTS: [(&str, Option<CertificateError>, Change); 18] = [
     }),
 ];
 
-/// The right CA signed them all: what is outside of the profile is refused all the same, and the alert never says why.
+/// The right CA signed them all: what is outside of the profile is refused all the same, and the
+/// alert never says why.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_outside_of_the_profile_is_refused_at_both_doors() -> anyhow::Result<()> {
     use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};

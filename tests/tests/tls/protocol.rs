@@ -27,7 +27,8 @@ use tokio_stream::StreamExt;
 
 use crate::client::{ANSWER, Card, client, doors, let_in, pair, refusal, shake_hands};
 
-/// A `ClientHello` of TLS 1.2: sound in every other way, with cipher suites and curves that servers take.
+/// A `ClientHello` of TLS 1.2: sound in every other way, with cipher suites and curves that servers
+/// take.
 fn hello_of_tls_1_2() -> Vec<u8> {
     let extensions: [&[u8]; 4] = [
         &[0, 10, 0, 6, 0, 4, 0, 0x1d, 0, 0x17], // groups: X25519, P-256
@@ -172,7 +173,8 @@ async fn one_caller_cannot_keep_the_others_out() -> anyhow::Result<()> {
     federation.stop().await
 }
 
-/// Certificates are looked at on threads of their own: whom a door's verifier asks for the peers sees on which.
+/// Certificates are looked at on threads of their own: whom a door's verifier asks for the peers
+/// sees on which.
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_do_not_run_on_the_workers_of_the_node() -> anyhow::Result<()> {
     let federation = pair().await?;

@@ -20,7 +20,8 @@ use rustls::pki_types::pem::PemObject;
 use crate::client::{Card, DAY_S, let_in, pair, refusal};
 use crate::profile::{leaf, time_of};
 
-/// A root of this name and key, valid between these hours from now: for `Issuer::from_params`, and as PEM.
+/// A root of this name and key, valid between these hours from now: for `Issuer::from_params`, and
+/// as PEM.
 pub(crate) fn root(
     name: &str,
     key: &KeyPair,
@@ -63,7 +64,8 @@ async fn a_peers_root_that_has_ended_vouches_for_nobody() -> anyhow::Result<()> 
     federation.stop().await
 }
 
-/// The node's clock is half a day behind, so that it still takes the user CA: the handshake goes by the system's.
+/// The node's clock is half a day behind, so that it still takes the user CA: the handshake goes by
+/// the system's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_ca_that_has_ended_vouches_for_nobody() -> anyhow::Result<()> {
     let federation = Federation::start(&["dk.politi"]).await?;
@@ -89,7 +91,8 @@ async fn a_user_ca_that_has_ended_vouches_for_nobody() -> anyhow::Result<()> {
     federation.stop().await
 }
 
-/// The server's certificate is sound, and its CA has signed it; the root that is held of that CA has ended.
+/// The server's certificate is sound, and its CA has signed it; the root that is held of that CA
+/// has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_not_called_on_the_word_of_a_root_that_has_ended() -> anyhow::Result<()> {
     let federation = pair().await?;

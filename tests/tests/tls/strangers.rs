@@ -29,8 +29,8 @@ async fn silent(from: &str, door: SocketAddr) -> std::io::Result<TcpStream> {
     socket.connect(door).await
 }
 
-/// Sockets from one address that say nothing after their first bytes: so many, and then 20 more a second, until it is
-/// dropped.
+/// Sockets from one address that say nothing after their first bytes: so many, and then 20 more a
+/// second, until it is dropped.
 struct Siege {
     held: Arc<Mutex<Vec<TcpStream>>>,
     going_on: JoinHandle<()>,
@@ -135,7 +135,8 @@ fn hello() -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// More than a door has places for those who say nothing, and fewer places than that for callers who are in.
+/// More than a door has places for those who say nothing, and fewer places than that for callers
+/// who are in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_door_lets_its_callers_in() -> anyhow::Result<()> {
     let mut federation = Federation::start(&["dk.politi"]).await?;

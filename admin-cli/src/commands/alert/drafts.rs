@@ -1,4 +1,5 @@
-//! Drafts in a file: JSON Lines or one JSON array, taken one by one, so that a file of any size can be imported.
+//! Drafts in a file: JSON Lines or one JSON array, taken one by one, so that a file of any size can
+//! be imported.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 

@@ -45,8 +45,8 @@ pub async fn import(
     report.end(imported)
 }
 
-/// Reads on a thread of its own, and hears what became of each draft; over several calls, where the node looks at certificates
-/// anew in between.
+/// Reads on a thread of its own, and hears what became of each draft; over several calls, where the
+/// node looks at certificates anew in between.
 async fn send_and_hear(
     as_whom: Option<&str>,
     file: &Path,

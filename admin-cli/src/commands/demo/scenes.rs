@@ -194,7 +194,8 @@ async fn import(f: &mut Federation) -> Result<Shown, Failure> {
     })
 }
 
-/// Imports drafts and gives the ids acknowledged; stops after `until` of them, or where the node ends.
+/// Imports drafts and gives the ids acknowledged; stops after `until` of them, or where the node
+/// ends.
 async fn import_all(node: &Node, drafts: Vec<Value>, until: usize) -> Result<Vec<String>, Failure> {
     let (sender, lines) = mpsc::channel(64);
     tokio::spawn(async move {
@@ -313,7 +314,8 @@ fn rows_of(name: &str, own: &Value, view: &Value, rows: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Characters of a value that the demo shows: what was issued and what is seen stand beside each other in 80 columns.
+/// Characters of a value that the demo shows: what was issued and what is seen stand beside each
+/// other in 80 columns.
 const CELL_CHARS_MAX: usize = 24;
 
 fn short(value: &Value) -> String {

@@ -1,4 +1,5 @@
-//! The values of a search from a file or stdin, so that they stand in no shell history and in no list of processes.
+//! The values of a search from a file or stdin, so that they stand in no shell history and in no
+//! list of processes.
 
 use std::path::Path;
 

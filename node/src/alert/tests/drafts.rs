@@ -202,7 +202,8 @@ fn what_the_category_does_not_permit_says_whether_claim_value_or_category_is_at_
     assert!(told.iter().any(|fault| fault.starts_with("subjects[0].consent: ")), "{told:?}");
 }
 
-/// A faulty element is taken out before the rules look; the place they name is the one in the draft.
+/// A faulty element is taken out before the rules look; the place they name is the one in the
+/// draft.
 #[test]
 fn a_place_counts_the_elements_that_were_at_fault_too() {
     let draft = changed(|d| {
@@ -302,7 +303,8 @@ fn a_signed_alert_may_name_a_region_that_is_not_known_yet() {
     assert_eq!(reason_of(&by_hand(&claims, |_| {})), "value_not_permitted");
 }
 
-/// Spelled otherwise than its issuer must write it, an identifier would be found under one form and shown in another.
+/// Spelled otherwise than its issuer must write it, an identifier would be found under one form and
+/// shown in another.
 #[test]
 fn a_signed_identifier_is_in_its_normal_form() {
     let token = |identifier: Value| {
@@ -408,7 +410,8 @@ fn no_identifier_of_any_kind_holds_a_hidden_character() {
     }
 }
 
-/// Drafts that are refused, and whether the schema can say so; what it takes beyond that only a node can tell.
+/// Drafts that are refused, and whether the schema can say so; what it takes beyond that only a
+/// node can tell.
 #[test]
 fn the_schema_refuses_what_a_schema_can() {
     let schema = schema();

@@ -1,4 +1,5 @@
-//! Applies a judged batch in one transaction: history is judged here, against what the batch itself already changed.
+//! Applies a judged batch in one transaction: history is judged here, against what the batch itself
+//! already changed.
 
 use std::sync::Arc;
 
@@ -56,8 +57,8 @@ pub(super) fn apply(
 }
 
 impl Arrival {
-    /// The stream as it stands, if it is the newest of an active peer and stands where the batch begins; the peer's keys are
-    /// those that the batch was judged by.
+    /// The stream as it stands, if it is the newest of an active peer and stands where the batch
+    /// begins; the peer's keys are those that the batch was judged by.
     fn still_right(&self, tx: &Tx<'_>) -> Result<StreamIn, ReceiveError> {
         if !self.live.is_newest(self.number) {
             return Err(ReceiveError::Superseded);
@@ -226,7 +227,8 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// An older copy of what was refused stays when the snapshot is complete: what is newer is still owed.
+    /// An older copy of what was refused stays when the snapshot is complete: what is newer is
+    /// still owed.
     fn carry_over(&self, tx: &mut Tx<'_>, id: &AlertId) -> Result<(), StoreError> {
         let epoch = self.arrival.sound.head.epoch;
         if *id.authority() == self.arrival.peer
@@ -306,8 +308,8 @@ fn enter_copy(
     copy
 }
 
-/// The issuer's snapshot is complete: copies that it did not confirm in this epoch are dropped, a page at a
-/// time, and the stream is marked whole last.
+/// The issuer's snapshot is complete: copies that it did not confirm in this epoch are dropped, a
+/// page at a time, and the stream is marked whole last.
 pub(super) async fn complete_snapshot(
     node: &SharedNode,
     peer: &AuthorityId,

@@ -1,4 +1,5 @@
-//! Judges each statement of a batch by itself: signature, form, issuer, time. What needs history is judged inside the transaction.
+//! Judges each statement of a batch by itself: signature, form, issuer, time. What needs history is
+//! judged inside the transaction.
 
 use crate::alert::{self, AlertError, WITHDRAWAL_TYP, Withdrawal};
 use crate::exchange::parked::NO_ROOM;
@@ -43,8 +44,8 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
 }
 
-/// Judges the statements of a batch of `peer`, one by one. Without `room` views are refused, and withdrawals of what
-/// is not held; what erases is taken as ever.
+/// Judges the statements of a batch of `peer`, one by one. Without `room` views are refused, and
+/// withdrawals of what is not held; what erases is taken as ever.
 pub(super) fn judge(node: &Node, peer: &AuthorityId, items: &[Item], room: bool) -> Vec<Judged> {
     let judge = Judge { node, peer, room };
     items.iter().map(|item| judge.item(item)).collect()
@@ -154,7 +155,8 @@ impl Judge<'_> {
     }
 }
 
-/// Bytes of a withdrawal or retraction: they are kept as received, and five short claims make no more.
+/// Bytes of a withdrawal or retraction: they are kept as received, and five short claims make no
+/// more.
 const WORD_BYTES_MAX: usize = 2048;
 
 fn check_length(word: &str) -> Result<(), &'static str> {

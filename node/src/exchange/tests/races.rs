@@ -1,4 +1,5 @@
-//! What happens between a look and the commit that rests on it: the writer is held until both are there.
+//! What happens between a look and the commit that rests on it: the writer is held until both are
+//! there.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -13,7 +14,8 @@ use crate::id::Timestamp;
 use crate::store::{Committed, Expiries, Store, StoreError, StreamsOut};
 use crate::trust::PeerState;
 
-/// The writer waits from now on, until what is returned is dropped; commits queue up in their order.
+/// The writer waits from now on, until what is returned is dropped; commits queue up in their
+/// order.
 fn hold(store: &Store) -> SyncSender<()> {
     let (release, held) = sync_channel::<()>(0);
     let (begun, waiting) = sync_channel(1);

@@ -100,7 +100,8 @@ async fn a_restore_counts_after_its_key_has_gone() {
     assert!(!exchange::lost_state(&dk.node).unwrap());
 }
 
-/// A backup that is older than two days leaves the clock in doubt, behind what was signed since: that stands all the same.
+/// A backup that is older than two days leaves the clock in doubt, behind what was signed since:
+/// that stands all the same.
 #[tokio::test]
 async fn what_was_signed_after_an_old_backup_is_recovered_while_the_clock_is_in_doubt() {
     let (mut dk, fr, withdrawn) = delivered(ALL).await;
@@ -127,7 +128,8 @@ async fn what_was_signed_after_an_old_backup_is_recovered_while_the_clock_is_in_
     assert!(dk.node.store.get::<Own>(&later).unwrap().is_some());
 }
 
-/// Every subset of what a peer was given verifies: the ledger keeps few, and forgets nothing that they disclose.
+/// Every subset of what a peer was given verifies: the ledger keeps few, and forgets nothing that
+/// they disclose.
 #[tokio::test]
 async fn parts_of_an_alert_that_are_handed_back_one_by_one_fill_no_record() {
     let (mut dk, fr, _) = delivered(ALL).await;

@@ -1,5 +1,6 @@
-//! Places for connections that have not yet shown who they are: bounded in all, and counted by where they come from.
-//! When all are taken the newcomer gets one, and the oldest of the source that has the most gives way.
+//! Places for connections that have not yet shown who they are: bounded in all, and counted by
+//! where they come from. When all are taken the newcomer gets one, and the oldest of the source
+//! that has the most gives way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -8,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// So many of one source are a crowd: more than the people of an office who connect in the same moment.
+/// So many of one source are a crowd: more than the people of an office who connect in the same
+/// moment.
 const CROWD: usize = 16;
 
-/// Where connections come from: an IPv4 address, or the /64 of an IPv6 address, which one stranger easily has whole.
+/// Where connections come from: an IPv4 address, or the /64 of an IPv6 address, which one stranger
+/// easily has whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Source {
     V4(Ipv4Addr),
@@ -76,8 +79,8 @@ impl Room {
         Place { room: self.clone(), source, number, told }
     }
 
-    /// Frees a place for its socket, when there are no descriptors: only where a source has many, since the next
-    /// `accept` fails too when nobody waits for it.
+    /// Frees a place for its socket, when there are no descriptors: only where a source has many,
+    /// since the next `accept` fails too when nobody waits for it.
     pub(super) fn one_of_a_crowd_gives_way(&self) {
         let mut guests = self.guests();
         if guests.of.values().any(|of_one| of_one.len() >= CROWD) {

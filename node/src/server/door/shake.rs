@@ -21,12 +21,12 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a handshake may take from then on: past it a slow one is cut.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Bytes taken of a caller before it is let in: a ClientHello with a post-quantum key share has some 2 000, a chain of
-/// four certificates some 4 000.
+/// Bytes taken of a caller before it is let in: a ClientHello with a post-quantum key share has
+/// some 2 000, a chain of four certificates some 4 000.
 const HANDSHAKE_BYTES_MAX: u64 = 16 * 1024;
 
-/// How long a caller that was refused may take to read why; what it still sends meanwhile is thrown away, since closing
-/// over it would reset the connection and take the alert with it.
+/// How long a caller that was refused may take to read why; what it still sends meanwhile is thrown
+/// away, since closing over it would reset the connection and take the alert with it.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a handshake did not end well.
@@ -90,8 +90,9 @@ impl From<io::Error> for Unfinished {
     }
 }
 
-/// Where handshakes run: threads of their own, half as many as there are cores, so that no number of strangers keeps the
-/// node's workers from what callers asked who are in. Every door of the process shares them.
+/// Where handshakes run: threads of their own, half as many as there are cores, so that no number
+/// of strangers keeps the node's workers from what callers asked who are in. Every door of the
+/// process shares them.
 pub(super) fn threads() -> Handle {
     static THREADS: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

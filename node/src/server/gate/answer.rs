@@ -1,4 +1,5 @@
-//! The body of an answer: it ends when its call may not go on, and what it says counts as held until it has left.
+//! The body of an answer: it ends when its call may not go on, and what it says counts as held
+//! until it has left.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,7 +57,8 @@ impl AnswerBody {
         let (Some(changes), Some(call)) = (&mut self.changes, &self.call) else { return };
         while let Poll::Ready(Some(_)) = Pin::new(&mut *changes).poll_next(context) {
             if let Err(status) = call.judge() {
-                // Where messages come in, the handler is told by them, and says what it has done before it ends.
+                // Where messages come in, the handler is told by them, and says what it has done
+                // before it ends.
                 let waits = call.method.shape == Shape::Both;
                 let at = waits.then(|| Box::pin(tokio::time::sleep(GRACE)));
                 self.ending = Some(Ending { status, at });
@@ -106,7 +108,8 @@ impl Body for AnswerBody {
     }
 }
 
-/// Bytes on their way to the caller: while it does not take them, the call holds what it has taken of the budgets.
+/// Bytes on their way to the caller: while it does not take them, the call holds what it has taken
+/// of the budgets.
 struct Held {
     bytes: Bytes,
     _call: Arc<Call>,

@@ -1,5 +1,5 @@
-//! What calls may hold in memory: a budget for each caller, whatever the number of its connections, within one for the
-//! door.
+//! What calls may hold in memory: a budget for each caller, whatever the number of its connections,
+//! within one for the door.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,13 +12,15 @@ use crate::reason::Reason;
 use crate::trust::Identity;
 use crate::wire::exchange::refusal;
 
-/// What the calls of one caller may hold together, in bytes: four imports, or two batches and what is recovered.
+/// What the calls of one caller may hold together, in bytes: four imports, or two batches and what
+/// is recovered.
 pub const CALLER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What the calls of the desk door may hold together, in bytes: eight callers at their bound.
 pub const DESK_BYTES_MAX: usize = 8 * CALLER_BYTES_MAX;
 
-/// As [`DESK_BYTES_MAX`] at the exchange door: a hundred peers whose streams have carried the largest batch.
+/// As [`DESK_BYTES_MAX`] at the exchange door: a hundred peers whose streams have carried the
+/// largest batch.
 pub const EXCHANGE_BYTES_MAX: usize = 16 * CALLER_BYTES_MAX;
 
 /// How long a call waits for others to give back: the time of some hundred commits.

@@ -15,8 +15,8 @@ use crate::reason::Reason;
 use crate::server::door::Caller;
 use crate::wire::exchange::refusal;
 
-/// How long what a call has begun may take to end once it may not go on: an answer whose commit is under way still
-/// comes. Together with what it takes to notice, less than a second.
+/// How long what a call has begun may take to end once it may not go on: an answer whose commit is
+/// under way still comes. Together with what it takes to notice, less than a second.
 pub const GRACE: Duration = Duration::from_millis(400);
 
 /// How a connection stands. Every change of it, also to the same, has its open calls judged anew.
@@ -91,8 +91,8 @@ fn ending() -> Status {
     refusal(Code::Unavailable, Reason::ShuttingDown, "this node is ending; try again later")
 }
 
-/// A call. Whatever works on it, or holds bytes of its answer, holds it: what it has taken of the budgets is given back
-/// when the last has let go.
+/// A call. Whatever works on it, or holds bytes of its answer, holds it: what it has taken of the
+/// budgets is given back when the last has let go.
 pub struct Call {
     line: Arc<Line>,
     place: usize,

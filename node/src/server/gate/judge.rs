@@ -1,4 +1,5 @@
-//! Whether a caller may call a method at this moment, by the record that is in force and by nothing in the request.
+//! Whether a caller may call a method at this moment, by the record that is in force and by nothing
+//! in the request.
 
 use tonic::{Code, Status};
 
@@ -22,11 +23,12 @@ pub enum Judged {
     Peer(AuthorityId),
 }
 
-/// Judges `caller` by the record as it is now. A peer whose record changed since its connection began is refused: its roots
-/// may not vouch any more for who is at the other end.
+/// Judges `caller` by the record as it is now. A peer whose record changed since its connection
+/// began is refused: its roots may not vouch any more for who is at the other end.
 ///
 /// # Errors
-/// When its certificate has ended, it is not known, not active, at the wrong door, or has no role that may.
+/// When its certificate has ended, it is not known, not active, at the wrong door, or has no role
+/// that may.
 pub fn judge(node: &Node, caller: &Caller, needs: Needs) -> Result<Judged, Status> {
     if node.clock.now() > caller.ends_at {
         let message = format!(
@@ -81,8 +83,8 @@ pub fn held_to(actor: &Actor, actions: &[Action]) -> Result<(), Status> {
     Err(refusal(Code::PermissionDenied, Reason::WrongRole, &message))
 }
 
-/// While the node stands still because it lost state, its record of users is old: nobody is let in who is not needed to
-/// confirm how it goes on. What can't be read is not believed either.
+/// While the node stands still because it lost state, its record of users is old: nobody is let in
+/// who is not needed to confirm how it goes on. What can't be read is not believed either.
 fn let_in(node: &Node, actor: &Actor, actions: &[Action]) -> Result<(), Status> {
     let stopped = exchange::lost_state(node).unwrap_or(true);
     if !stopped || actions.iter().any(|action| actor.may_in_stop(*action)) {

@@ -40,7 +40,8 @@ pub struct Method {
     pub shape: Shape,
     /// Largest message taken, in bytes.
     pub message_bytes_max: usize,
-    /// What a call holds at most besides its message, in bytes: its answers on their way, and what it works on.
+    /// What a call holds at most besides its message, in bytes: its answers on their way, and what
+    /// it works on.
     pub holds_bytes: usize,
     /// How long its answer may take to begin.
     pub answers_within: Duration,
@@ -48,8 +49,8 @@ pub struct Method {
 
 const KIB: usize = 1024;
 
-/// Largest message to most methods of the desk: a draft or a policy with room to spare, so that one that is too long is
-/// refused with a sentence about it.
+/// Largest message to most methods of the desk: a draft or a policy with room to spare, so that one
+/// that is too long is refused with a sentence about it.
 const DESK_MESSAGE_BYTES_MAX: usize = 256 * KIB;
 
 /// Largest search: sixteen identifiers and a name take a few hundred bytes.
@@ -202,7 +203,8 @@ mod tests {
 
     use super::*;
 
-    /// Path, whether many messages go in, and whether many answers come out, of every method in the files of the wire.
+    /// Path, whether many messages go in, and whether many answers come out, of every method in the
+    /// files of the wire.
     fn declared(descriptors: &[u8]) -> Vec<(String, bool, bool)> {
         let set = FileDescriptorSet::decode(descriptors).unwrap();
         let mut methods = Vec::new();

@@ -1,5 +1,5 @@
-//! The body of a request: its messages are held to their size, to the budgets and to their time, and each is judged anew
-//! before it is handed on.
+//! The body of a request: its messages are held to their size, to the budgets and to their time,
+//! and each is judged anew before it is handed on.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,22 +20,24 @@ use super::methods::Shape;
 use crate::reason::Reason;
 use crate::wire::exchange::refusal;
 
-/// How long a message that has begun may take to be whole, and a request of one message to end: as long as a sender
-/// waits for a receipt before it sends anew.
+/// How long a message that has begun may take to be whole, and a request of one message to end: as
+/// long as a sender waits for a receipt before it sends anew.
 pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Before each message of gRPC: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// How often a message is held: once as it came, once decoded. A stream keeps the buffer for its largest message until it
-/// ends, and what was decoded only while it works on it: there it counts once.
+/// How often a message is held: once as it came, once decoded. A stream keeps the buffer for its
+/// largest message until it ends, and what was decoded only while it works on it: there it counts
+/// once.
 pub(super) const COPIES: usize = 2;
 
 /// The body of a request.
 pub struct RequestBody<B> {
     inner: B,
     call: Arc<Call>,
-    /// Wakes a stream that waits when its caller may have lost its standing; other calls are ended by the gate.
+    /// Wakes a stream that waits when its caller may have lost its standing; other calls are ended
+    /// by the gate.
     changes: Option<WatchStream<Phase>>,
     /// Received, not handed on.
     rest: Bytes,
@@ -45,7 +47,8 @@ pub struct RequestBody<B> {
     seen: usize,
     /// Bytes of the message after the prefix that were not handed on.
     left: usize,
-    /// The largest message that was paid for: tonic keeps a buffer of this size until the call ends.
+    /// The largest message that was paid for: tonic keeps a buffer of this size until the call
+    /// ends.
     paid: usize,
     paying: Option<BoxFuture<'static, Result<Charge, Status>>>,
     late: Option<Pin<Box<Sleep>>>,
@@ -104,7 +107,8 @@ impl<B> RequestBody<B> {
         Poll::Pending
     }
 
-    /// Reads the prefix of a message as far as it is there, and begins to pay for what it announces.
+    /// Reads the prefix of a message as far as it is there, and begins to pay for what it
+    /// announces.
     fn read_prefix(&mut self) -> Result<(), Status> {
         let (read, length) = &mut self.prefix;
         self.seen = self.rest.len().min(PREFIX_BYTES - *read);
