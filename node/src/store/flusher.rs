@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use super::database::Database;
 use super::group::Answer;
 use super::schema::{COUNTED, SlotId};
-use super::{Change, Shared, StoreError};
+use super::shared::Shared;
+use super::{Change, StoreError};
 use crate::audit::Tree;
 
 /// A group that is applied and not durable yet: readers do not see it.

@@ -12,11 +12,10 @@ use super::cells::CELL_BYTES;
 use super::database::Database;
 use super::recent::Touched;
 use super::schema::{COUNTED, IndexKey, Leaf, SealedToken, SlotId};
+use super::shared::Shared;
 use super::slots::Slot;
-use super::{
-    Change, CommitError, Committed, Outcome, Shared, StoreError, Table, VALUE_BYTES_MAX, decode,
-    decode_record, key_bytes, scan_bounds,
-};
+use super::table::{decode, decode_record, key_bytes, scan_bounds};
+use super::{Change, CommitError, Committed, StoreError, Table, VALUE_BYTES_MAX};
 use crate::audit::{Event, Tree, leaf_hash};
 use crate::id::{FeedSeq, Timestamp};
 
@@ -26,6 +25,9 @@ pub(super) type Job = Box<dyn FnOnce(Option<&mut Group>) -> Answer + Send>;
 
 /// Tells the caller how the flush went.
 pub(super) type Answer = Box<dyn FnOnce(&Result<(), StoreError>) + Send>;
+
+/// Answers one commit.
+type Outcome<T, E> = oneshot::Receiver<Result<T, CommitError<E>>>;
 
 /// Makes a transaction into a job, with the place where its outcome arrives.
 pub(super) fn job<T, E>(

@@ -22,10 +22,10 @@ use super::schema::{
     At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION, SealedToken, SlotId,
 };
 use super::seal::{Keys, seal, unseal};
+use super::shared::Shared;
 use super::slots::SlotFile;
-use super::{
-    CHANGES_HELD, Shared, Store, StoreError, StoreOptions, Table, decode_record, key_bytes,
-};
+use super::table::{decode_record, key_bytes};
+use super::{CHANGES_HELD, Store, StoreError, StoreOptions, Table};
 use crate::audit::Tree;
 use crate::id::{AuthorityId, Clock, Entropy, Secret};
 

@@ -4,7 +4,8 @@
 use super::group::Tx;
 use super::open::for_each;
 use super::schema::{Copies, LastChange, LastChanges, Meta, Own, Recent, RecentAlert, Tombstones};
-use super::{CommitError, Committed, IndexKey, Store, StoreError, key_bytes};
+use super::table::key_bytes;
+use super::{CommitError, Committed, IndexKey, Store, StoreError};
 use crate::audit::{Changed, Entry, Event, Operation};
 use crate::id::{AlertId, Timestamp};
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::audit::Operation;
+use crate::audit::{Event, Operation, Tree};
 
 fn open(folder: &Path) -> Result<Store, StoreError> {
     let owner: AuthorityId = "dk.politi".parse().unwrap();

@@ -18,7 +18,9 @@ use super::flusher::{Applied, Effects, Flusher};
 use super::group::{Answer, Group, Job};
 use super::open::Opened;
 use super::schema::{At, COUNTED, Leaf, Leaves, Log};
-use super::{Shared, StoreError, key_bytes, open};
+use super::shared::Shared;
+use super::table::key_bytes;
+use super::{StoreError, open};
 use crate::id::Timestamp;
 
 /// Transactions in one group: bounds its memory and how long its first caller waits.

@@ -1,0 +1,88 @@
+//! What goes wrong with a store, and what to do about it.
+
+/// Why a commit did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError<E> {
+    /// The transaction refused; nothing was written.
+    #[error("{0}")]
+    Refused(E),
+    /// The store did.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl CommitError<StoreError> {
+    /// The one error, for transactions that fail only with the store.
+    pub fn flatten(self) -> StoreError {
+        match self {
+            Self::Refused(error) | Self::Store(error) => error,
+        }
+    }
+}
+
+/// What goes wrong with a store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Too little free disk for what grows the store.
+    #[error("too little free disk: free some, or lower store.disk_free_bytes_min")]
+    Full,
+    /// A write failed: nothing is written until the store is open again, which it does by itself.
+    #[error(
+        "a write to the store failed ({0}): free disk space, or repair the disk; the node goes on by itself once it takes writes"
+    )]
+    Failed(String),
+    /// A file of it could not be read or written.
+    #[error(
+        "the disk failed ({0}): look at its free space and health, then run `entente-node check`"
+    )]
+    Io(String),
+    /// It does not hold what it must.
+    #[error("the store is damaged ({0}): set the folder aside and restore a backup")]
+    Corrupt(String),
+    /// Another process has it open.
+    #[error("the store is in use: another node runs on this home")]
+    InUse,
+    /// Made by another version.
+    #[error(
+        "the store has schema {found}, this version reads {known}: run the version that made it"
+    )]
+    Schema {
+        /// As stored.
+        found: u32,
+        /// As this version writes.
+        known: u32,
+    },
+    /// Of another authority.
+    #[error("the store belongs to {0}: check the home folder")]
+    OtherOwner(String),
+    /// The node key is not the one it was made with.
+    #[error("the node key does not open this store: restore keys/node.key that belongs to it")]
+    WrongKey,
+    /// The content was erased.
+    #[error("the content was erased")]
+    Erased,
+    /// A transaction would have written over a record that it had not taken out: a fault of this
+    /// program.
+    #[error(
+        "a record is there already, so nothing was written: report this as a fault of the node"
+    )]
+    Occupied,
+    /// A value is larger than [`VALUE_BYTES_MAX`].
+    #[error("a record of {0} bytes is larger than the store takes")]
+    TooLarge(usize),
+    /// The store was closed.
+    #[error("the node is ending; try again later")]
+    Closed,
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+impl From<postcard::Error> for StoreError {
+    fn from(error: postcard::Error) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
