@@ -35,7 +35,7 @@ use crate::shutdown::{Shutdown, Trigger};
 use crate::store::Change;
 use crate::telemetry::CallsLayer;
 use crate::trust::Part;
-use crate::{exchange, outbound, telemetry, tls};
+use crate::{exchange, observe, outbound, telemetry, tls};
 
 /// How long calls under way may take to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -166,7 +166,7 @@ pub async fn start(home: &Path, options: Options) -> anyhow::Result<Running> {
     let tasks = vec![
         tokio::spawn(serve_exchange(node.clone(), exchange, &doors, shutdown.clone())),
         tokio::spawn(serve_desk(node.clone(), desk, &doors, shutdown.clone())),
-        tokio::spawn(telemetry::serve(health, node.clone(), shutdown.clone())),
+        tokio::spawn(observe::serve(health, node.clone(), shutdown.clone())),
         tokio::spawn(outbound::run(
             node.clone(),
             config.exchange.heartbeat_s.seconds(),

@@ -13,10 +13,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::{AcceptFailures, gauges, recorder};
+use super::gauges;
 use crate::node::SharedNode;
 use crate::readiness::{Level, readiness, state};
 use crate::shutdown::Shutdown;
+use crate::telemetry::{AcceptFailures, recorder};
 
 /// Connections at once: a scraper and a few probes need one each.
 const CONNECTIONS_MAX: usize = 16;
@@ -36,6 +37,7 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// Answers until the end has begun. The listener is on a loopback address: `config` holds that.
 pub async fn serve(listener: TcpListener, node: SharedNode, mut shutdown: Shutdown) {
+    gauges::describe();
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut failures = AcceptFailures::new(node.authority.clone(), "telemetry");
     loop {
