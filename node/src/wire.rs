@@ -3,3 +3,4 @@
 pub mod admin;
 pub mod desk;
 pub mod exchange;
+pub mod refusal;

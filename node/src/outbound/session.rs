@@ -21,7 +21,8 @@ use crate::id::{AuthorityId, printable};
 use crate::jose;
 use crate::node::SharedNode;
 use crate::store::{Change, StreamsOut};
-use crate::wire::exchange::{FromReceiver, FromSender, Malformed, dispatch_reason, resume_reason};
+use crate::wire::exchange::{FromReceiver, FromSender, dispatch_reason, resume_reason};
+use crate::wire::refusal::Malformed;
 
 /// Batches under way without a receipt: enough to keep both disks busy, few enough to be made
 /// again.

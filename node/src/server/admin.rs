@@ -17,7 +17,7 @@ use crate::trust::{Fingerprint, Peer, PeerState};
 use crate::wire::admin as wire;
 use crate::wire::admin::admin_status;
 use crate::wire::desk::{alert_id, authority};
-use crate::wire::exchange::{Malformed, refusal};
+use crate::wire::refusal::{Malformed, refusal};
 
 /// The service.
 #[derive(Clone)]

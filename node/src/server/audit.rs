@@ -15,7 +15,7 @@ use crate::reason::Reason;
 use crate::store::StoreError;
 use crate::trust::{Ending, Part};
 use crate::wire::admin::admin_status;
-use crate::wire::exchange::{Malformed, refusal};
+use crate::wire::refusal::{Malformed, refusal};
 
 /// Leaves read at a time. With those on their way they fit into what the gate counts for a call.
 const PAGE: usize = 128;

@@ -24,7 +24,7 @@ use crate::store::{
 use crate::trust::PeerState;
 use crate::wire::desk as wire;
 use crate::wire::desk::{alert_id, desk_status, optional};
-use crate::wire::exchange::refusal;
+use crate::wire::refusal::refusal;
 
 /// Lines of an import that are worked on at once: they share commits.
 const IMPORTS_OPEN_MAX: usize = 64;

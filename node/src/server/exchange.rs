@@ -17,7 +17,8 @@ use crate::node::SharedNode;
 use crate::readiness::{Level, readiness};
 use crate::reason::Reason;
 use crate::store::StreamsIn;
-use crate::wire::exchange::{FromReceiver, FromSender, receive_status, refusal};
+use crate::wire::exchange::{FromReceiver, FromSender, receive_status};
+use crate::wire::refusal::refusal;
 
 /// Answers waiting to be sent on one stream: one for each batch under way.
 const ANSWERS_OPEN_MAX: usize = 8;

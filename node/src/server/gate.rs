@@ -28,7 +28,7 @@ pub use methods::{EXCHANGE_MESSAGE_BYTES_MAX, METHODS, Method, Needs, Shape};
 pub use request::RequestBody;
 
 use crate::reason::Reason;
-use crate::wire::exchange::refusal;
+use crate::wire::refusal::refusal;
 
 /// The services of a door behind the gate, for the calls over one connection.
 #[derive(Clone)]

@@ -3,8 +3,7 @@
 use entente_proto::admin as proto;
 use tonic::{Code, Status};
 
-use super::desk::store_code;
-use super::exchange::refusal;
+use super::refusal::{refusal, store_code};
 use crate::admin::{AdminError, Applied, Explained, Review, Reviewed, Waiting, WaitingRestart};
 use crate::config::Endpoint;
 use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp, printable};

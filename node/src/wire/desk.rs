@@ -6,7 +6,7 @@ use entente_proto::desk as proto;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use super::exchange::{Malformed, refusal};
+use super::refusal::{Malformed, refusal, store_code};
 use crate::alert::{Fault, SubjectCategory};
 use crate::desk::{
     Aim, DeskError, Found, Hit, Issued, Justification, Line, Listed, Opened, Place, Seen, State,
@@ -17,7 +17,6 @@ use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::matching::Query;
 use crate::node::Node;
 use crate::reason::Reason;
-use crate::store::StoreError;
 
 /// An optional name: empty is none.
 pub fn optional<T: std::str::FromStr>(
@@ -256,14 +255,4 @@ pub fn desk_status(error: &DeskError) -> Status {
         ErrorDetails::with_error_info(error.reason().as_str(), "entente", HashMap::new());
     details.set_bad_request(faults.iter().map(violation).collect::<Vec<_>>());
     Status::with_error_details(code, error.to_string(), details)
-}
-
-/// A full disk is the caller's to know; anything else is tried again later.
-pub(super) fn store_code(error: &StoreError) -> Code {
-    match error {
-        StoreError::Full | StoreError::TooLarge(_) => Code::ResourceExhausted,
-        StoreError::Corrupt(_) | StoreError::WrongKey | StoreError::Erased => Code::DataLoss,
-        StoreError::Occupied => Code::Internal,
-        _ => Code::Unavailable,
-    }
 }

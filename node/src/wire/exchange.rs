@@ -3,27 +3,12 @@
 use entente_proto::exchange as proto;
 use tonic::{Code, Status};
 
+use super::refusal::{Malformed, refusal};
 use crate::exchange::{
     Batch, DispatchError, Item, Nonce, ReceiveError, Resume, ResumeError, Standing, Statement,
 };
 use crate::id::Digest;
 use crate::reason::Reason;
-
-/// A status with the reason that programs read and a sentence for people.
-pub fn refusal(code: Code, reason: Reason, message: &str) -> Status {
-    entente_proto::refusal(code, reason.as_str(), message)
-}
-
-/// A message that does not say what its type promises; names the field.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the field {0} is missing or malformed")]
-pub struct Malformed(pub &'static str);
-
-impl From<Malformed> for Status {
-    fn from(error: Malformed) -> Self {
-        refusal(Code::InvalidArgument, Reason::MalformedMessage, &error.to_string())
-    }
-}
 
 /// What a sender may send.
 pub enum FromSender {

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 
 use crate::reason::Reason;
 use crate::trust::Identity;
-use crate::wire::exchange::refusal;
+use crate::wire::refusal::refusal;
 
 /// What the calls of one caller may hold together, in bytes: four imports, or two batches and what
 /// is recovered.

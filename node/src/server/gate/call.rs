@@ -13,7 +13,7 @@ use super::methods::{METHODS, Method, Shape};
 use crate::node::SharedNode;
 use crate::reason::Reason;
 use crate::server::door::Caller;
-use crate::wire::exchange::refusal;
+use crate::wire::refusal::refusal;
 
 /// How long what a call has begun may take to end once it may not go on: an answer whose commit is
 /// under way still comes. Together with what it takes to notice, less than a second.

@@ -12,7 +12,8 @@ use crate::reason::Reason;
 use crate::roles::{Action, Actor, Role, allow};
 use crate::server::door::Caller;
 use crate::trust::Identity;
-use crate::wire::exchange::{receive_status, refusal};
+use crate::wire::exchange::receive_status;
+use crate::wire::refusal::refusal;
 
 /// Who calls, as the record has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::budget::Charge;
 use super::call::{Call, Phase};
 use super::methods::Shape;
 use crate::reason::Reason;
-use crate::wire::exchange::refusal;
+use crate::wire::refusal::refusal;
 
 /// How long a message that has begun may take to be whole, and a request of one message to end: as
 /// long as a sender waits for a receipt before it sends anew.
