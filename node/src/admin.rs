@@ -3,8 +3,10 @@
 
 mod clock;
 mod epochs;
+mod peer_test;
 mod peers;
 mod policy;
+mod recovery;
 mod users;
 
 pub use clock::confirm_clock;
@@ -12,8 +14,10 @@ pub use epochs::{
     Counts, Review, Reviewed, Shown, WaitingRestart, approve_epoch, propose_epoch, review_epoch,
     waiting_restarts,
 };
+pub use peer_test::{Described, THEIR_TRUST_HINT, TestStep, our_trust, stream, told_by};
 pub use peers::{approve_peer, change_peer, import_peer, parked, retry_parked};
 pub use policy::{Applied, Explained, Waiting, apply, approve, explain, pending, shown};
+pub use recovery::Recovered;
 pub use users::{actor, add_user, approve_user, first_user, remove_user, users};
 
 use crate::audit::{Event, Operation};

@@ -1,12 +1,12 @@
 //! What we start: connections to peers, the dispatch loop of each, tests of a peer, recovery.
 
 mod connection;
-mod probe;
+mod peer_test;
 mod recovery;
 mod session;
 
-pub use probe::{TestStep, test_peer};
-pub use recovery::{Recovered, recover};
+pub use peer_test::test_peer;
+pub use recovery::recover;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use connection::{connect, connect_stepwise};
+use connection::active_peers;
 
 use crate::exchange::Live;
 use crate::id::{AuthorityId, Entropy};
@@ -54,12 +54,6 @@ pub async fn run(node: SharedNode, heartbeat: Duration, mut shutdown: Shutdown) 
         // A loop that panicked has been logged by the panic hook; the others end by themselves.
         let _ = handle.await;
     }
-}
-
-fn active_peers(node: &SharedNode) -> Vec<AuthorityId> {
-    let directory = node.directory.load();
-    let active = |peer: &AuthorityId| directory.active(peer).is_some();
-    directory.all().map(|known| known.peer.authority.clone()).filter(active).collect()
 }
 
 /// Returns when peers changed, or when it is unknown whether they did.

@@ -5,11 +5,11 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entente_node::admin;
+use entente_node::admin::{self, TestStep};
 use entente_node::home::Layout;
 use entente_node::id::{AuthorityId, Clock, Entropy};
 use entente_node::jose::SigningKey;
-use entente_node::outbound::{TestStep, test_peer};
+use entente_node::outbound::test_peer;
 use entente_node::pki::Authority;
 use entente_node::sample::Samples;
 use entente_node::trust::{Draft, PeerState, SignedDescriptor};

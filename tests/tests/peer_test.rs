@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use entente_node::admin;
+use entente_node::admin::TestStep;
 use entente_node::alert::SCHEMA;
 use entente_node::exchange::{Nonce, PROTOCOL, Resume};
 use entente_node::home::Layout;
 use entente_node::id::{AuthorityId, Clock, Digest};
-use entente_node::outbound::{TestStep, test_peer};
+use entente_node::outbound::test_peer;
 use entente_node::sample::Samples;
 use entente_node::store::StreamsOut;
 use entente_node::trust::PeerState;

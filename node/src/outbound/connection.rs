@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::transport::Channel;
 
-use super::probe::{THEIR_TRUST_HINT, TestStep};
+use crate::admin::{THEIR_TRUST_HINT, TestStep};
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
 use crate::tls::{self, Dialled, Step, Target, Wanted};
@@ -29,6 +29,13 @@ async fn dial(known: &Known, target: &Target, wanted: Wanted) -> Dialled {
 fn active(node: &SharedNode, peer: &AuthorityId) -> Result<Arc<Known>, String> {
     let directory = node.directory.load();
     directory.active(peer).cloned().ok_or_else(|| "the peer is not active".to_owned())
+}
+
+/// The peers that are active now.
+pub(super) fn active_peers(node: &SharedNode) -> Vec<AuthorityId> {
+    let directory = node.directory.load();
+    let active = |peer: &AuthorityId| directory.active(peer).is_some();
+    directory.all().map(|known| known.peer.authority.clone()).filter(active).collect()
 }
 
 /// No peer is called, and none is blamed, with a certificate that has ended here.

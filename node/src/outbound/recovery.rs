@@ -6,20 +6,11 @@ use entente_proto::exchange::RecoverRequest;
 use entente_proto::exchange::exchange_client::ExchangeClient;
 use tokio::task::JoinSet;
 
+use super::connection::{active_peers, connect};
+use crate::admin::Recovered;
 use crate::exchange;
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
-
-/// What recovery brought.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
-    /// Statements that were later than what was held, and are kept now.
-    pub recovered: u64,
-    /// Peers that answered to the end.
-    pub asked: Vec<AuthorityId>,
-    /// Peers that did not, and why.
-    pub failed: Vec<(AuthorityId, String)>,
-}
 
 /// How long a peer may take for its next statement: it reads a page of them from its disk.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,7 +22,7 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(600);
 /// ends keeps no other's back.
 pub async fn recover(node: &SharedNode) -> Recovered {
     let mut asking = JoinSet::new();
-    for peer in super::active_peers(node) {
+    for peer in active_peers(node) {
         let node = node.clone();
         asking.spawn(async move {
             let asked = tokio::time::timeout(PEER_TIMEOUT, recover_from(&node, &peer)).await;
@@ -59,7 +50,7 @@ pub async fn recover(node: &SharedNode) -> Recovered {
 /// Fetches back everything that one peer holds of this node; returns how many statements were new
 /// here.
 pub(super) async fn recover_from(node: &SharedNode, peer: &AuthorityId) -> Result<u64, String> {
-    let channel = super::connect(node, peer).await?;
+    let channel = connect(node, peer).await?;
     let mut client = ExchangeClient::new(channel);
     let answer = in_time(client.recover(RecoverRequest {})).await?;
     let mut statements = answer.into_inner();

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::connection::connect;
 use super::recovery::recover_from;
 use crate::exchange::{
     self, AcknowledgeError, Batch, DispatchError, Dispatcher, HEAD_TYP, Head, Item, Nonce,
@@ -133,7 +134,7 @@ async fn open(
     peer: &AuthorityId,
 ) -> Result<(Outbox, Streaming<proto::FromReceiver>, exchange::Resume), SessionError> {
     let opening = async {
-        let channel = super::connect(node, peer).await.map_err(SessionError::Connect)?;
+        let channel = connect(node, peer).await.map_err(SessionError::Connect)?;
         let (outbox, statements) = mpsc::channel(BATCHES_OPEN_MAX);
         let standing = exchange::standing_of_log(node).map_err(DispatchError::from)?;
         let _ = outbox.send(FromSender::Hello { protocol: PROTOCOL, standing }.into()).await;

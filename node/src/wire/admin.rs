@@ -4,10 +4,11 @@ use entente_proto::admin as proto;
 use tonic::{Code, Status};
 
 use super::refusal::{refusal, store_code};
-use crate::admin::{AdminError, Applied, Explained, Review, Reviewed, Waiting, WaitingRestart};
+use crate::admin::{
+    AdminError, Applied, Explained, Review, Reviewed, TestStep, Waiting, WaitingRestart,
+};
 use crate::config::Endpoint;
 use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp, printable};
-use crate::outbound::TestStep;
 use crate::policy::Sharing;
 use crate::store::{LedgerEntry, Parked, PolicyRecord, User, UserState};
 use crate::trust::{Peer, SignedDescriptor, certificate_end};

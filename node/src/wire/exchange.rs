@@ -4,6 +4,7 @@ use entente_proto::exchange as proto;
 use tonic::{Code, Status};
 
 use super::refusal::{Malformed, refusal};
+use crate::admin::Described;
 use crate::exchange::{
     Batch, DispatchError, Item, Nonce, ReceiveError, Resume, ResumeError, Standing, Statement,
 };
@@ -166,6 +167,22 @@ impl From<Resume> for proto::Resume {
             log: resume.log,
             other_log: resume.other_log,
             stopped: resume.stopped,
+        }
+    }
+}
+
+impl From<proto::DescribeResponse> for Described {
+    fn from(said: proto::DescribeResponse) -> Self {
+        Self {
+            software: said.software,
+            protocols: said.protocols,
+            schema_min: said.schema_min,
+            schema_max: said.schema_max,
+            refusing: said.refusing,
+            time: said.time,
+            caller_state: said.caller_state,
+            caller_epoch: said.caller_epoch,
+            caller_seq: said.caller_seq,
         }
     }
 }

@@ -1,18 +1,13 @@
-//! `peer test`: each step towards a peer in turn, with what to do about the first that fails.
+//! `peer test`: the steps towards a peer, with what to do about one that fails. `outbound` takes
+//! them in turn.
 
-use std::error::Error;
 use std::time::Duration;
-
-use entente_proto::exchange::exchange_client::ExchangeClient;
-use entente_proto::exchange::{DescribeRequest, DescribeResponse};
-use tonic::Status;
 
 use crate::alert::SCHEMA;
 use crate::exchange::{self, PROTOCOL};
 use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, printable};
 use crate::node::SharedNode;
 use crate::store::StreamsOut;
-use crate::tls::{STEP_TIMEOUT, chain};
 use crate::trust::PeerState;
 
 /// One step of `entente peer test`.
@@ -29,77 +24,47 @@ pub struct TestStep {
 }
 
 impl TestStep {
-    pub(super) fn passed(name: &'static str, found: impl Into<String>) -> Self {
+    /// It went well.
+    pub fn passed(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, ok: true, found: found.into(), hint: String::new() }
     }
 
-    pub(super) fn failed(
-        name: &'static str,
-        found: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Self {
+    /// It failed, with what to do about it.
+    pub fn failed(name: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { name, ok: false, found: found.into(), hint: hint.into() }
     }
 }
 
 /// A peer that does not trust us tells nobody why.
-pub(super) const THEIR_TRUST_HINT: &str = "ask its coordinator whether this authority is imported and approved there \
+pub const THEIR_TRUST_HINT: &str = "ask its coordinator whether this authority is imported and approved there \
      (`entente peer show`), with the newest descriptor of this node and the fingerprint that `entente peer export` \
      prints here";
 
-/// Tries each step towards a peer in turn; stops at the first that fails.
-pub async fn test_peer(node: &SharedNode, peer: &AuthorityId) -> Vec<TestStep> {
-    let mut steps = Vec::new();
-    let _ = try_steps(node, peer, &mut steps).await;
-    steps
+/// What a peer says of itself, and of the caller.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Its software.
+    pub software: String,
+    /// The protocols that it speaks.
+    pub protocols: Vec<u32>,
+    /// The oldest schema of alerts that it reads.
+    pub schema_min: u32,
+    /// The newest.
+    pub schema_max: u32,
+    /// Words for what it refuses its own people.
+    pub refusing: Vec<String>,
+    /// Its time, in seconds since 1970.
+    pub time: i64,
+    /// How we stand there.
+    pub caller_state: String,
+    /// The epoch of our stream that it holds.
+    pub caller_epoch: u64,
+    /// The place in it.
+    pub caller_seq: u64,
 }
 
-/// Returns early as soon as a step fails; it is the last in `steps` then.
-async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestStep>) -> Option<()> {
-    let known = our_trust(node, peer);
-    let active = known.ok;
-    steps.push(known);
-    if !active {
-        return None;
-    }
-    let channel = super::connect_stepwise(node, peer, steps).await?;
-    let mut client = ExchangeClient::new(channel);
-    let described = tokio::time::timeout(STEP_TIMEOUT, client.describe(DescribeRequest {})).await;
-    let theirs = match described {
-        Ok(Ok(theirs)) => theirs.into_inner(),
-        Ok(Err(status)) => {
-            let found = format!("the peer refused the call: {}", refused(&status));
-            steps.push(TestStep::failed("their trust", found, THEIR_TRUST_HINT));
-            return None;
-        }
-        Err(_) => {
-            let hint = "ask its contact desk whether its node is well: it let the connection in, and then did not \
-                        answer";
-            steps.push(TestStep::failed("their trust", "no answer within 5 s", hint));
-            return None;
-        }
-    };
-    let state = printable(&theirs.caller_state);
-    steps.push(TestStep::passed("their trust", format!("we are {state} there")));
-    steps.extend(health(&theirs));
-    for step in [version(&theirs), clock(node, &theirs)] {
-        let ok = step.ok;
-        steps.push(step);
-        if !ok {
-            return None;
-        }
-    }
-    steps.push(stream(node, peer, &theirs).await);
-    Some(())
-}
-
-/// A refused certificate shows as a broken connection: the reason is among the causes.
-fn refused(status: &Status) -> String {
-    let causes = status.source().map(|cause| format!(": {}", chain(cause))).unwrap_or_default();
-    printable(&format!("{}{causes}", status.message()))
-}
-
-fn our_trust(node: &SharedNode, peer: &AuthorityId) -> TestStep {
+/// The step `trust`: whether the peer is active here.
+pub fn our_trust(node: &SharedNode, peer: &AuthorityId) -> TestStep {
     let directory = node.directory.load();
     let Some(known) = directory.peer(peer) else {
         return TestStep::failed(
@@ -123,7 +88,19 @@ fn our_trust(node: &SharedNode, peer: &AuthorityId) -> TestStep {
     TestStep::failed("trust", format!("the peer is {} here", known.peer.state.as_str()), hint)
 }
 
-fn version(theirs: &DescribeResponse) -> TestStep {
+/// The steps that are told from what the peer says of itself; the last one may have failed.
+pub fn told_by(node: &SharedNode, theirs: &Described) -> Vec<TestStep> {
+    let state = printable(&theirs.caller_state);
+    let mut steps = vec![TestStep::passed("their trust", format!("we are {state} there"))];
+    steps.extend(health(theirs));
+    let version = version(theirs);
+    let goes_on = version.ok;
+    steps.push(version);
+    steps.extend(goes_on.then(|| clock(node, theirs)));
+    steps
+}
+
+fn version(theirs: &Described) -> TestStep {
     let found = format!(
         "{}, protocols {}, schemas {} to {}",
         printable(&theirs.software),
@@ -148,7 +125,7 @@ const WORDS_MAX: usize = 8;
 
 /// A peer that refuses its own people still takes what we send; it is nothing to stop at, and
 /// something to know.
-fn health(theirs: &DescribeResponse) -> Option<TestStep> {
+fn health(theirs: &Described) -> Option<TestStep> {
     let words = theirs.refusing.iter().take(WORDS_MAX);
     let words: Vec<_> = words.map(|word| printable(word)).collect();
     let found = format!("it refuses its people's calls: {}", words.join(", "));
@@ -156,7 +133,7 @@ fn health(theirs: &DescribeResponse) -> Option<TestStep> {
     (!words.is_empty()).then(|| TestStep { hint, ..TestStep::passed("health", found) })
 }
 
-fn clock(node: &SharedNode, theirs: &DescribeResponse) -> TestStep {
+fn clock(node: &SharedNode, theirs: &Described) -> TestStep {
     let skew = theirs.time.saturating_sub(node.clock.shown().seconds());
     let found = format!("their clock is {skew:+} s off ours");
     if is_small(skew) {
@@ -177,7 +154,8 @@ const STREAM_WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked at meanwhile.
 const STREAM_LOOK: Duration = Duration::from_millis(100);
 
-async fn stream(node: &SharedNode, peer: &AuthorityId, theirs: &DescribeResponse) -> TestStep {
+/// The step `stream`, once the others went well.
+pub async fn stream(node: &SharedNode, peer: &AuthorityId, theirs: &Described) -> TestStep {
     let opened = async {
         while !node.streams.status(peer).sending && !halted(node, peer) {
             tokio::time::sleep(STREAM_LOOK).await;
