@@ -25,10 +25,10 @@ pub use watch::{Place, Seen, changes, watch};
 pub use withdraw::withdraw;
 
 use crate::alert::{AlertError, Fault};
-use crate::exchange::ClockDoubt;
 use crate::holding::HoldingError;
 use crate::id::{AlertId, Timestamp, Version};
 use crate::matching::MatchError;
+use crate::node::ClockDoubt;
 use crate::reason::Reason;
 use crate::store::{CommitError, Erased, StoreError};
 

@@ -1,48 +1,49 @@
 //! Use cases of the federation: offer, receive, acknowledge, retract, recover.
 //!
 //! A statement goes `feed → plan → Commit{Offered} → batch → Commit{Received} → receipt →
-//! Commit{Acknowledged}`; the files below stand in that order.
+//! Commit{Acknowledged}`. `send` and `receive` are the two ends of a stream and do not know each
+//! other; `recover` leads from a loss of state to new epochs; the other files are the ground that
+//! they stand on.
 
-mod acknowledge;
-mod clock;
-mod dispatch;
-mod live;
-mod lost;
+mod batch;
+mod greeting;
+mod lease;
+mod ledger;
+mod log_word;
+mod pages;
 mod parked;
-mod plan;
+mod peer_log;
 mod receive;
 mod recover;
-mod resume;
+mod restores;
+mod send;
 mod statement;
+mod stop;
 mod stream;
-mod witness;
 
-pub use acknowledge::{AcknowledgeError, acknowledge};
-pub use clock::{ClockDoubt, ClockWatch, Witness, clock_doubt, look_at_clock};
-pub(crate) use clock::{believe_clock, noted};
-pub use dispatch::{DispatchError, Dispatcher, Offering, key_in_force, next_rule_end};
-pub use live::{
-    Heard, Live, StreamStatus, Streams, behind, heard, is_silent, lease, lease_of, silent_peers,
-    unheard_peers,
-};
-pub(crate) use lost::is_stopped;
-pub use lost::{
-    Approval, Standing, any_taken_back, asked, confirm_taken_back, is_unasked, lost_heads,
-    lost_state, must_ask, own_log_alarm, record_restore, standing_of_log,
-};
+pub use batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Place, Statement, batches};
+pub use greeting::{Resume, Standing, standing_of_log};
+pub use lease::{Heard, behind, heard, is_silent, lease, lease_of, silent_peers, unheard_peers};
+pub(crate) use ledger::may_hold;
+pub(crate) use pages::within;
 pub use parked::{FUTURE_IAT, retry_parked};
+pub use peer_log::log_alarm;
 pub use receive::{ReceiveError, Reception, hello};
-pub use recover::{Handed, RecoverError, followed, heal_fork, keep_recovered, statements_of};
-pub use resume::{Place, Resume, ResumeError, Resumed, batches, resume};
+pub use recover::{
+    Approval, Handed, RecoverError, any_taken_back, asked, confirm_taken_back, followed, heal_fork,
+    keep_recovered, record_restore, start_epochs, statements_of,
+};
+pub use send::{
+    AcknowledgeError, DispatchError, Dispatcher, Offering, ResumeError, Resumed, acknowledge,
+    key_in_force, next_rule_end, resume,
+};
 pub use statement::{
     HEAD_TYP, Head, Nonce, RECEIPT_TYP, RETRACTION_TYP, Receipt, Refused, Retraction,
 };
-pub use stream::{
-    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement, decide_anew, feed, halt, open_stream,
-    outlived, start_epochs, sweep,
-};
-pub(crate) use stream::{may_hold, policy_version, within};
-pub use witness::log_alarm;
+pub(crate) use stop::is_stopped;
+pub use stop::{is_unasked, lost_heads, lost_state, must_ask, own_log_alarm};
+pub(crate) use stream::policy_version;
+pub use stream::{decide_anew, feed, halt, open_stream, outlived, sweep};
 
 /// Version of the protocol between nodes.
 pub const PROTOCOL: u32 = 1;

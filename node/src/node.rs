@@ -1,6 +1,15 @@
 //! What one authority's node holds in memory: its name, keys, clock and store, and the descriptor,
 //! peers and policy in force. Use cases take it as their first argument.
 
+mod clock;
+mod noted;
+mod streams;
+
+pub use clock::{ClockDoubt, ClockWatch, clock_doubt, look_at_clock};
+pub(crate) use clock::{believe_clock, believe_with_peers};
+pub(crate) use streams::LogWord;
+pub use streams::{Live, StreamStatus, Streams, Witness};
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -56,7 +65,7 @@ pub struct Node {
     /// Entries of the log when this process began.
     pub log_size_at_start: u64,
     /// How the streams stand, kept by the exchange use cases.
-    pub streams: crate::exchange::Streams,
+    pub streams: Streams,
     /// Reads certificates, descriptor and peers anew.
     pub reload: Reload,
     /// Tells at each change of peers, users or policy that what it holds of them is new.
@@ -96,7 +105,7 @@ impl Node {
     /// When the store cannot be read, or holds a peer or a policy that does not parse.
     pub fn new(parts: Parts) -> Result<SharedNode, NodeError> {
         let exchange = &parts.config.exchange;
-        parts.clock.watch(crate::exchange::noted(&parts.store)?);
+        parts.clock.watch(noted::noted(&parts.store)?);
         let node = Self {
             authority: parts.config.authority.clone(),
             copy_lease_s: i64::from(exchange.copy_lease_s),
@@ -107,7 +116,7 @@ impl Node {
             descriptor: ArcSwap::from_pointee(parts.descriptor),
             started: parts.clock.elapsed(),
             log_size_at_start: parts.store.log().size(),
-            streams: crate::exchange::Streams::default(),
+            streams: Streams::default(),
             reload: Reload::default(),
             refreshed: watch::Sender::new(()),
             precedence: Precedence::default(),

@@ -18,9 +18,8 @@ use tokio::time::Instant;
 
 use connection::active_peers;
 
-use crate::exchange::Live;
 use crate::id::{AuthorityId, Entropy};
-use crate::node::SharedNode;
+use crate::node::{Live, SharedNode};
 use crate::shutdown::Shutdown;
 use crate::store::Change;
 

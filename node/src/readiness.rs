@@ -2,7 +2,7 @@
 //! people and for its peers.
 
 use crate::exchange;
-use crate::node::Node;
+use crate::node::{Node, clock_doubt};
 use crate::store::StoreError;
 use crate::trust::{Ending, Part};
 
@@ -89,7 +89,7 @@ fn lost_state(node: &Node) -> Option<Reason> {
 /// While the doubt is about a leap of the running node, it goes by the time before: only erasing
 /// waits.
 fn clock(node: &Node) -> Option<Reason> {
-    let doubt = exchange::clock_doubt(node)?;
+    let doubt = clock_doubt(node)?;
     let level = if doubt.forbids_issuing() { Level::Refusing } else { Level::Degraded };
     Some(Reason { level, reason: "clock_in_doubt", message: doubt.to_string() })
 }

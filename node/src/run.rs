@@ -22,7 +22,7 @@ use crate::desk;
 use crate::home::{Credentials, Home, read_config};
 use crate::id::{Clock, Entropy, Timestamp};
 use crate::jose::SigningKey;
-use crate::node::{Node, Parts, Reloaded, SharedNode};
+use crate::node::{ClockWatch, Node, Parts, Reloaded, SharedNode, clock_doubt, look_at_clock};
 use crate::readiness::{Level, Reason, readiness};
 use crate::server::admin::AdminService;
 use crate::server::audit::AuditService;
@@ -35,7 +35,7 @@ use crate::shutdown::{Shutdown, Trigger};
 use crate::store::Change;
 use crate::telemetry::CallsLayer;
 use crate::trust::Part;
-use crate::{exchange, observe, outbound, telemetry, tls};
+use crate::{observe, outbound, telemetry, tls};
 
 /// How long calls under way may take to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -394,16 +394,16 @@ async fn expire(node: SharedNode, mut shutdown: Shutdown) {
 
 /// Looks at the clock, and issues anew what was issued while it was ahead.
 async fn watch_clock(node: SharedNode, mut shutdown: Shutdown) {
-    let mut watch = exchange::ClockWatch::default();
+    let mut watch = ClockWatch::default();
     let mut looks = 0_u32;
     loop {
         let mut ahead = looks.is_multiple_of(REISSUE_LOOKS).then_some(desk::Ahead::Refused);
-        match exchange::look_at_clock(&node, &mut watch).await {
+        match look_at_clock(&node, &mut watch).await {
             Ok(true) => ahead = Some(desk::Ahead::All),
             Ok(false) => {}
             Err(error) => tracing::error!("the clock was not looked at: {error}"),
         }
-        if let Some(which) = ahead.filter(|_| exchange::clock_doubt(&node).is_none()) {
+        if let Some(which) = ahead.filter(|_| clock_doubt(&node).is_none()) {
             match desk::reissue(&node, which).await {
                 Ok(0) => {}
                 Ok(count) => tracing::warn!(count, "issued anew what was dated ahead of the time"),

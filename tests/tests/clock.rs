@@ -2,8 +2,8 @@
 //! clock.
 
 use entente_node::desk::{self, DeskError};
-use entente_node::exchange::clock_doubt;
 use entente_node::id::AlertId;
+use entente_node::node::clock_doubt;
 use entente_node::reason::Reason;
 use entente_node::sample::Samples;
 use entente_node::store::ParkedOut;

@@ -1,9 +1,8 @@
 //! A person confirms the time that the clock shows, where it leapt and no peer speaks for it.
 
 use super::AdminError;
-use crate::exchange;
 use crate::id::{CLOCK_TOLERANCE_S, Timestamp};
-use crate::node::SharedNode;
+use crate::node::{SharedNode, believe_clock, clock_doubt};
 use crate::roles::Actor;
 
 /// Believes the clock, whose time is the one that a person read elsewhere; false when it was not in
@@ -20,7 +19,7 @@ pub async fn confirm_clock(
     if read.since(shown).abs() > CLOCK_TOLERANCE_S {
         return Err(AdminError::ClockDiffers { shown, read });
     }
-    let Some(doubt) = exchange::clock_doubt(node) else { return Ok(false) };
-    exchange::believe_clock(node, &doubt, &actor.name, Some(read)).await?;
+    let Some(doubt) = clock_doubt(node) else { return Ok(false) };
+    believe_clock(node, &doubt, &actor.name, Some(read)).await?;
     Ok(true)
 }

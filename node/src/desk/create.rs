@@ -8,11 +8,11 @@ use super::import::Note;
 use super::{DeskError, Issued};
 use crate::alert::{self, Draft, View};
 use crate::audit::{Event, Operation};
-use crate::exchange::{self, ClockDoubt};
+use crate::exchange;
 use crate::holding::Sealed;
 use crate::id::{AlertId, Digest, Version};
 use crate::matching::{MATCH_KEYS_MAX, unsearchable};
-use crate::node::{Node, SharedNode};
+use crate::node::{ClockDoubt, Node, SharedNode, clock_doubt};
 use crate::precedence::Turn;
 use crate::roles::Actor;
 use crate::store::{Change, CommitError, Committed, Own, Tombstones, Tx};
@@ -146,7 +146,7 @@ pub(super) fn may_issue(tx: &Tx<'_>) -> Result<(), DeskError> {
 
 /// Nothing is signed for a time in the past.
 pub(super) fn may_date(node: &Node) -> Result<(), DeskError> {
-    match exchange::clock_doubt(node).filter(ClockDoubt::forbids_issuing) {
+    match clock_doubt(node).filter(ClockDoubt::forbids_issuing) {
         Some(doubt) => Err(DeskError::ClockInDoubt(Box::new(doubt))),
         None => Ok(()),
     }

@@ -5,7 +5,7 @@ use crate::audit::{Event, Operation};
 use crate::exchange;
 use crate::holding::{erase_copy, forget_own};
 use crate::id::{AlertId, Timestamp};
-use crate::node::SharedNode;
+use crate::node::{SharedNode, clock_doubt};
 use crate::store::{
     Change, Committed, Copies, Erased, Expiries, Feed, Own, StoreError, Tombstone, Tombstones, Tx,
 };
@@ -20,7 +20,7 @@ const PAGE: usize = 256;
 pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
     // The time before the doubt: a clock that leaps in between changes neither.
     let now = node.clock.now();
-    if let Some(doubt) = exchange::clock_doubt(node) {
+    if let Some(doubt) = clock_doubt(node) {
         return Err(DeskError::ClockInDoubt(Box::new(doubt)));
     }
     let ended = node.store.scan::<Expiries>(&[], None, PAGE)?;

@@ -1,7 +1,8 @@
 //! What a peer refused, or can't read yet: kept where the operators of both sides see it, and
 //! offered again when the reason goes or by hand.
 
-use super::stream::{PAGE, within};
+use super::pages::{PAGE, within};
+use crate::alert::SCHEMA;
 use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
 use crate::node::Node;
 use crate::store::{Change, Parked, ParkedOut, Retries, StoreError, Tx};
@@ -124,4 +125,9 @@ pub(super) fn lacks_schema(node: &Node, peer: &AuthorityId) -> Result<bool, Stor
         }
         after = page.last().map(|(key, _)| key.clone());
     }
+}
+
+/// What operators read while alerts wait for a peer to be updated.
+pub(super) fn waits_for_schema(peer: &AuthorityId) -> String {
+    format!("{peer} lacks schema {SCHEMA}")
 }

@@ -1,82 +1,20 @@
-//! The stream to a peer: what a batch is, the chain over it, and what moves a stream inside a
-//! transaction.
+//! The stream to a peer: what begins, turns and stops it inside a transaction.
 
+use super::batch::chain_start;
+use super::ledger::may_outlive;
+use super::pages::{PAGE, within};
+use super::peer_log::settle_log;
 use crate::audit::{Event, Operation};
-use crate::id::{
-    AlertId, AuthorityId, Digest, Epoch, FeedSeq, PolicyVersion, StreamSeq, Timestamp, Version,
-};
+use crate::id::{AlertId, AuthorityId, Epoch, FeedSeq, PolicyVersion, Timestamp, Version};
 use crate::store::{
-    Change, Feed, FeedEntry, Ledger, LedgerEntry, Meta, StoreError, StreamOut, StreamsOut, Sweep,
-    Tx,
+    Change, Feed, FeedEntry, Ledger, Meta, Offers, StoreError, StreamOut, StreamsOut, Sweep, Tx,
 };
-
-/// Statements in a batch: one durable commit at each end; more would only delay the first.
-pub const BATCH_ITEMS_MAX: usize = 64;
-
-/// Statements of a batch together, in bytes: fits the decoding limit of the exchange door.
-pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
-
-/// Records read at a time when a stream's peers, ledgers or parked statements are walked.
-pub(super) const PAGE: usize = 256;
 
 /// Outgoing streams of one node: ten times the peers it is sized for.
 const STREAMS_MAX: usize = 1024;
 
 /// Key in [`Meta`] of the policy version in force, eight big-endian bytes.
 const POLICY_KEY: &str = "policy";
-
-/// Statements of one stream, ready to be sent or as received.
-#[derive(Clone)]
-pub struct Batch {
-    /// In the order of the stream; may be empty: a heartbeat.
-    pub items: Vec<Item>,
-    /// JWS, [`super::HEAD_TYP`].
-    pub head: String,
-    /// Last place for which the sender durably has a receipt.
-    pub acknowledged: StreamSeq,
-}
-
-/// A statement at its place.
-#[derive(Clone)]
-pub struct Item {
-    /// Place in the stream.
-    pub seq: StreamSeq,
-    /// Of the statement first offered at this place.
-    pub digest: Digest,
-    /// The statement, as signed.
-    pub statement: Statement,
-}
-
-/// The kinds of statements; the texts are never printed.
-#[derive(Clone)]
-pub enum Statement {
-    /// A view of an alert.
-    Alert(String),
-    /// The issuer's last word on an alert, the same for everybody.
-    Withdrawal(String),
-    /// The issuer takes an alert back from this peer.
-    Retraction(String),
-}
-
-impl Statement {
-    /// The text as signed.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Alert(text) | Self::Withdrawal(text) | Self::Retraction(text) => text,
-        }
-    }
-}
-
-/// Chain value before the first place of a stream.
-pub(super) fn chain_start(from: &AuthorityId, to: &AuthorityId, epoch: Epoch) -> Digest {
-    let names = format!("entente-stream/1\0{from}\0{to}\0");
-    Digest::of_parts(&[names.as_bytes(), &epoch.to_be_bytes()])
-}
-
-/// Chain value at `seq`, from the one before and the digest of what was first offered there.
-pub(super) fn chain_next(before: &Digest, seq: StreamSeq, digest: &Digest) -> Digest {
-    Digest::of_parts(&[&before.0, &seq.to_be_bytes(), &digest.0])
-}
 
 /// A new stream, or a new epoch of one: the feed is decided from its beginning.
 pub(super) fn fresh(
@@ -148,7 +86,7 @@ pub fn open_stream(
     peer: &AuthorityId,
 ) -> Result<(), StoreError> {
     let (policy, now) = (policy_version(tx)?, tx.now());
-    super::witness::settle_log(tx, peer)?;
+    settle_log(tx, peer)?;
     let stream = match tx.get::<StreamsOut>(peer)? {
         Some(held) => StreamOut { halted: None, policy, ..begin_sweep(held, now) },
         None => fresh(from, peer, 1, policy, now),
@@ -170,31 +108,17 @@ pub fn halt(tx: &mut Tx<'_>, peer: &AuthorityId, reason: &str) -> Result<Event, 
         .with("reason", reason))
 }
 
-/// After a loss of state was repaired: a new epoch towards every peer, and the stop ends. Runs in
-/// the transaction of the second person's approval.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn start_epochs(tx: &mut Tx<'_>, from: &AuthorityId) -> Result<(), StoreError> {
-    super::lost::end_stop(tx);
-    for (peer, stream) in streams(tx)? {
-        let next = next_epoch(tx, &stream);
-        super::dispatch::drop_offers(tx, &peer)?;
-        tx.put::<StreamsOut>(&peer, &fresh(from, &peer, next, stream.policy, tx.now()));
+/// Forgets the offers of a stream whose epoch ends; the ledger keeps what they disclosed.
+pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), StoreError> {
+    loop {
+        let page = tx.scan::<Offers>(&within(peer), None, PAGE)?;
+        for (key, _) in &page {
+            tx.delete::<Offers>(key);
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
     }
-    tx.announce(Change::Feed);
-    Ok(())
-}
-
-/// Whether the peer holds, or may hold, something of the alert that was not taken back.
-pub(crate) fn may_hold(ledger: &LedgerEntry) -> bool {
-    ledger.taken_back.is_none() && (ledger.held.is_some() || !ledger.possible.is_empty())
-}
-
-/// Whether the peer may hold something of the alert that does not end with its last version.
-pub(super) fn may_outlive(ledger: &LedgerEntry, last: Version) -> bool {
-    let last_held = ledger.held.as_ref().is_some_and(|held| held.version == last);
-    may_hold(ledger) && !(last_held && ledger.possible.is_empty())
 }
 
 /// Whether a copy of an alert may outlive it at some peer: an older version that ends later, whose
@@ -228,7 +152,7 @@ pub fn decide_anew(tx: &mut Tx<'_>) -> Result<(), StoreError> {
 }
 
 /// Every outgoing stream.
-fn streams(tx: &Tx<'_>) -> Result<Vec<(AuthorityId, StreamOut)>, StoreError> {
+pub(super) fn streams(tx: &Tx<'_>) -> Result<Vec<(AuthorityId, StreamOut)>, StoreError> {
     tx.scan::<StreamsOut>(&[], None, STREAMS_MAX)
 }
 
@@ -237,11 +161,4 @@ pub(crate) fn policy_version(tx: &Tx<'_>) -> Result<PolicyVersion, StoreError> {
     let held = tx.get::<Meta>(&POLICY_KEY.to_owned())?;
     let bytes = held.and_then(|bytes| bytes.try_into().ok());
     Ok(bytes.map_or(0, u64::from_be_bytes))
-}
-
-/// The beginning of every key that starts with this peer.
-pub(crate) fn within(peer: &AuthorityId) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    crate::store::TableKey::encode(peer, &mut bytes);
-    bytes
 }

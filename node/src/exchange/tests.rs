@@ -16,6 +16,7 @@ use crate::audit::{Event, Operation};
 use crate::desk;
 use crate::id::{AlertId, CLOCK_TOLERANCE_S};
 use crate::jose;
+use crate::node::{ClockWatch, clock_doubt, look_at_clock};
 use crate::reason::Reason;
 use crate::store::{
     Committed, Copies, Erased, Ledger, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut,
@@ -363,8 +364,8 @@ async fn a_clock_that_leaps_ends_nothing() {
 }
 
 /// Looks at the clock as a running node does.
-async fn look(node: &TestNode, watch: &mut super::ClockWatch) -> bool {
-    super::look_at_clock(&node.node, watch).await.unwrap()
+async fn look(node: &TestNode, watch: &mut ClockWatch) -> bool {
+    look_at_clock(&node.node, watch).await.unwrap()
 }
 
 #[tokio::test]
@@ -385,7 +386,7 @@ async fn a_clock_is_believed_when_a_peer_or_a_person_says_the_same() {
         look(&fr, &mut theirs).await;
     }
     for node in [&dk, &fr] {
-        let doubt = super::clock_doubt(&node.node).expect("not believed");
+        let doubt = clock_doubt(&node.node).expect("not believed");
         assert_eq!((doubt.agree.len(), doubt.differ.len()), (0, 1));
         assert_eq!(node.node.clock.now(), right);
     }
@@ -396,7 +397,7 @@ async fn a_clock_is_believed_when_a_peer_or_a_person_says_the_same() {
     assert_eq!(wrong.reason(), Reason::ClockDiffers);
     let later = right.plus(12 * YEAR_S);
     assert!(crate::admin::confirm_clock(&dk.node, later.plus(200), &by).await.unwrap());
-    assert_eq!((dk.node.clock.now(), super::clock_doubt(&dk.node).is_none()), (later, true));
+    assert_eq!((dk.node.clock.now(), clock_doubt(&dk.node).is_none()), (later, true));
     assert_eq!(desk::expire(&dk.node).await.unwrap(), 1);
     assert!(!crate::admin::confirm_clock(&dk.node, later, &by).await.unwrap(), "no doubt is left");
     assert!(!look(&dk, &mut watch).await, "forward");
@@ -418,7 +419,7 @@ async fn a_clock_is_believed_when_a_peer_or_a_person_says_the_same() {
 async fn what_was_issued_by_a_clock_that_was_ahead_is_issued_anew() {
     const DAY_S: i64 = 86_400;
     let (mut dk, fr, before) = delivered(ALL).await;
-    let (mut watch, right) = (super::ClockWatch::default(), dk.node.clock.now());
+    let (mut watch, right) = (ClockWatch::default(), dk.node.clock.now());
     look(&dk, &mut watch).await;
     let backup = dk.backup();
     dk.node.clock.set(right.plus(DAY_S));
@@ -457,7 +458,7 @@ async fn a_start_in_doubt_discloses_nothing_that_may_have_ended() {
         let fr = TestNode::new("fr.police-judiciaire", 2);
         join(&dk, &fr).await;
         dk.apply(&format!("{ALL}until = 2026-11-26T10:00:00Z\n")).await;
-        look(&dk, &mut super::ClockWatch::default()).await;
+        look(&dk, &mut ClockWatch::default()).await;
         let (id, right) = (dk.create(9).await, dk.node.clock.now());
         let backup = dk.backup();
         dk.node.clock.set(right.plus(DAYS_S));

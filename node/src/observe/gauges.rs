@@ -3,7 +3,7 @@
 use metrics::Label;
 
 use crate::exchange;
-use crate::node::Node;
+use crate::node::{Node, clock_doubt};
 use crate::readiness::{Level, readiness};
 use crate::store::{
     Copies, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut, Tombstones,
@@ -47,7 +47,7 @@ pub(super) fn measure(node: &Node) -> Result<(), StoreError> {
     gauge("entente_audit_log_entries", node.store.log().size() as f64);
     gauge("entente_policy_version", node.policy.load().0 as f64);
     gauge("entente_lost_state", flag(exchange::lost_state(node)?));
-    gauge("entente_clock_in_doubt", flag(exchange::clock_doubt(node).is_some()));
+    gauge("entente_clock_in_doubt", flag(clock_doubt(node).is_some()));
     let level = readiness(node).iter().map(|reason| reason.level).max();
     gauge(
         "entente_readiness",

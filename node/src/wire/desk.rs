@@ -12,10 +12,9 @@ use crate::desk::{
     Aim, DeskError, Found, Hit, Issued, Justification, Line, Listed, Opened, Place, Seen, State,
     Wanted,
 };
-use crate::exchange;
 use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::matching::Query;
-use crate::node::Node;
+use crate::node::{Node, clock_doubt};
 use crate::reason::Reason;
 
 /// An optional name: empty is none.
@@ -204,7 +203,7 @@ fn hit(hit: Hit) -> proto::Hit {
 
 /// The clock, with the doubt in it.
 pub fn clock(node: &Node) -> proto::Clock {
-    let doubt = exchange::clock_doubt(node);
+    let doubt = clock_doubt(node);
     let names = |peers: &[AuthorityId]| peers.iter().map(ToString::to_string).collect();
     proto::Clock {
         shown: node.clock.shown().seconds(),

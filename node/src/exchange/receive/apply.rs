@@ -3,21 +3,29 @@
 
 use std::sync::Arc;
 
+use super::error::ReceiveError;
 use super::judge::{Judged, Kept, Refusal, history_reason};
-use super::{PARKED_MAX, REFUSED_OPEN_MAX, ReceiveError, Sound};
+use super::verified::Sound;
 use crate::alert::{ClaimSet, Succession, View, Withdrawal, succeeds};
 use crate::audit::{Event, Operation};
-use crate::exchange::stream::{PAGE, within};
-use crate::exchange::witness::last_restore;
-use crate::exchange::{Live, Refused, Retraction};
+use crate::exchange::pages::within;
+use crate::exchange::restores::last_restore;
+use crate::exchange::statement::{Refused, Retraction};
 use crate::holding::{Sealed, erase_copy, forget_copy};
 use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Epoch};
-use crate::node::SharedNode;
+use crate::node::Live;
 use crate::store::{
-    Change, CommitError, Committed, Copies, Erased, HeldCopy, Parked, ParkedIn, Peers, StoreError,
-    StreamIn, StreamsIn, Tombstone, Tombstones, Tx,
+    Change, Committed, Copies, Erased, HeldCopy, Parked, ParkedIn, Peers, StoreError, StreamIn,
+    StreamsIn, Tombstone, Tombstones, Tx,
 };
 use crate::trust::PeerState;
+
+/// Refused statements of one peer that are kept for people to see: a hostile peer must not fill the
+/// disk.
+const PARKED_MAX: usize = 1024;
+
+/// Refusals of which the sender may not know yet: its window is four batches of 64.
+const REFUSED_OPEN_MAX: usize = 512;
 
 /// A batch at the moment it is committed.
 pub(super) struct Arrival {
@@ -306,57 +314,4 @@ fn enter_copy(
     };
     tx.insert::<Copies>(&view.head.id, &copy);
     copy
-}
-
-/// The issuer's snapshot is complete: copies that it did not confirm in this epoch are dropped, a
-/// page at a time, and the stream is marked whole last.
-pub(super) async fn complete_snapshot(
-    node: &SharedNode,
-    peer: &AuthorityId,
-    epoch: Epoch,
-) -> Result<(), ReceiveError> {
-    let mut after: Option<AlertId> = None;
-    loop {
-        let page = node.store.scan::<Copies>(&within(peer), after.as_ref(), PAGE)?;
-        let ended = page.len() < PAGE;
-        after = page.last().map(|(id, _)| id.clone());
-        let stale: Vec<_> =
-            page.into_iter().filter(|(_, copy)| copy.epoch < epoch).map(|(id, _)| id).collect();
-        if !stale.is_empty() || ended {
-            drop_copies(node, peer, stale, (epoch, ended)).await?;
-        }
-        if ended {
-            return Ok(());
-        }
-    }
-}
-
-async fn drop_copies(
-    node: &SharedNode,
-    peer: &AuthorityId,
-    stale: Vec<AlertId>,
-    (epoch, completes): (Epoch, bool),
-) -> Result<(), ReceiveError> {
-    let peer = peer.clone();
-    let committed = node.store.commit(move |tx| {
-        let mut events = Vec::new();
-        let stream = tx.get::<StreamsIn>(&peer)?.filter(|stream| stream.epoch == epoch);
-        for id in stale {
-            let held = tx.get::<Copies>(&id)?.filter(|copy| copy.epoch < epoch);
-            let Some(copy) = held.filter(|_| stream.is_some()) else { continue };
-            erase_copy(tx, &id, Erased::Dropped, copy.version, None)?;
-            let event = Event::new(Operation::Erase, "alert.dropped", "node");
-            events.push(event.peer(&peer).alert(&id));
-        }
-        if let Some(stream) = stream.filter(|_| completes) {
-            tx.put::<StreamsIn>(&peer, &StreamIn { snapshot: false, ..stream });
-        }
-        let first = Event::new(Operation::Collect, "exchange.snapshot", "node")
-            .peer(&peer)
-            .with("complete", completes);
-        Ok(events.into_iter().fold(Committed::new((), first), Committed::and))
-    });
-    committed.await.map_err(|error| match error {
-        CommitError::Refused(error) | CommitError::Store(error) => ReceiveError::Store(error),
-    })
 }

@@ -2,9 +2,9 @@
 //! judged inside the transaction.
 
 use crate::alert::{self, AlertError, WITHDRAWAL_TYP, Withdrawal};
+use crate::exchange::batch::{Item, Statement};
 use crate::exchange::parked::NO_ROOM;
-use crate::exchange::stream::{Item, Statement};
-use crate::exchange::{RETRACTION_TYP, Retraction};
+use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::holding::Sealed;
 use crate::id::{AlertId, AuthorityId, Digest, StreamSeq, Version};
 use crate::jose;

@@ -6,11 +6,12 @@ use super::{ALL, delivered};
 use crate::admin::{self, Shown};
 use crate::alert::{self, ClaimSet};
 use crate::audit::{Restore, sign_restore};
-use crate::exchange::dispatch::POSSIBLE_MAX;
+use crate::exchange::ledger::POSSIBLE_MAX;
 use crate::exchange::{self, Handed, Standing};
 use crate::holding::read_copy;
 use crate::id::Digest;
 use crate::jose::SigningKey;
+use crate::node::{ClockWatch, clock_doubt, look_at_clock};
 use crate::store::{Committed, Copies, Own, Restores, StoreError};
 
 const DAY_S: i64 = 86_400;
@@ -105,7 +106,7 @@ async fn a_restore_counts_after_its_key_has_gone() {
 #[tokio::test]
 async fn what_was_signed_after_an_old_backup_is_recovered_while_the_clock_is_in_doubt() {
     let (mut dk, fr, withdrawn) = delivered(ALL).await;
-    exchange::look_at_clock(&dk.node, &mut exchange::ClockWatch::default()).await.unwrap();
+    look_at_clock(&dk.node, &mut ClockWatch::default()).await.unwrap();
     let backup = dk.backup();
     dk.node.clock.pass(3 * DAY_S);
     fr.node.clock.pass(3 * DAY_S);
@@ -113,7 +114,7 @@ async fn what_was_signed_after_an_old_backup_is_recovered_while_the_clock_is_in_
     let later = dk.create(8).await;
     Link::open(&dk, &fr).await.run().await;
     dk.restore(&backup);
-    assert!(exchange::clock_doubt(&dk.node).is_some() && dk.tombstone(&withdrawn).is_none());
+    assert!(clock_doubt(&dk.node).is_some() && dk.tombstone(&withdrawn).is_none());
     let mut next = Some(Handed::Alerts(None));
     while let Some(after) = next {
         let me = &dk.node.authority;

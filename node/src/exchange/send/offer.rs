@@ -5,50 +5,22 @@
 
 use serde_json::Value;
 
-use super::parked::{self, SCHEMA_LACKING};
+use super::error::DispatchError;
 use super::plan::{Pick, Plan, Planner, Position};
-use super::stream::{Item, PAGE, begin_sweep, chain_next, within};
+use super::rules::{key_in_force, sweep_after_rule_end};
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
-use crate::holding::HoldingError;
-use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Timestamp, Version};
-use crate::node::{Node, NodeError, SharedNode};
+use crate::exchange::batch::{Item, chain_next};
+use crate::exchange::ledger::bound;
+use crate::exchange::parked::{self, SCHEMA_LACKING, waits_for_schema};
+use crate::exchange::stop::is_stopped;
+use crate::id::{AlertId, AuthorityId, Timestamp, Version};
+use crate::node::SharedNode;
 use crate::store::{
     CommitError, Committed, Disclosed, Ledger, Offer, Offered, Offers, Own, Parked, Peers,
     StoreError, StreamOut, StreamsOut, Tx,
 };
-use crate::trust::{Part, PeerState};
-
-/// Why nothing can be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum DispatchError {
-    /// The peer is not active, or has no stream.
-    #[error("the peer is not active")]
-    NotActive,
-    /// The stream was stopped until a person acts.
-    #[error("the stream is stopped: {0}")]
-    Halted(String),
-    /// This node lost state: nothing is issued.
-    #[error(
-        "this node lost state: run `entente epoch recover`, then `entente epoch show`, which says how to go on"
-    )]
-    LostState,
-    /// The statement key has ended: peers would refuse what it signs.
-    #[error("the statement key ended on {}: `entente status` says what to do", .0.date())]
-    KeyEnded(Timestamp),
-    /// The peer was not asked, since this node lost state, what it holds of ours.
-    #[error("the peer was not asked yet what it holds of this authority")]
-    Unasked,
-    /// A token of our own cannot be read.
-    #[error(transparent)]
-    Holding(#[from] HoldingError),
-    /// What the node holds in memory could not be read anew.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use crate::trust::PeerState;
 
 /// What was offered, durable, ready to be sent.
 pub struct Offering {
@@ -66,15 +38,6 @@ pub struct Dispatcher {
     schema_max: u32,
     /// Where deciding stands, when it is further than the store says.
     ahead: Option<Position>,
-}
-
-/// Whether peers take what this node signs.
-///
-/// # Errors
-/// [`DispatchError::KeyEnded`] when they would refuse it.
-pub fn key_in_force(node: &Node) -> Result<(), DispatchError> {
-    let ended = node.ends.load().ended(Part::StatementKey, node.clock.now());
-    ended.map_or(Ok(()), |at| Err(DispatchError::KeyEnded(at)))
 }
 
 enum Refusal {
@@ -119,7 +82,7 @@ impl Dispatcher {
             }
             self.ahead = None;
             if plan.parks.iter().any(|(.., reason)| *reason == SCHEMA_LACKING) {
-                let waiting = super::resume::waits_for_schema(&self.peer);
+                let waiting = waits_for_schema(&self.peer);
                 node.streams.live(&self.peer).status().waiting = Some(waiting);
             }
             match commit(node, &self.peer, plan).await {
@@ -181,7 +144,7 @@ fn offer(tx: &mut Tx<'_>, peer: &AuthorityId, plan: Plan) -> Result<Committed<Of
 
 /// The stream as it stands, if everything the plan was made from still holds.
 fn current(tx: &Tx<'_>, peer: &AuthorityId, plan: &Plan) -> Result<StreamOut, Refusal> {
-    if super::is_stopped(tx)? {
+    if is_stopped(tx)? {
         return Err(Refusal::Failed(DispatchError::LostState));
     }
     let held = tx.get::<Peers>(peer)?.filter(|held| held.state == PeerState::Active);
@@ -240,20 +203,6 @@ fn enter_ledger(
     Ok(())
 }
 
-/// Disclosures of one alert that a peer may hold, kept apart: a peer that acknowledges none, or
-/// hands every part of it back to us, makes no record too large.
-pub(super) const POSSIBLE_MAX: usize = 64;
-
-/// Joins the oldest two: what they disclosed stays in the ledger.
-pub(super) fn bound(possible: &mut Vec<Disclosed>) {
-    if possible.len() > POSSIBLE_MAX {
-        let oldest = possible.remove(0);
-        if let Some(next) = possible.first_mut() {
-            next.claims = next.claims.union(oldest.claims);
-        }
-    }
-}
-
 fn offered_event(peer: &AuthorityId, stream: &StreamOut, pick: &Pick) -> Event {
     let (operation, kind) = match pick.offered {
         Offered::View { .. } => (Operation::Disclose, "disclose.offered"),
@@ -298,48 +247,4 @@ fn park(
         retry_at: parked::retry_at(reason, at),
     };
     parked::park(tx, &(peer.clone(), alert), &parked)
-}
-
-/// Forgets the offers of a stream whose epoch ends; the ledger keeps what they disclosed.
-pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), StoreError> {
-    loop {
-        let page = tx.scan::<Offers>(&within(peer), None, PAGE)?;
-        for (key, _) in &page {
-            tx.delete::<Offers>(key);
-        }
-        if page.len() < PAGE {
-            return Ok(());
-        }
-    }
-}
-
-/// When the next rule ends, since this peer's stream last decided everything anew: a time in the
-/// past when one ended while nothing was sent, and now when the clock was set back since: rules
-/// that had ended for it may hold again.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn next_rule_end(node: &Node, peer: &AuthorityId) -> Result<Option<Timestamp>, StoreError> {
-    let Some(stream) = node.store.get::<StreamsOut>(peer)? else { return Ok(None) };
-    let now = node.clock.now();
-    if stream.swept_at > now.plus(CLOCK_TOLERANCE_S) {
-        return Ok(Some(now));
-    }
-    Ok(node.policy.load().1.next_change(stream.swept_at))
-}
-
-/// Where a rule has ended, the stream decides everything anew.
-async fn sweep_after_rule_end(node: &SharedNode, peer: &AuthorityId) -> Result<(), DispatchError> {
-    if next_rule_end(node, peer)?.is_none_or(|end| end > node.clock.now()) {
-        return Ok(());
-    }
-    let held = peer.clone();
-    super::resume::done(node.store.commit(move |tx| {
-        if let Some(stream) = tx.get::<StreamsOut>(&held)? {
-            tx.put::<StreamsOut>(&held, &begin_sweep(stream, tx.now()));
-        }
-        let event = Event::new(Operation::Policy, "policy.rule_ended", "node").peer(&held);
-        Ok::<_, StoreError>(Committed::new((), event))
-    }))
-    .await
 }

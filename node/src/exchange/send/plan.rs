@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 
-use super::dispatch::DispatchError;
-use super::parked::{self, CLOCK_IN_DOUBT, SCHEMA_LACKING};
-use super::stream::{
-    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, PAGE, Statement, may_hold, may_outlive, within,
-};
-use super::{RETRACTION_TYP, Retraction};
+use super::error::DispatchError;
 use crate::alert::{ClaimSet, View};
+use crate::exchange::batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Statement};
+use crate::exchange::ledger::{may_hold, may_outlive};
+use crate::exchange::pages::{PAGE, within};
+use crate::exchange::parked::{self, CLOCK_IN_DOUBT, SCHEMA_LACKING};
+use crate::exchange::statement::{RETRACTION_TYP, Retraction};
+use crate::exchange::stop::{lost_state, must_ask};
 use crate::holding::{HoldingError, read_own};
 use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion, Timestamp, Version};
 use crate::jose;
@@ -99,10 +100,10 @@ impl<'a> Planner<'a> {
         schema_max: u32,
         ahead: Option<Position>,
     ) -> Result<Self, DispatchError> {
-        if super::lost_state(node)? {
+        if lost_state(node)? {
             return Err(DispatchError::LostState);
         }
-        if super::must_ask(node, peer)? {
+        if must_ask(node, peer)? {
             return Err(DispatchError::Unasked);
         }
         let directory = node.directory.load();

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::stream::PAGE;
-use super::{RECEIPT_TYP, Receipt, parked};
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
+use crate::exchange::pages::{PAGE, within};
+use crate::exchange::parked;
+use crate::exchange::statement::{RECEIPT_TYP, Receipt};
 use crate::id::{AuthorityId, Digest, Epoch, StreamSeq, Version};
 use crate::jose::{self, JoseError};
 use crate::node::SharedNode;
@@ -96,7 +97,7 @@ fn enter(
     while seq < receipt.seq {
         let from = (peer.clone(), seq + 1);
         let last = (receipt.seq - seq).min(PAGE as u64) as usize;
-        let page = tx.scan::<Offers>(&super::stream::within(peer), Some(&from), last)?;
+        let page = tx.scan::<Offers>(&within(peer), Some(&from), last)?;
         if page.is_empty() {
             return Err(AcknowledgeError::Forked(receipt.seq));
         }

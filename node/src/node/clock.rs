@@ -3,10 +3,12 @@
 
 use std::fmt;
 
+use super::noted::{note, noted};
+use super::streams::Witness;
+use super::{Node, SharedNode};
 use crate::audit::{Event, Operation};
 use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Doubt, Timestamp};
-use crate::node::{Node, SharedNode};
-use crate::store::{Change, CommitError, Committed, Meta, Store, StoreError, Tx};
+use crate::store::{Change, CommitError, Committed, StoreError};
 
 /// How often the time is noted, in seconds.
 const NOTED_EVERY_S: i64 = 3600;
@@ -14,18 +16,6 @@ const NOTED_EVERY_S: i64 = 3600;
 /// A head says what time it is for this long, in seconds: it comes at least once a minute while its
 /// stream is open.
 const WITNESS_S: i64 = 900;
-
-/// Key in [`Meta`] of the time last noted, seconds as eight big-endian bytes.
-const CLOCK_KEY: &str = "clock";
-
-/// A peer's word on the time: what its last head was signed at.
-#[derive(Clone, Copy, Debug)]
-pub struct Witness {
-    /// When it was heard, by the monotonic clock.
-    pub heard: i64,
-    /// What it said.
-    pub said: Timestamp,
-}
 
 /// A time that the clock shows and nobody speaks for, with what peers say of it.
 #[derive(Clone, Debug)]
@@ -88,20 +78,6 @@ pub fn clock_doubt(node: &Node) -> Option<ClockDoubt> {
     Some(ClockDoubt { doubt, agree: names(agree), differ: names(differ) })
 }
 
-/// The time that was noted before the start.
-///
-/// # Errors
-/// When the store cannot be read.
-pub(crate) fn noted(store: &Store) -> Result<Option<Timestamp>, StoreError> {
-    let noted = store.get::<Meta>(&CLOCK_KEY.to_owned())?;
-    let seconds = noted.and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
-    Ok(seconds.map(Timestamp::from_seconds))
-}
-
-fn note(tx: &mut Tx<'_>, time: Timestamp) {
-    tx.put::<Meta>(&CLOCK_KEY.to_owned(), &time.seconds().to_be_bytes().to_vec());
-}
-
 /// What [`look_at_clock`] remembers from one look to the next.
 #[derive(Debug, Default)]
 pub struct ClockWatch {
@@ -140,7 +116,7 @@ pub async fn look_at_clock(node: &SharedNode, watch: &mut ClockWatch) -> Result<
 ///
 /// # Errors
 /// When the store failed.
-pub(super) async fn believe_with_peers(node: &SharedNode) -> Result<(), StoreError> {
+pub(crate) async fn believe_with_peers(node: &SharedNode) -> Result<(), StoreError> {
     let Some(doubt) = clock_doubt(node).filter(ClockDoubt::believed_by_peers) else {
         return Ok(());
     };
@@ -204,7 +180,5 @@ async fn write(node: &SharedNode, time: Option<Timestamp>, event: Event) -> Resu
         }
         Ok::<_, StoreError>(Committed::new((), event))
     });
-    committed.await.map_err(|error| match error {
-        CommitError::Refused(error) | CommitError::Store(error) => error,
-    })
+    committed.await.map_err(CommitError::flatten)
 }

@@ -1,0 +1,62 @@
+//! What the two ends of a stream say first: the sender of its log, the receiver of what it holds.
+
+use super::restores::own_restores;
+use super::statement::Nonce;
+use super::stop::lost_state;
+use crate::audit::{Checkpoint, sign_checkpoint};
+use crate::id::{Digest, Epoch, StreamSeq};
+use crate::node::Node;
+use crate::store::StoreError;
+
+/// What a sender says of its log before anything else.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Its log now: a checkpoint, as signed. Empty from a node of an older version.
+    pub checkpoint: String,
+    /// The restores that two persons there approved, as signed.
+    pub restores: Vec<String>,
+    /// It knows that it lost state.
+    pub stopped: bool,
+}
+
+/// What a receiver says first: what it durably holds.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// Epoch last committed; 0 when there is none.
+    pub epoch: Epoch,
+    /// Last place committed in it.
+    pub seq: StreamSeq,
+    /// Chain value at that place.
+    pub chain: Option<Digest>,
+    /// The sender's newest head held there.
+    pub head: String,
+    /// The next head must answer it.
+    pub nonce: Nonce,
+    /// Newest alert schema the receiver reads.
+    pub schema_max: u32,
+    /// The sender's signed word with the largest log that was seen here; empty when none was.
+    pub log: String,
+    /// A signed word of the sender's on a log that contradicts it; empty when none was seen.
+    pub other_log: String,
+    /// The receiver lost state: it takes nothing before two persons there confirmed how it goes on.
+    pub stopped: bool,
+}
+
+/// What this node says of its log at the beginning of a stream.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn standing_of_log(node: &Node) -> Result<Standing, StoreError> {
+    let (log, me) = (node.store.log(), &node.authority);
+    let checkpoint = Checkpoint {
+        iss: me.clone(),
+        size: log.size(),
+        root: log.root(),
+        iat: node.clock.now().seconds(),
+    };
+    Ok(Standing {
+        checkpoint: sign_checkpoint(&checkpoint, &node.log_key),
+        restores: own_restores(node)?,
+        stopped: lost_state(node)?,
+    })
+}

@@ -1,0 +1,42 @@
+//! Why a batch is not taken.
+
+use crate::id::StreamSeq;
+use crate::jose::JoseError;
+use crate::store::StoreError;
+
+/// Why a batch was not taken; the stream ends and the sender resumes.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The sender is not an active peer now.
+    #[error("the sender is not an active peer")]
+    NotActive,
+    /// This node lost state.
+    #[error(
+        "this node lost state, and takes nothing before its people confirmed how it goes on: try again later"
+    )]
+    LostState,
+    /// A newer stream of the same sender has begun.
+    #[error("a newer stream of this sender has begun")]
+    Superseded,
+    /// The head does not verify.
+    #[error("the head of the batch does not verify: {0}")]
+    Head(JoseError),
+    /// The head is for other parties or an epoch that has ended.
+    #[error("the head is not for this stream")]
+    Misdirected,
+    /// Too many items.
+    #[error("a batch has at most 64 items")]
+    TooLarge,
+    /// Places are missing, repeated or out of order.
+    #[error("place {0} was expected next")]
+    OutOfOrder(StreamSeq),
+    /// The items do not give the chain value that the head was signed for.
+    #[error("the chain over the items is not the one that the head was signed for")]
+    Chain,
+    /// The sender goes on without having taken receipts.
+    #[error("more than 512 refusals are not acknowledged: resume the stream")]
+    TooManyRefused,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,219 @@
+//! The receiver: verifies strictly, commits a batch at once, and signs the receipt after the flush.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::ReceiveError;
+use super::verified::Sound;
+use super::witness::{self, Said};
+use super::{apply, judge, snapshot};
+use crate::alert::SCHEMA;
+use crate::exchange::batch::{BATCH_ITEMS_MAX, Batch};
+use crate::exchange::greeting::{Resume, Standing};
+use crate::exchange::peer_log;
+use crate::exchange::statement::{HEAD_TYP, Head, Nonce, RECEIPT_TYP, Receipt, Refused};
+use crate::exchange::stop::lost_state;
+use crate::id::{AuthorityId, Timestamp};
+use crate::jose;
+use crate::node::{Live, LogWord, SharedNode, Witness, believe_with_peers};
+use crate::store::{CommitError, StreamsIn};
+use crate::telemetry;
+
+/// Nonces of one connection that a head may still answer: batches are under way while receipts
+/// return.
+const NONCES_OPEN_MAX: usize = 16;
+
+/// Pause before the receipt of a batch for which there was no room: every refusal takes a place in
+/// the log, so they must come slowly, while withdrawals and retractions still come.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pause before a batch is refused because this node lost state: a sender that does not heed what
+/// it was told comes again at once.
+const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// One incoming stream, from its hello on.
+pub struct Reception {
+    peer: AuthorityId,
+    number: u64,
+    live: Arc<Live>,
+    nonces: VecDeque<(Nonce, Timestamp)>,
+    /// A batch was taken.
+    begun: bool,
+}
+
+/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held. What
+/// the peer says of its log is held against what is known of it.
+///
+/// # Errors
+/// When the peer is not active or the store failed.
+pub async fn hello(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    standing: &Standing,
+) -> Result<(Reception, Resume), ReceiveError> {
+    node.directory.load().active(peer).ok_or(ReceiveError::NotActive)?;
+    let live = node.streams.live(peer);
+    let number = live.begin_incoming();
+    // A batch of the older stream may be on its way to the disk: what is said here must not change
+    // after.
+    node.store.settled().await?;
+    // While this node stands still its log says that nothing changed since people looked: no peer
+    // can make it longer.
+    if !lost_state(node)? {
+        witness::take_restores(node, peer, &standing.restores).await?;
+        if let Some(word) = LogWord::of_peer(node, peer, &standing.checkpoint) {
+            let said = if standing.stopped { Said::Stopped } else { Said::AtHello };
+            witness::hold(node, (peer, number), word, said).await?;
+        }
+    }
+    let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
+    let log = peer_log::known(node, peer)?;
+    let other_log = log.as_ref().and_then(|log| log.other.clone());
+    let mut reception =
+        Reception { peer: peer.clone(), number, live, nonces: VecDeque::new(), begun: false };
+    let resume = Resume {
+        epoch: held.epoch,
+        seq: held.seq,
+        chain: held.chain,
+        head: held.head,
+        nonce: reception.fresh_nonce(node),
+        schema_max: SCHEMA,
+        log: log.map(|log| log.word).unwrap_or_default(),
+        other_log: other_log.map(|other| other.word).unwrap_or_default(),
+        stopped: lost_state(node)?,
+    };
+    Ok((reception, resume))
+}
+
+impl Reception {
+    /// Takes a batch: verifies, commits, and returns the signed receipt with the next nonce.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; nothing of the batch was kept.
+    pub async fn receive(
+        &mut self,
+        node: &SharedNode,
+        batch: Batch,
+    ) -> Result<(String, Nonce), ReceiveError> {
+        if lost_state(node)? {
+            tokio::time::sleep(NOT_TAKEN_PAUSE).await;
+            return Err(ReceiveError::LostState);
+        }
+        let sound = self.sound(node, batch)?;
+        let head = sound.head.clone();
+        // Before its statements are judged by the time.
+        let (heard, said) = (node.clock.elapsed(), Timestamp::from_seconds(head.iat));
+        self.live.status().witness = Some(Witness { heard, said });
+        believe_with_peers(node).await?;
+        let said = match std::mem::replace(&mut self.begun, true) {
+            false => Said::First,
+            true if sound.items.is_empty() => Said::Alone,
+            true => Said::WithStatements,
+        };
+        witness::hold(node, (&self.peer, self.number), LogWord::of_head(&head, &sound.jws), said)
+            .await?;
+        let completes = head.snapshot_complete && (sound.held.snapshot || sound.renews());
+        let refused = if sound.items.is_empty() && !sound.renews() {
+            sound.refused_open()
+        } else {
+            self.commit(node, sound).await?
+        };
+        if completes {
+            snapshot::complete_snapshot(node, &self.peer, head.epoch).await?;
+        }
+        self.confirm(&head);
+        Ok((self.receipt(node, &head, refused), self.fresh_nonce(node)))
+    }
+
+    /// Returns once a newer stream of the same sender has begun: nothing of this one is taken any
+    /// more.
+    pub async fn superseded(&self) {
+        self.live.superseded(self.number).await;
+    }
+
+    fn sound(&self, node: &SharedNode, batch: Batch) -> Result<Sound, ReceiveError> {
+        if batch.items.len() > BATCH_ITEMS_MAX {
+            return Err(ReceiveError::TooLarge);
+        }
+        let now = node.clock.now();
+        let directory = node.directory.load();
+        let trust = directory.active(&self.peer).ok_or(ReceiveError::NotActive)?.peer.revision;
+        let key_of = |kid: &_| directory.statement_key(&self.peer, kid, now);
+        let head: Head = jose::verify(HEAD_TYP, &batch.head, key_of).map_err(ReceiveError::Head)?;
+        let held = node.store.get::<StreamsIn>(&self.peer)?.unwrap_or_default();
+        if head.iss != self.peer || head.aud != node.authority || head.epoch < held.epoch {
+            return Err(ReceiveError::Misdirected);
+        }
+        let Batch { items, head: jws, acknowledged } = batch;
+        let sound = Sound { head, jws, held, trust, items, acknowledged };
+        sound.check_chain(&node.authority)?;
+        Ok(sound)
+    }
+
+    /// Keeps what the batch says; returns the refusals that the sender may not know yet.
+    async fn commit(&self, node: &SharedNode, sound: Sound) -> Result<Vec<Refused>, ReceiveError> {
+        let (judging, from, room) = (node.clone(), self.peer.clone(), node.store.room());
+        let judged = tokio::task::spawn_blocking(move || {
+            let judged = judge::judge(&judging, &from, &sound.items, room);
+            (sound, judged)
+        });
+        let (sound, judged) = judged.await.map_err(|_| ReceiveError::Superseded)?;
+        let no_room = judged.iter().any(judge::Judged::lacked_room);
+        let arrival = apply::Arrival {
+            peer: self.peer.clone(),
+            live: Arc::clone(&self.live),
+            number: self.number,
+            sound,
+        };
+        let committed = node.store.commit(move |tx| apply::apply(tx, arrival, judged)).await;
+        let applied = committed.map_err(|error| match error {
+            CommitError::Refused(error) => error,
+            CommitError::Store(error) => error.into(),
+        })?;
+        for reason in applied.reasons {
+            telemetry::refused(&node.authority, &self.peer, "in", reason);
+        }
+        if no_room {
+            tokio::time::sleep(NO_ROOM_PAUSE).await;
+        }
+        Ok(applied.refused)
+    }
+
+    /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves
+    /// nothing open.
+    fn confirm(&self, head: &Head) {
+        let answered = self.nonces.iter().find(|(nonce, _)| *nonce == head.nonce);
+        if let Some((_, at)) = answered.filter(|_| head.caught_up && head.snapshot_complete) {
+            self.live.status().confirmed_at = Some(*at);
+        }
+    }
+
+    fn receipt(&self, node: &SharedNode, head: &Head, refused: Vec<Refused>) -> String {
+        let receipt = Receipt {
+            iss: node.authority.clone(),
+            aud: self.peer.clone(),
+            epoch: head.epoch,
+            seq: head.seq,
+            chain: head.chain,
+            iat: node.clock.now().seconds(),
+            refused,
+        };
+        jose::sign(RECEIPT_TYP, &receipt, &node.statement_key)
+    }
+
+    fn fresh_nonce(&mut self, node: &SharedNode) -> Nonce {
+        let nonce = Nonce::random(&node.entropy);
+        self.nonces.push_back((nonce, node.clock.now()));
+        if self.nonces.len() > NONCES_OPEN_MAX {
+            self.nonces.pop_front();
+        }
+        nonce
+    }
+}
+
+impl Drop for Reception {
+    fn drop(&mut self) {
+        self.live.end_incoming(self.number);
+    }
+}

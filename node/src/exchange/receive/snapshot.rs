@@ -1,0 +1,60 @@
+//! The end of a snapshot: copies that their issuer did not confirm are dropped.
+
+use super::error::ReceiveError;
+use crate::audit::{Event, Operation};
+use crate::exchange::pages::{PAGE, within};
+use crate::holding::erase_copy;
+use crate::id::{AlertId, AuthorityId, Epoch};
+use crate::node::SharedNode;
+use crate::store::{CommitError, Committed, Copies, Erased, StreamIn, StreamsIn};
+
+/// The issuer's snapshot is complete: copies that it did not confirm in this epoch are dropped, a
+/// page at a time, and the stream is marked whole last.
+pub(super) async fn complete_snapshot(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    epoch: Epoch,
+) -> Result<(), ReceiveError> {
+    let mut after: Option<AlertId> = None;
+    loop {
+        let page = node.store.scan::<Copies>(&within(peer), after.as_ref(), PAGE)?;
+        let ended = page.len() < PAGE;
+        after = page.last().map(|(id, _)| id.clone());
+        let stale: Vec<_> =
+            page.into_iter().filter(|(_, copy)| copy.epoch < epoch).map(|(id, _)| id).collect();
+        if !stale.is_empty() || ended {
+            drop_copies(node, peer, stale, (epoch, ended)).await?;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+async fn drop_copies(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    stale: Vec<AlertId>,
+    (epoch, completes): (Epoch, bool),
+) -> Result<(), ReceiveError> {
+    let peer = peer.clone();
+    let committed = node.store.commit(move |tx| {
+        let mut events = Vec::new();
+        let stream = tx.get::<StreamsIn>(&peer)?.filter(|stream| stream.epoch == epoch);
+        for id in stale {
+            let held = tx.get::<Copies>(&id)?.filter(|copy| copy.epoch < epoch);
+            let Some(copy) = held.filter(|_| stream.is_some()) else { continue };
+            erase_copy(tx, &id, Erased::Dropped, copy.version, None)?;
+            let event = Event::new(Operation::Erase, "alert.dropped", "node");
+            events.push(event.peer(&peer).alert(&id));
+        }
+        if let Some(stream) = stream.filter(|_| completes) {
+            tx.put::<StreamsIn>(&peer, &StreamIn { snapshot: false, ..stream });
+        }
+        let first = Event::new(Operation::Collect, "exchange.snapshot", "node")
+            .peer(&peer)
+            .with("complete", completes);
+        Ok(events.into_iter().fold(Committed::new((), first), Committed::and))
+    });
+    Ok(committed.await.map_err(CommitError::flatten)?)
+}

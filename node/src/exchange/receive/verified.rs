@@ -1,0 +1,55 @@
+//! A batch whose head and chain hold.
+
+use super::error::ReceiveError;
+use crate::exchange::batch::{Item, chain_next, chain_start};
+use crate::exchange::statement::{Head, Refused};
+use crate::id::{AuthorityId, Digest, StreamSeq};
+use crate::store::StreamIn;
+
+/// A batch whose head and chain hold, before its statements are looked at.
+pub(super) struct Sound {
+    pub(super) head: Head,
+    pub(super) jws: String,
+    pub(super) held: StreamIn,
+    /// Revision of the sender's record that it is judged by.
+    pub(super) trust: u64,
+    pub(super) items: Vec<Item>,
+    pub(super) acknowledged: StreamSeq,
+}
+
+impl Sound {
+    /// The head begins an epoch that this node has not seen.
+    pub(super) fn renews(&self) -> bool {
+        self.head.epoch > self.held.epoch
+    }
+
+    /// What was refused in this epoch before this batch, as far as the sender may not know it.
+    pub(super) fn refused_open(&self) -> Vec<Refused> {
+        if self.renews() {
+            return Vec::new();
+        }
+        let open = self.held.refused.iter().filter(|(seq, _)| *seq > self.acknowledged);
+        open.map(|(seq, reason)| Refused { seq: *seq, reason: reason.clone() }).collect()
+    }
+
+    fn place(&self, me: &AuthorityId) -> (StreamSeq, Digest) {
+        let start = || chain_start(&self.head.iss, me, self.head.epoch);
+        if self.renews() {
+            return (0, start());
+        }
+        (self.held.seq, self.held.chain.unwrap_or_else(start))
+    }
+
+    pub(super) fn check_chain(&self, me: &AuthorityId) -> Result<(), ReceiveError> {
+        let (mut seq, mut chain) = self.place(me);
+        for item in &self.items {
+            if item.seq != seq + 1 {
+                return Err(ReceiveError::OutOfOrder(seq + 1));
+            }
+            seq = item.seq;
+            chain = chain_next(&chain, seq, &item.digest);
+        }
+        let same = (self.head.seq, self.head.chain) == (seq, chain);
+        if same { Ok(()) } else { Err(ReceiveError::Chain) }
+    }
+}

@@ -1,0 +1,126 @@
+//! How a node that lost state goes on: what two persons approved is recorded, and everything is
+//! decided and sent anew.
+
+use crate::audit::{Event, Operation, RESTORED, Restore, STATEMENT, sign_restore};
+use crate::exchange::pages::{PAGE, within};
+use crate::exchange::restores::keep_restore;
+use crate::exchange::stop::{PEERS_MAX, end_stop};
+use crate::exchange::stream::{drop_offers, fresh, next_epoch, streams};
+use crate::id::{AuthorityId, Timestamp};
+use crate::jose::SigningKey;
+use crate::node::SharedNode;
+use crate::store::{
+    Change, CommitError, Committed, LostHeads, StoreError, StreamsOut, TakenBack, Tx, Unasked,
+};
+
+/// Notes that a peer gave everything that it holds of ours.
+///
+/// # Errors
+/// When the store failed.
+pub async fn asked(node: &SharedNode, peer: &AuthorityId, count: u64) -> Result<(), StoreError> {
+    let from = peer.clone();
+    let committed = node.store.commit(move |tx| {
+        tx.delete::<Unasked>(&from);
+        let event = Event::new(Operation::Collect, "recovery.asked", "node").peer(&from);
+        Ok::<_, StoreError>(Committed::new((), event.with("statements", count)))
+    });
+    committed.await.map_err(CommitError::flatten)
+}
+
+/// Who approved that a node goes on, and why.
+pub struct Approval {
+    /// The first person.
+    pub proposed_by: String,
+    /// The second.
+    pub approved_by: String,
+    /// As the first gave it.
+    pub reason: String,
+    /// Names what both were shown.
+    pub review: String,
+}
+
+/// Records the restore, signed with the log key: in the log, for auditors, and for peers. `None`
+/// when no head of the log that is gone is known.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn record_restore(
+    tx: &mut Tx<'_>,
+    me: &AuthorityId,
+    key: &SigningKey,
+    approval: &Approval,
+) -> Result<Option<Event>, StoreError> {
+    let heads = tx.scan::<LostHeads>(&[], None, PEERS_MAX)?;
+    let Some((_, newest)) = heads.iter().max_by_key(|(_, head)| head.size) else { return Ok(None) };
+    // A clock that is not believed yet, or is slow, does not date it before what was lost.
+    let approved_at = heads.iter().map(|(_, head)| head.signed_at).fold(tx.now(), Timestamp::max);
+    let restore = Restore {
+        iss: me.clone(),
+        iat: approved_at.seconds(),
+        kept: heads.iter().map(|(_, head)| head.kept).min().unwrap_or_default(),
+        old_size: newest.size,
+        old_root: newest.root,
+        new_size: tx.log().size(),
+        new_root: tx.log().root(),
+    };
+    let jws = sign_restore(&restore, key);
+    keep_restore(tx, me, &restore, &jws)?;
+    for (peer, _) in heads {
+        tx.delete::<LostHeads>(&peer);
+    }
+    let event = Event::new(Operation::Key, RESTORED, &approval.approved_by)
+        .with("kept", restore.kept)
+        .with("old_size", restore.old_size)
+        .with("old_root", restore.old_root.to_string())
+        .with("new_size", restore.new_size)
+        .with("new_root", restore.new_root.to_string())
+        .with("proposed_by", approval.proposed_by.as_str())
+        .with("reason", approval.reason.as_str())
+        .with("review", approval.review.as_str())
+        .with(STATEMENT, jws);
+    Ok(Some(event))
+}
+
+/// Two persons confirmed what these peers get: what was taken back from them and fetched back is
+/// theirs again where the policy says so.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn confirm_taken_back(tx: &mut Tx<'_>, peers: &[AuthorityId]) -> Result<u64, StoreError> {
+    let mut confirmed = 0;
+    for peer in peers {
+        loop {
+            let page = tx.scan::<TakenBack>(&within(peer), None, PAGE)?;
+            page.iter().for_each(|(key, _)| tx.delete::<TakenBack>(key));
+            confirmed += page.len() as u64;
+            if page.len() < PAGE {
+                break;
+            }
+        }
+    }
+    Ok(confirmed)
+}
+
+/// Whether any alert stays back because a peer handed back its retraction.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn any_taken_back(tx: &Tx<'_>) -> Result<bool, StoreError> {
+    Ok(!tx.scan::<TakenBack>(&[], None, 1)?.is_empty())
+}
+
+/// After a loss of state was repaired: a new epoch towards every peer, and the stop ends. Runs in
+/// the transaction of the second person's approval.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn start_epochs(tx: &mut Tx<'_>, from: &AuthorityId) -> Result<(), StoreError> {
+    end_stop(tx);
+    for (peer, stream) in streams(tx)? {
+        let next = next_epoch(tx, &stream);
+        drop_offers(tx, &peer)?;
+        tx.put::<StreamsOut>(&peer, &fresh(from, &peer, next, stream.policy, tx.now()));
+    }
+    tx.announce(Change::Feed);
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! What was offered and not acknowledged is made again, byte for byte, or replaced in its place.
+
+use super::error::{DispatchError, ResumeError};
+use super::plan::retraction;
+use crate::alert::ClaimSet;
+use crate::audit::{Event, Operation};
+use crate::exchange::batch::{Item, Statement};
+use crate::exchange::pages::within;
+use crate::holding::{HoldingError, read_own};
+use crate::id::{AlertId, AuthorityId, Digest, Epoch, StreamSeq, Version};
+use crate::node::{Node, SharedNode};
+use crate::policy::Sharing;
+use crate::store::{CommitError, Committed, Ledger, Offer, Offered, Offers, Own, StreamsOut};
+
+/// Offers that may stand unacknowledged: the window of a connection is a few batches.
+const OFFERS_OPEN_MAX: usize = 1024;
+
+/// Makes again what was offered after `seq`, and writes down what changed in place.
+pub(super) async fn replay_after(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    (epoch, seq): (Epoch, StreamSeq),
+) -> Result<Vec<Item>, ResumeError> {
+    let (held, to) = (node.clone(), peer.clone());
+    let worked = tokio::task::spawn_blocking(move || {
+        let from = (to.clone(), seq + 1);
+        let offers = held.store.scan::<Offers>(&within(&to), Some(&from), OFFERS_OPEN_MAX)?;
+        offers
+            .into_iter()
+            .map(|((_, seq), offer)| Ok((replay(&held, &to, seq, &offer)?, offer)))
+            .collect::<Result<Vec<_>, DispatchError>>()
+    });
+    let replayed = worked.await.unwrap_or(Err(DispatchError::NotActive))?;
+    let mut replaced = Vec::new();
+    let mut items = Vec::with_capacity(replayed.len());
+    for (replay, offer) in replayed {
+        if let Some(text) = replay.replaced {
+            replaced.push((replay.item.seq, offer, text));
+        }
+        items.push(replay.item);
+    }
+    if !replaced.is_empty() {
+        replace(node, peer, epoch, replaced).await?;
+    }
+    Ok(items)
+}
+
+async fn replace(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    epoch: Epoch,
+    replaced: Vec<(StreamSeq, Offer, String)>,
+) -> Result<(), ResumeError> {
+    let peer = peer.clone();
+    let committed = node.store.commit(move |tx| {
+        let mut events = Vec::new();
+        let same_epoch = tx.get::<StreamsOut>(&peer)?.is_some_and(|s| s.epoch == epoch);
+        for (seq, mut offer, text) in replaced {
+            let stands = tx.get::<Offers>(&(peer.clone(), seq))?;
+            if !same_epoch || stands.is_none_or(|stands| stands.digest != offer.digest) {
+                // Acknowledged meanwhile, or of an epoch that has ended.
+                continue;
+            }
+            let key = (peer.clone(), offer.alert.clone());
+            let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
+            // A later offer of the same alert still stands.
+            if ledger.possible.iter().all(|offered| (offered.epoch, offered.seq) <= (epoch, seq)) {
+                ledger.taken_back = Some((epoch, seq));
+            }
+            tx.put::<Ledger>(&key, &ledger);
+            offer.offered = Offered::Retraction(text);
+            events.push(
+                Event::new(Operation::Erase, "disclose.replaced", "node")
+                    .alert(&offer.alert)
+                    .peer(&peer)
+                    .with("epoch", epoch)
+                    .with("seq", seq)
+                    .with("in_place_of", offer.digest.to_string()),
+            );
+            tx.put::<Offers>(&(peer.clone(), seq), &offer);
+        }
+        let first = Event::new(Operation::Disclose, "disclose.resumed", "node").peer(&peer);
+        Ok(events.into_iter().fold(Committed::new((), first), Committed::and))
+    });
+    Ok(committed.await.map_err(CommitError::flatten)?)
+}
+
+/// An offer that is sent again, or the retraction that took its place.
+struct Replayed {
+    item: Item,
+    /// The text that now stands at the place, when the right to the offer has ended.
+    replaced: Option<String>,
+}
+
+/// Makes the statement of an offer once more, byte for byte; a retraction in its place when the
+/// alert changed meanwhile or policy no longer allows the view.
+fn replay(
+    node: &Node,
+    peer: &AuthorityId,
+    seq: StreamSeq,
+    offer: &Offer,
+) -> Result<Replayed, DispatchError> {
+    let digest = offer.digest;
+    let same = |statement| Replayed { item: Item { seq, digest, statement }, replaced: None };
+    let (version, claims) = match &offer.offered {
+        Offered::Withdrawal(text) => return Ok(same(Statement::Withdrawal(text.clone()))),
+        Offered::Retraction(text) => return Ok(same(Statement::Retraction(text.clone()))),
+        Offered::View { version, claims } => (*version, *claims),
+    };
+    if let Some(text) = still_allowed(node, peer, &offer.alert, version, claims)?
+        && Digest::of(text.as_bytes()) == digest
+    {
+        return Ok(same(Statement::Alert(text)));
+    }
+    let text = retraction(node, peer, &offer.alert, Some(digest));
+    let statement = Statement::Retraction(text.clone());
+    Ok(Replayed { item: Item { seq, digest, statement }, replaced: Some(text) })
+}
+
+fn still_allowed(
+    node: &Node,
+    peer: &AuthorityId,
+    alert: &AlertId,
+    version: Version,
+    claims: ClaimSet,
+) -> Result<Option<String>, DispatchError> {
+    let now = node.clock.now();
+    let own = node.store.get::<Own>(alert)?;
+    let own = own.filter(|own| own.version == version && own.expires_at > now);
+    let Some(own) = own else { return Ok(None) };
+    let view = read_own(node, alert, &own)?;
+    let decision = node.policy.load().1.decide(peer, &view.facts(), now);
+    match decision.sharing {
+        Sharing::View(allowed) if claims.is_subset(allowed) => {
+            let text = view.disclose(claims);
+            Ok(Some(text.map_err(|error| HoldingError::Alert(alert.clone(), error))?))
+        }
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,189 @@
+//! The sender compares what the receiver durably holds with its own record, and finds out who lost
+//! state.
+
+use super::compare;
+use super::error::{DispatchError, ResumeError};
+use super::replay::replay_after;
+use crate::alert::SCHEMA;
+use crate::audit::{Event, Operation};
+use crate::exchange::batch::{Item, Place, chain_start};
+use crate::exchange::greeting::Resume;
+use crate::exchange::parked::{self, SCHEMA_LACKING, waits_for_schema};
+use crate::exchange::statement::{HEAD_TYP, Head};
+use crate::exchange::stop::lost_state;
+use crate::exchange::stream::{self, drop_offers, fresh, next_epoch};
+use crate::id::{AuthorityId, Epoch, StreamSeq};
+use crate::jose;
+use crate::node::{Node, SharedNode};
+use crate::store::{CommitError, Committed, Offers, StoreError, StreamOut, StreamsOut};
+
+/// The place from which to send.
+pub struct Resumed {
+    /// The place the receiver stands at.
+    pub place: Place,
+    /// What was offered after it, to be sent again.
+    pub items: Vec<Item>,
+}
+
+enum Standing {
+    /// The receiver stands at this place of our stream.
+    At(StreamSeq),
+    /// It lost what it had acknowledged, or forked: everything is sent anew.
+    Behind,
+    /// It holds what this node does not remember.
+    Ahead,
+}
+
+/// Finds the place from which to send, and makes again what was offered after it.
+///
+/// # Errors
+/// [`ResumeError`]; what it says was made durable before this returns.
+pub async fn resume(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    theirs: &Resume,
+) -> Result<Resumed, ResumeError> {
+    // No offer is sent again that is applied and not durable yet.
+    node.store.settled().await.map_err(DispatchError::from)?;
+    if compare::compare(node, peer, theirs).await? {
+        return Err(ResumeError::LostState(peer.clone()));
+    }
+    if lost_state(node)? {
+        return Err(DispatchError::LostState.into());
+    }
+    if theirs.stopped {
+        return Err(ResumeError::PeerStopped(peer.clone()));
+    }
+    let ours = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
+    wake_for_schema(node, peer, theirs.schema_max).await?;
+    match standing(node, peer, &ours, theirs)? {
+        Standing::At(seq) => {
+            let items = replay_after(node, peer, (ours.epoch, seq)).await?;
+            let start = chain_start(&node.authority, peer, ours.epoch);
+            let chain = theirs.chain.filter(|_| seq > 0).unwrap_or(start);
+            Ok(Resumed { place: Place { epoch: ours.epoch, seq, chain }, items })
+        }
+        Standing::Behind => renew(node, peer, (&ours, ours.epoch)).await,
+        // Of a log that two persons gave up, whose clock was ahead: the new epoch lies beyond it.
+        Standing::Ahead
+            if proves(node, peer, theirs) && compare::is_given_up(node, peer, &theirs.head)? =>
+        {
+            renew(node, peer, (&ours, theirs.epoch)).await
+        }
+        Standing::Ahead if proves(node, peer, theirs) => {
+            compare::stop_for_place(node, peer).await?;
+            Err(ResumeError::LostState(peer.clone()))
+        }
+        Standing::Ahead => {
+            halt_unproven(node, peer).await?;
+            Err(ResumeError::Unproven(peer.clone()))
+        }
+    }
+}
+
+fn standing(
+    node: &Node,
+    peer: &AuthorityId,
+    ours: &StreamOut,
+    theirs: &Resume,
+) -> Result<Standing, StoreError> {
+    if theirs.epoch < ours.epoch {
+        return Ok(if ours.acked == 0 { Standing::At(0) } else { Standing::Behind });
+    }
+    if theirs.epoch > ours.epoch || theirs.seq > ours.tail {
+        return Ok(Standing::Ahead);
+    }
+    if theirs.seq < ours.acked {
+        return Ok(Standing::Behind);
+    }
+    let chain = match theirs.seq {
+        0 => Some(chain_start(&node.authority, peer, ours.epoch)),
+        seq if seq == ours.acked => Some(ours.acked_chain),
+        seq => node.store.get::<Offers>(&(peer.clone(), seq))?.map(|offer| offer.chain),
+    };
+    Ok(if chain == theirs.chain || theirs.seq == 0 {
+        Standing::At(theirs.seq)
+    } else if proves(node, peer, theirs) {
+        Standing::Ahead
+    } else {
+        Standing::Behind
+    })
+}
+
+/// Whether the receiver shows a head of ours for the place it claims.
+fn proves(node: &Node, peer: &AuthorityId, theirs: &Resume) -> bool {
+    let own = |kid: &_| node.own_statement_key(kid);
+    jose::verify::<Head>(HEAD_TYP, &theirs.head, own).is_ok_and(|head| {
+        head.iss == node.authority
+            && head.aud == *peer
+            && (head.epoch, head.seq, Some(head.chain)) == (theirs.epoch, theirs.seq, theirs.chain)
+    })
+}
+
+/// The first place of a new epoch beyond `before`.
+async fn renew(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    (seen, before): (&StreamOut, Epoch),
+) -> Result<Resumed, ResumeError> {
+    start_epoch(node, peer, (seen, before)).await?;
+    let renewed = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
+    let (epoch, chain) = (renewed.epoch, renewed.tail_chain);
+    Ok(Resumed { place: Place { epoch, seq: 0, chain }, items: vec![] })
+}
+
+/// The receiver was restored or forked: a new epoch, in which the present view is sent whole.
+async fn start_epoch(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    (seen, before): (&StreamOut, Epoch),
+) -> Result<(), ResumeError> {
+    let (from, peer, seen) = (node.authority.clone(), peer.clone(), seen.epoch);
+    let committed = node.store.commit(move |tx| {
+        let mut event = Event::new(Operation::Disclose, "stream.epoch_started", "node").peer(&peer);
+        if let Some(stream) = tx.get::<StreamsOut>(&peer)?.filter(|held| held.epoch == seen) {
+            let next = next_epoch(tx, &stream).max(before.saturating_add(1));
+            event = event.with("epoch", next).with("ended", stream.epoch);
+            drop_offers(tx, &peer)?;
+            let now = tx.now();
+            tx.put::<StreamsOut>(&peer, &fresh(&from, &peer, next, stream.policy, now));
+        }
+        Ok(Committed::new((), event))
+    });
+    Ok(committed.await.map_err(CommitError::flatten)?)
+}
+
+async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), ResumeError> {
+    let peer = peer.clone();
+    let committed = node.store.commit(move |tx| {
+        let event = stream::halt(
+            tx,
+            &peer,
+            "the peer claims a place in the stream that was never reached, without proof; speak with its \
+             contact desk, then run `entente peer suspend` and `entente peer resume`",
+        )?;
+        Ok(Committed::new((), event))
+    });
+    Ok(committed.await.map_err(CommitError::flatten)?)
+}
+
+/// What waited because the peer could not read its schema is offered again once it can.
+async fn wake_for_schema(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    schema_max: u32,
+) -> Result<(), ResumeError> {
+    let lacking = parked::lacks_schema(node, peer)?;
+    let waiting = lacking && schema_max < SCHEMA;
+    node.streams.live(peer).status().waiting = waiting.then(|| waits_for_schema(peer));
+    if waiting || !lacking {
+        return Ok(());
+    }
+    let peer = peer.clone();
+    let committed = node.store.commit(move |tx| {
+        let retried = parked::retry_parked(tx, &peer, |parked| parked.reason == SCHEMA_LACKING)?;
+        let event = Event::new(Operation::Disclose, "disclose.retried", "node").peer(&peer);
+        Ok(Committed::new((), event.with("count", retried)))
+    });
+    Ok(committed.await.map_err(CommitError::flatten)?)
+}

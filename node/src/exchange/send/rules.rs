@@ -1,0 +1,52 @@
+//! Rules that end while nothing else changes: the stream decides anew.
+
+use super::error::DispatchError;
+use crate::audit::{Event, Operation};
+use crate::exchange::stream::begin_sweep;
+use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
+use crate::node::{Node, SharedNode};
+use crate::store::{CommitError, Committed, StoreError, StreamsOut};
+use crate::trust::Part;
+
+/// Whether peers take what this node signs.
+///
+/// # Errors
+/// [`DispatchError::KeyEnded`] when they would refuse it.
+pub fn key_in_force(node: &Node) -> Result<(), DispatchError> {
+    let ended = node.ends.load().ended(Part::StatementKey, node.clock.now());
+    ended.map_or(Ok(()), |at| Err(DispatchError::KeyEnded(at)))
+}
+
+/// When the next rule ends, since this peer's stream last decided everything anew: a time in the
+/// past when one ended while nothing was sent, and now when the clock was set back since: rules
+/// that had ended for it may hold again.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn next_rule_end(node: &Node, peer: &AuthorityId) -> Result<Option<Timestamp>, StoreError> {
+    let Some(stream) = node.store.get::<StreamsOut>(peer)? else { return Ok(None) };
+    let now = node.clock.now();
+    if stream.swept_at > now.plus(CLOCK_TOLERANCE_S) {
+        return Ok(Some(now));
+    }
+    Ok(node.policy.load().1.next_change(stream.swept_at))
+}
+
+/// Where a rule has ended, the stream decides everything anew.
+pub(super) async fn sweep_after_rule_end(
+    node: &SharedNode,
+    peer: &AuthorityId,
+) -> Result<(), DispatchError> {
+    if next_rule_end(node, peer)?.is_none_or(|end| end > node.clock.now()) {
+        return Ok(());
+    }
+    let held = peer.clone();
+    let committed = node.store.commit(move |tx| {
+        if let Some(stream) = tx.get::<StreamsOut>(&held)? {
+            tx.put::<StreamsOut>(&held, &begin_sweep(stream, tx.now()));
+        }
+        let event = Event::new(Operation::Policy, "policy.rule_ended", "node").peer(&held);
+        Ok::<_, StoreError>(Committed::new((), event))
+    });
+    Ok(committed.await.map_err(CommitError::flatten)?)
+}
