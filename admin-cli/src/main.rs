@@ -49,7 +49,9 @@ enum Command {
     /// Alerts: own ones, and those that peers share
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente alert create draft.json --profile officer\n  entente alert list --profile officer"
+        after_help = "Examples:\n  \
+                      entente alert create draft.json --profile officer\n  \
+                      entente alert list --profile officer"
     )]
     Alert(alert::Command),
     /// Searches own and received alerts; the justification is mandatory and logged
@@ -58,50 +60,67 @@ enum Command {
     /// Peers: whom this authority trusts
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente peer import fr.descriptor --profile administrator\n  entente peer test fr.police-judiciaire --profile administrator"
+        after_help = "Examples:\n  \
+                      entente peer import fr.descriptor --profile administrator\n  \
+                      entente peer test fr.police-judiciaire --profile administrator"
     )]
     Peer(peer::Command),
     /// The sharing policy: who sees what
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente policy check policy.toml\n  entente policy apply policy.toml --profile administrator"
+        after_help = "Examples:\n  \
+                      entente policy check policy.toml\n  \
+                      entente policy apply policy.toml --profile administrator"
     )]
     Policy(policy::Command),
     /// The audit log, and the proof that nobody changed it
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente audit list --profile auditor\n  entente audit checkpoint --out monday.jws --profile auditor"
+        after_help = "Examples:\n  \
+                      entente audit list --profile auditor\n  \
+                      entente audit checkpoint --out monday.jws --profile auditor"
     )]
     Audit(audit::Command),
     /// Users of this authority's desk
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente user list --profile administrator\n  entente user approve jensen --profile coordinator"
+        after_help = "Examples:\n  \
+                      entente user list --profile administrator\n  \
+                      entente user approve jensen --profile coordinator"
     )]
     User(user::Command),
     /// After a loss of state: fetch back what peers hold, look at what is to be in force, then go
     /// on
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente epoch recover --profile administrator\n  entente epoch show --profile administrator"
+        after_help = "Examples:\n  \
+                      entente epoch recover --profile administrator\n  \
+                      entente epoch show --profile administrator"
     )]
     Epoch(epoch::Epoch),
     /// The authority's identity key; works without a node and without a network
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente identity create --authority dk.politi --out dk.identity\n  entente identity fingerprint dk/descriptor.jws"
+        after_help = "Examples:\n  \
+                      entente identity create --authority dk.politi --out dk.identity\n  \
+                      entente identity fingerprint dk/descriptor.jws"
     )]
     Identity(identity::Command),
     /// Certificates in the profile of certs-example/
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente certs example --out certs dk.politi fr.police-judiciaire\n  entente certs request --authority dk.politi --out . jensen\n  entente certs user --home dk --csr jensen.csr --out jensen jensen"
+        after_help = "Examples:\n  \
+                      entente certs example --out certs dk.politi fr.police-judiciaire\n  \
+                      entente certs request --authority dk.politi --out . jensen\n  \
+                      entente certs user --home dk --csr jensen.csr --out jensen jensen"
     )]
     Certs(certs::Command),
     /// Profiles: as whom, at which node
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente profile add administrator hand-over/administrator/profile.toml\n  entente profile list"
+        after_help = "Examples:\n  \
+                      entente profile add administrator hand-over/administrator/profile.toml\n  \
+                      entente profile list"
     )]
     Profile(commands::profile::Command),
     /// Writes synthetic alerts as JSON Lines, to try things with
@@ -113,7 +132,9 @@ enum Command {
     /// The node's clock, and a person's word on it after it leapt
     #[command(
         subcommand,
-        after_help = "Examples:\n  entente clock show --profile administrator\n  entente clock confirm 2026-11-24T10:20:00Z --profile administrator"
+        after_help = "Examples:\n  \
+                      entente clock show --profile administrator\n  \
+                      entente clock confirm 2026-11-24T10:20:00Z --profile administrator"
     )]
     Clock(clock::Command),
     /// Has the node read certificates, descriptor and peers anew
@@ -123,9 +144,9 @@ enum Command {
     #[command(after_help = "Example:\n  entente whoami --profile officer")]
     Whoami,
     /// Prints completions for a shell
-    #[command(
-        after_help = "Example:\n  entente completions bash > ~/.local/share/bash-completion/completions/entente"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente completions bash > \
+                            ~/.local/share/bash-completion/completions/entente")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,

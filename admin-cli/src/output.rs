@@ -377,9 +377,11 @@ impl From<Status> for Failure {
             Some("unknown_user") if status.code() == Code::PermissionDenied => failure.hint(
                 "a user who was added also waits for a coordinator: `entente user approve NAME`",
             ),
-            None if ["transport error", "not connected"].contains(&failure.message()) => failure.hint(
-                "the node ended the connection: the profile's endpoint must be its desk door, not its exchange door",
-            ),
+            None if ["transport error", "not connected"].contains(&failure.message()) => failure
+                .hint(
+                    "the node ended the connection: the profile's endpoint must be its desk \
+                     door, not its exchange door",
+                ),
             _ => failure,
         };
         Self { reason: reason.unwrap_or(failure.reason), ..failure }

@@ -32,8 +32,10 @@ impl Profile {
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let text = text::read(path).map_err(|error| {
-            Failure::new(format!("the profile {shown} can't be read: {error}"))
-                .hint("`entente profile list` names those there are, `entente profile add` takes one over")
+            Failure::new(format!("the profile {shown} can't be read: {error}")).hint(
+                "`entente profile list` names those there are, `entente profile add` takes one \
+                 over",
+            )
         })?;
         let profile = Self::parse(&text)
             .map_err(|what| Failure::new(format!("{shown} is not a profile: {what}")))?;
@@ -84,7 +86,9 @@ impl Profile {
 fn unfit(error: &TlsError, path: &Path) -> Failure {
     Failure::new(error.to_string()).hint(match error {
         TlsError::Certificate(_, CertificateError::Ended(_)) => {
-            "make a request for a new one (`entente certs request`), and give it to the administrator".to_owned()
+            "make a request for a new one (`entente certs request`), and give it to the \
+             administrator"
+                .to_owned()
         }
         _ => format!("look at {}", path.display()),
     })
@@ -114,11 +118,16 @@ fn not_connected(error: &str, authority: &AuthorityId, endpoint: &str, path: &Pa
     }
     if let Some((_, day)) = error.split_once(": it ended on ") {
         let day: String = day.chars().take("2026-01-31".len()).collect();
-        return Failure::new(format!("the certificate of {authority}'s node ended on {day}"))
-            .hint("ask the administrator to put a new one in its place (`entente certs node`), and to run `entente reload` or to start the node anew");
+        return Failure::new(format!("the certificate of {authority}'s node ended on {day}")).hint(
+            "ask the administrator to put a new one in its place (`entente certs node`), and to \
+             run `entente reload` or to start the node anew",
+        );
     }
     Failure::unreachable(format!("the node of {authority} at {endpoint} can't be reached: {error}"))
-        .hint("is the node running (`entente-node run`), and is the profile's endpoint its desk door?")
+        .hint(
+            "is the node running (`entente-node run`), and is the profile's endpoint its desk \
+             door?",
+        )
 }
 
 fn path(profile: Option<&str>) -> Result<PathBuf, Failure> {
@@ -127,7 +136,10 @@ fn path(profile: Option<&str>) -> Result<PathBuf, Failure> {
         Failure::usage(
             "this command speaks to a node: name a profile with --profile or ENTENTE_PROFILE",
         )
-        .hint("`entente-node init` made some, e.g. HOME/hand-over/administrator/profile.toml; `entente profile add` takes one over")
+        .hint(
+            "`entente-node init` made some, e.g. HOME/hand-over/administrator/profile.toml; \
+             `entente profile add` takes one over",
+        )
     })?;
     if name.contains('/') || name.ends_with(".toml") {
         return Ok(PathBuf::from(name));

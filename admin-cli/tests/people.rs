@@ -109,7 +109,8 @@ fn refusals_say_what_to_do(officer: &Machine, coordinator: &Machine) {
     let refused = officer.run(1, "alert watch --from 4711-0123456789abcdef");
     assert!(refused.contains("list the alerts anew") && !refused.contains("go on"), "{refused}");
     let draft = r#"{"category":"missing_protect","exploitation":["labour"],"handling":["H0"],
-        "legal_basis":"act 1","case_ref":"7","subjects":[{"category":"missing","consent":"protection",
+        "legal_basis":"act 1","case_ref":"7","subjects":[{"category":"missing",
+        "consent":"protection",
         "identifiers":[{"type":"passport","country":"DK","number":"P1234567"}]}]}"#;
     fs::write(officer.path("draft.json"), draft).unwrap();
     let made = officer.run(0, "alert create draft.json");

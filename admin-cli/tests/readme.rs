@@ -86,10 +86,11 @@ fn the_way_to_two_nodes_is_as_the_readme_has_it() {
 #[test]
 fn a_descriptor_that_was_changed_on_its_way_is_not_approved() {
     let import = "entente peer import fr.descriptor ";
-    let forge = "entente identity create --authority fr.police-judiciaire --out forged.identity --passphrase-file passphrase\n\
+    let forge = "entente identity create --authority fr.police-judiciaire --out forged.identity \
+                 --passphrase-file passphrase\n\
                  rm fr.descriptor\n\
-                 entente identity sign --key forged.identity --passphrase-file passphrase --out fr.descriptor \
-                 fr/descriptor.draft.json\n";
+                 entente identity sign --key forged.identity --passphrase-file passphrase --out \
+                 fr.descriptor fr/descriptor.draft.json\n";
     let script = script();
     assert_eq!(script.matches(import).count(), 1);
     let (well, said) = walk(script.replace(import, &format!("{forge}{import}")));

@@ -113,7 +113,11 @@ impl World {
     /// A policy that is in force at once, and one that widens it.
     fn policies(&mut self) -> (String, String) {
         let narrow = self.file("policy", "");
-        let rule = "[[rule]]\nname = \"r\"\npeers = [\"fr.police-judiciaire\"]\nlevel = \"view\"\nclaims = [\"*\"]\n";
+        let rule = "[[rule]]\n\
+                    name = \"r\"\n\
+                    peers = [\"fr.police-judiciaire\"]\n\
+                    level = \"view\"\n\
+                    claims = [\"*\"]\n";
         (narrow, self.file("policy", rule))
     }
 

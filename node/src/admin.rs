@@ -86,7 +86,8 @@ pub enum AdminError {
     NotStopped,
     /// The clock shows another time than the person read.
     #[error(
-        "the node's clock shows {shown}, not {read}: set the machine's clock right, or look at yours again (UTC, or with its offset)"
+        "the node's clock shows {shown}, not {read}: set the machine's clock right, or look at \
+         yours again (UTC, or with its offset)"
     )]
     ClockDiffers {
         /// By the node's clock.
@@ -96,13 +97,15 @@ pub enum AdminError {
     },
     /// Something else is in force, or would be disclosed, than was shown.
     #[error(
-        "this is not what is to be confirmed now: look again with `entente epoch show`, and name the review it gives"
+        "this is not what is to be confirmed now: look again with `entente epoch show`, and name \
+         the review it gives"
     )]
     ReviewChanged,
     /// Peers would get what had been taken back from them.
     #[error(
-        "peers would get {0} alerts again that had been taken back from them: apply a narrower policy or suspend \
-         the peers, and look again; if it is meant, name the number with --again {0}"
+        "peers would get {0} alerts again that had been taken back from them: apply a narrower \
+         policy or suspend the peers, and look again; if it is meant, name the number with --again \
+         {0}"
     )]
     Again(u64),
     /// What was to be read anew does not validate.

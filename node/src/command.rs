@@ -29,13 +29,20 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Makes a home folder: configuration, keys, certificates, store, first users
-    #[command(
-        after_help = "Examples:\n  entente-node init --authority dk.politi --home dk --contact '+45 33 14 88 88' --exchange-listen 0.0.0.0:8440 --exchange-advertise node.politi.example:8440\n  entente-node init --authority dk.politi --home dk --trial"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente-node init --authority dk.politi --home dk --contact '+45 33 14 \
+                            88 88' --exchange-listen 0.0.0.0:8440 --exchange-advertise \
+                            node.politi.example:8440\n  \
+                            entente-node init --authority dk.politi --home dk --trial")]
     Init(Init),
     /// Writes the descriptor anew, to be signed by the identity key
     #[command(
-        after_help = "Run it after a change of exchange.advertise, contact, keys or roots, and before the keys end (730 days after it):\n  entente-node draft --home dk\n  entente identity sign --key dk.identity --out dk/descriptor.jws dk/descriptor.draft.json\n  entente reload --profile administrator"
+        after_help = "Run it after a change of exchange.advertise, contact, keys or roots, and \
+                      before the keys end (730 days after it):\n  \
+                      entente-node draft --home dk\n  \
+                      entente identity sign --key dk.identity --out dk/descriptor.jws \
+                      dk/descriptor.draft.json\n  \
+                      entente reload --profile administrator"
     )]
     Draft(Home),
     /// Looks at configuration, keys, certificates and store; the exit code says whether a node can

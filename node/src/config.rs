@@ -272,7 +272,8 @@ impl Config {
         let exchange = &self.exchange;
         if exchange.listen == self.desk.listen && exchange.listen.port() != 0 {
             return Err(ConfigError::Contradiction(
-                "exchange.listen and desk.listen must differ: no method is reachable through the other door",
+                "exchange.listen and desk.listen must differ: no method is reachable through the \
+                 other door",
             ));
         }
         Ok(self)
@@ -309,18 +310,21 @@ impl Choices {
             && advertise.reach() == Reach::Nobody
         {
             return Err(format!(
-                "no peer can connect to {advertise}: give --exchange-advertise a name or address and the port"
+                "no peer can connect to {advertise}: give --exchange-advertise a name or address \
+                 and the port"
             ));
         }
         if let (None, Some(listen)) = (&self.exchange_advertise, self.exchange_listen)
             && Reach::of(listen.ip()) == Reach::Nobody
         {
             return Err(format!(
-                "no peer can connect to {listen}: say how they reach this node with --exchange-advertise HOST:PORT"
+                "no peer can connect to {listen}: say how they reach this node with \
+                 --exchange-advertise HOST:PORT"
             ));
         }
         if self.contact.is_empty() && !self.trial {
-            return Err("peers must know whom to call about a hit, day and night: name that desk with --contact, or make a home for trying out with --trial"
+            return Err("peers must know whom to call about a hit, day and night: name that desk \
+                        with --contact, or make a home for trying out with --trial"
                 .to_owned());
         }
         Ok(())

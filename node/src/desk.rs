@@ -84,17 +84,20 @@ pub enum DeskError {
     },
     /// A check of somebody whom an own alert shows as missing or protected.
     #[error(
-        "a check is incompatible with the own alert {0} on a missing or protected person: agree with its case officer, then update or withdraw one of the two"
+        "a check is incompatible with the own alert {0} on a missing or protected person: agree \
+         with its case officer, then update or withdraw one of the two"
     )]
     Incompatible(AlertId),
     /// The same by a received alert, or by a match that may be another person.
     #[error(
-        "{0} shows the person as missing or protected: speak to its issuer, then repeat with --confirm and your reason"
+        "{0} shows the person as missing or protected: speak to its issuer, then repeat with \
+         --confirm and your reason"
     )]
     ConfirmationNeeded(AlertId),
     /// A live own alert has the same document, vehicle identification number or plate.
     #[error(
-        "the same {} as in own alerts, {}: update what is there, or repeat with --confirm and your reason",
+        "the same {} as in own alerts, {}: update what is there, or repeat with --confirm and your \
+         reason",
         fields.join(" and "), named(ids)
     )]
     SameIdentifier {
@@ -105,7 +108,8 @@ pub enum DeskError {
     },
     /// The draft is of another category than the alert.
     #[error(
-        "this turns the alert from {from} into {to} at every peer: give your reason with --confirm, or withdraw it and create another"
+        "this turns the alert from {from} into {to} at every peer: give your reason with \
+         --confirm, or withdraw it and create another"
     )]
     CategoryChanges {
         /// Category it has.
@@ -124,7 +128,8 @@ pub enum DeskError {
     AlreadyImported(AlertId),
     /// The same draft was imported before, and its alert is no longer live.
     #[error(
-        "this line made {id} before, which was {state} on {}: give the line a new case, or import it with --again", at.date()
+        "this line made {id} before, which was {state} on {}: give the line a new case, or import \
+         it with --again", at.date()
     )]
     ImportEnded {
         /// The alert it made.
@@ -136,12 +141,14 @@ pub enum DeskError {
     },
     /// The issuer of a received alert permits no dissemination.
     #[error(
-        "H2 stands on {0}: its issuer permits no dissemination, so it is not exported; ask the issuer's 24 h desk"
+        "H2 stands on {0}: its issuer permits no dissemination, so it is not exported; ask the \
+         issuer's 24 h desk"
     )]
     ExportBarred(AlertId),
     /// Handling codes of a received alert restrict its use.
     #[error(
-        "{codes} stands on {id}: give the reason for which it is exported; it stays in this node's log"
+        "{codes} stands on {id}: give the reason for which it is exported; it stays in this node's \
+         log"
     )]
     ExportReason {
         /// Which.
@@ -157,17 +164,20 @@ pub enum DeskError {
     CaseOfErased,
     /// The log of this node does not have this place.
     #[error(
-        "this node's log does not have this place, e.g. since a backup was restored: list the alerts anew, and watch from the place that the list gives"
+        "this node's log does not have this place, e.g. since a backup was restored: list the \
+         alerts anew, and watch from the place that the list gives"
     )]
     PlaceUnknown,
     /// The node forgot what it issued.
     #[error(
-        "this node lost state and issues nothing before two persons confirmed how it goes on: `entente epoch recover`, then `entente epoch show`"
+        "this node lost state and issues nothing before two persons confirmed how it goes on: \
+         `entente epoch recover`, then `entente epoch show`"
     )]
     LostState,
     /// The key that would sign it has ended, and peers would refuse it.
     #[error(
-        "the statement key ended on {}, so nothing is created or updated: an administrator signs a new descriptor (`entente-node draft`); searching and withdrawing go on", .0.date()
+        "the statement key ended on {}, so nothing is created or updated: an administrator signs a \
+         new descriptor (`entente-node draft`); searching and withdrawing go on", .0.date()
     )]
     KeyEnded(Timestamp),
     /// The clock shows a time that nobody speaks for.

@@ -211,7 +211,8 @@ impl Credentials {
         let unfit = |what: &str| {
             let file = shown(&layout.descriptor());
             Err(HomeError::Unfit(format!(
-                "{file} {what}: run `entente-node draft`, and sign its draft with `entente identity sign`"
+                "{file} {what}: run `entente-node draft`, and sign its draft with `entente \
+                 identity sign`"
             )))
         };
         if said.authority != config.authority {
@@ -231,9 +232,10 @@ impl Credentials {
                 format!("has no root that vouches for {file}, so no peer would let this node in");
             return match tls.missing_issuer(&roots) {
                 Some(issuer) => Err(HomeError::Unfit(format!(
-                    "{} {none}: it leads to {issuer}, which is neither a root there nor in {file}. Append the \
-                     certificate of that intermediate CA to {file}; or, when {issuer} is a new root, put it into {}, \
-                     and run `entente-node draft` and `entente identity sign`",
+                    "{} {none}: it leads to {issuer}, which is neither a root there nor in {file}. \
+                     Append the certificate of that intermediate CA to {file}; or, when {issuer} \
+                     is a new root, put it into {}, and run `entente-node draft` and `entente \
+                     identity sign`",
                     shown(&layout.descriptor()),
                     shown(&layout.roots())
                 ))),

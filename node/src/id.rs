@@ -388,7 +388,8 @@ impl Entropy {
 }
 
 thread_local! {
-    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; DRAWN_BYTES], used: DRAWN_BYTES }) };
+    static DRAWN: RefCell<Drawn> =
+        const { RefCell::new(Drawn { bytes: [0; DRAWN_BYTES], used: DRAWN_BYTES }) };
 }
 
 /// Bytes drawn from the operating system at once: an alert takes a salt of 16 for each claim, and a

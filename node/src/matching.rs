@@ -91,7 +91,10 @@ pub fn unsearchable(content: &Content) -> Vec<String> {
     let lost = |subject: &&(usize, &Subject)| subject_keys(subject.1).next().is_none();
     let subjects = content.subjects.iter().enumerate().collect::<Vec<_>>();
     let subjects = subjects.iter().filter(lost).map(|(number, _)| {
-        format!("no search finds subjects[{number}]: give an identifier, or a name with the full birth date")
+        format!(
+            "no search finds subjects[{number}]: give an identifier, or a name with the full birth \
+             date"
+        )
     });
     let objects = content.objects.iter().enumerate();
     let objects = objects

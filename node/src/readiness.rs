@@ -60,7 +60,8 @@ fn refusing(reason: &'static str, message: &str) -> Option<Reason> {
 }
 
 fn store(node: &Node) -> Option<Reason> {
-    let message = "the store stopped writing, and goes on by itself once the disk takes writes: look at the log for the one that failed";
+    let message = "the store stopped writing, and goes on by itself once the disk takes writes: \
+                   look at the log for the one that failed";
     node.store.writable().is_err().then(|| refusing("store_stopped", message)).flatten()
 }
 
@@ -70,8 +71,8 @@ fn disk(node: &Node) -> Option<Reason> {
     }
     refusing(
         "disk_full",
-        "less than store.disk_free_bytes_min is free where the store lies: new alerts and searches are refused, while \
-         withdrawing, retracting and erasing go on; free some space",
+        "less than store.disk_free_bytes_min is free where the store lies: new alerts and searches \
+         are refused, while withdrawing, retracting and erasing go on; free some space",
     )
 }
 
@@ -80,7 +81,8 @@ fn lost_state(node: &Node) -> Option<Reason> {
         Ok(false) => None,
         Ok(true) => refusing(
             "lost_state",
-            "this node lost state: nothing is issued before two people confirmed how it goes on: `entente epoch recover`, then `entente epoch show`",
+            "this node lost state: nothing is issued before two people confirmed how it goes on: \
+             `entente epoch recover`, then `entente epoch show`",
         ),
         Err(error) => unreadable(&error),
     }

@@ -139,7 +139,8 @@ impl Samples {
     }
 
     fn identifiers(&self, person: SubjectCategory, country: &str) -> Value {
-        let passport = json!({ "type": "passport", "country": country, "number": format!("S{}", self.serial()) });
+        let number = format!("S{}", self.serial());
+        let passport = json!({ "type": "passport", "country": country, "number": number });
         let phone = json!({ "type": "phone", "number": format!("+4520{}", self.digits(6)) });
         let account =
             json!({ "type": "account", "number": format!("example:user{}", self.digits(7)) });
@@ -157,13 +158,15 @@ impl Samples {
         let kind = self.pick(&kind).copied().unwrap_or(ObjectKind::Vehicle);
         let identifier = match kind {
             ObjectKind::Document => {
-                json!({ "type": "passport", "country": "DK", "number": format!("D{}", self.serial()) })
+                let number = format!("D{}", self.serial());
+                json!({ "type": "passport", "country": "DK", "number": number })
             }
             ObjectKind::Device => {
                 json!({ "type": "phone", "number": format!("+4530{}", self.digits(6)) })
             }
             _ => {
-                json!({ "type": "plate", "country": "DK", "number": format!("XX{}", self.serial()) })
+                let number = format!("XX{}", self.serial());
+                json!({ "type": "plate", "country": "DK", "number": number })
             }
         };
         json!({ "kind": kind, "identifiers": [identifier], "description": "grey, marked" })

@@ -20,7 +20,8 @@ pub enum TextError {
     OtherEncoding(&'static str),
     /// A byte that UTF-8 does not have at this place.
     #[error(
-        "line {line}, byte {column} is not UTF-8: save the file as UTF-8, not as Latin-1 or another code page"
+        "line {line}, byte {column} is not UTF-8: save the file as UTF-8, not as Latin-1 or \
+         another code page"
     )]
     NotUtf8 {
         /// Line, from 1.

@@ -34,12 +34,14 @@ pub enum TrustError {
     Bounds(&'static str),
     /// Not host and port, or an address that nobody can connect to.
     #[error(
-        "an endpoint of the descriptor is not host:port, or a wildcard, multicast or link-local address: ask for a descriptor whose endpoints peers can reach"
+        "an endpoint of the descriptor is not host:port, or a wildcard, multicast or link-local \
+         address: ask for a descriptor whose endpoints peers can reach"
     )]
     Endpoint,
     /// The contact would not be read as it is written.
     #[error(
-        "the descriptor's contact holds invisible, control or direction-changing characters, or blanks at its ends: ask for another"
+        "the descriptor's contact holds invisible, control or direction-changing characters, or \
+         blanks at its ends: ask for another"
     )]
     Contact,
     /// A TLS root does not fit the certificate profile.
@@ -50,7 +52,8 @@ pub enum TrustError {
     OtherIdentity,
     /// A known authority comes with another identity key.
     #[error(
-        "{0} is known with another identity key: remove the peer, then import it anew and compare fingerprints"
+        "{0} is known with another identity key: remove the peer, then import it anew and compare \
+         fingerprints"
     )]
     IdentityChanged(AuthorityId),
     /// Not newer than the one held.

@@ -166,9 +166,13 @@ impl World {
                 "names": [{ "family": format!("MARKf{number:06}"), "given": "Given" }],
                 "birth_date": "1990-01-31",
                 "marks": [format!("MARKm{number:06}")],
-                "identifiers": [{ "type": "passport", "country": "DK", "number": passport_number(passport) }],
+                "identifiers": [
+                    { "type": "passport", "country": "DK", "number": passport_number(passport) },
+                ],
             }],
-            "locations": [{ "kind": "transit", "nuts3": "DK011", "text": format!("MARKt{number:06}") }],
+            "locations": [
+                { "kind": "transit", "nuts3": "DK011", "text": format!("MARKt{number:06}") },
+            ],
         });
         if let Some(ends) = ends {
             draft["expires_at"] = ends.into();
@@ -237,13 +241,27 @@ impl World {
             policy += &match self.below(5) {
                 0 => format!("[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'none'\n"),
                 1 => format!(
-                    "[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'view'\nclaims = ['{first}']\nwhen = {{ subject_category = ['suspect'] }}\n"
+                    "[[rule]]\n\
+                     name = 'r{number}'\n\
+                     peers = ['{peer}']\n\
+                     level = 'view'\n\
+                     claims = ['{first}']\n\
+                     when = {{ subject_category = ['suspect'] }}\n"
                 ),
                 2 => format!(
-                    "[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'view'\nclaims = ['{first}']\nwhen = {{ handling = ['H0'] }}\n"
+                    "[[rule]]\n\
+                     name = 'r{number}'\n\
+                     peers = ['{peer}']\n\
+                     level = 'view'\n\
+                     claims = ['{first}']\n\
+                     when = {{ handling = ['H0'] }}\n"
                 ),
                 _ => format!(
-                    "[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'view'\nclaims = ['{first}', '{second}']\n"
+                    "[[rule]]\n\
+                     name = 'r{number}'\n\
+                     peers = ['{peer}']\n\
+                     level = 'view'\n\
+                     claims = ['{first}', '{second}']\n"
                 ),
             };
         }

@@ -511,7 +511,9 @@ fn numbered(number: u32, case_ref: &str, urgent: bool) -> Value {
             "category": "suspect",
             "names": [{ "family": "Karpenko", "given": format!("Number {number}") }],
             "birth_date": "1978-04-12",
-            "identifiers": [{ "type": "passport", "country": "UA", "number": format!("FB{number:06}") }],
+            "identifiers": [
+                { "type": "passport", "country": "UA", "number": format!("FB{number:06}") },
+            ],
         }],
     });
     if urgent {

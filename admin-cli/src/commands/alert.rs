@@ -30,7 +30,10 @@ const TOO_OLD: &str = "stream_too_old";
 pub enum Command {
     /// Prints a draft of a category, with placeholders to replace
     #[command(
-        after_help = "A placeholder stands in angle brackets, as \"<family name>\"; no draft is taken before each is replaced.\n\nExample:\n  entente alert template missing_protect > draft.json"
+        after_help = "A placeholder stands in angle brackets, as \"<family name>\"; no draft is \
+                      taken before each is replaced.\n\n\
+                      Example:\n  \
+                      entente alert template missing_protect > draft.json"
     )]
     Template {
         /// Of which category
@@ -38,17 +41,18 @@ pub enum Command {
         category: String,
     },
     /// Checks drafts as the node will, without a node: every fault at once, nothing is created
-    #[command(
-        after_help = "Examples:\n  entente alert check draft.json\n  entente alert check drafts.jsonl --format json"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente alert check draft.json\n  \
+                            entente alert check drafts.jsonl --format json")]
     Check {
         /// A draft, drafts line by line or in one array, or - for stdin
         file: PathBuf,
     },
     /// Explains the fields of a draft: what each means, its form, and an example
-    #[command(
-        after_help = "Examples:\n  entente alert explain\n  entente alert explain subjects.identifiers\n  entente alert explain birth_date"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente alert explain\n  \
+                            entente alert explain subjects.identifiers\n  \
+                            entente alert explain birth_date")]
     Explain {
         /// A field, as a fault names it; all when left out
         #[arg(default_value = "", hide_default_value = true)]
@@ -68,7 +72,14 @@ pub enum Command {
     },
     /// Imports drafts, JSON Lines or a JSON array; can be repeated without creating anything twice
     #[command(
-        after_help = "The file is UTF-8, with or without a byte-order mark; LF, CR LF and CR end a line.\n\nExamples:\n  entente alert import drafts.jsonl --profile officer\n  entente alert import drafts.jsonl --confirm 'second case, agreed with its officer' --profile officer\n  iconv -f WINDOWS-1254 -t UTF-8 drafts.jsonl | entente alert import - --profile officer"
+        after_help = "The file is UTF-8, with or without a byte-order mark; LF, CR LF and CR end a \
+                      line.\n\n\
+                      Examples:\n  \
+                      entente alert import drafts.jsonl --profile officer\n  \
+                      entente alert import drafts.jsonl --confirm 'second case, agreed with its \
+                      officer' --profile officer\n  \
+                      iconv -f WINDOWS-1254 -t UTF-8 drafts.jsonl | entente alert import - \
+                      --profile officer"
     )]
     Import {
         /// The drafts, one a line or all in one array, or - for stdin
@@ -81,9 +92,9 @@ pub enum Command {
         again: bool,
     },
     /// Replaces the content of an own alert
-    #[command(
-        after_help = "Example:\n  entente alert update dk.politi:2026-481920375 draft.json --version 1 --profile officer"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente alert update dk.politi:2026-481920375 draft.json --version 1 \
+                            --profile officer")]
     Update {
         /// The alert
         id: String,
@@ -97,9 +108,9 @@ pub enum Command {
         confirm: String,
     },
     /// Withdraws an own alert for good: it is erased here and at every peer
-    #[command(
-        after_help = "Example:\n  entente alert withdraw dk.politi:2026-481920375 --reason 'found safe' --profile officer"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente alert withdraw dk.politi:2026-481920375 --reason 'found safe' \
+                            --profile officer")]
     Withdraw {
         /// The alert
         id: String,
@@ -108,9 +119,12 @@ pub enum Command {
         reason: String,
     },
     /// Opens an alert
-    #[command(
-        after_help = "Examples:\n  entente alert show fr.police-judiciaire:2026-481920375 --justification 'hit of search 4711' --profile officer\n  entente alert show fr.police-judiciaire:2026-481920375 --justification 'hit of search 4711' --token alert.jwt --export-reason 'for the prosecutor, permitted by FR on the phone' --profile officer"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente alert show fr.police-judiciaire:2026-481920375 --justification \
+                            'hit of search 4711' --profile officer\n  \
+                            entente alert show fr.police-judiciaire:2026-481920375 --justification \
+                            'hit of search 4711' --token alert.jwt --export-reason 'for the \
+                            prosecutor, permitted by FR on the phone' --profile officer")]
     Show {
         /// The alert
         id: String,
@@ -234,8 +248,10 @@ fn shown(alert: &Alert) -> Outcome {
     let json = json!({
         "id": alert.id, "version": alert.version, "state": alert.state, "own": alert.own,
         "category": alert.category, "content": content, "claims": alert.claims,
-        "confirmed": alert.confirmed, "confirmed_at": at(alert.confirmed_at), "contact": alert.contact,
-        "warnings": alert.warnings, "token_withheld": alert.token_withheld, "gap": alert.gap, "expires_at": at(alert.expires_at),
+        "confirmed": alert.confirmed, "confirmed_at": at(alert.confirmed_at),
+        "contact": alert.contact,
+        "warnings": alert.warnings, "token_withheld": alert.token_withheld, "gap": alert.gap,
+        "expires_at": at(alert.expires_at),
     });
     let confirmed = match (alert.own, alert.confirmed) {
         (true, _) => "own alert".to_owned(),

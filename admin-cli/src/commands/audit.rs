@@ -23,9 +23,10 @@ use crate::{files, profile, words};
 #[derive(Subcommand)]
 pub enum Command {
     /// Lists entries
-    #[command(
-        after_help = "Examples:\n  entente audit list --operation disclose --profile auditor\n  entente audit list --alert dk.politi:2026-481920375 --format json --profile auditor"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente audit list --operation disclose --profile auditor\n  \
+                            entente audit list --alert dk.politi:2026-481920375 --format json \
+                            --profile auditor")]
     List {
         /// First index
         #[arg(long, default_value_t = 0)]
@@ -45,7 +46,14 @@ pub enum Command {
     },
     /// Recomputes the whole log here, and compares it with signed checkpoints
     #[command(
-        after_help = "Give the checkpoints you kept, and the authority's descriptor as you trust it:\n  entente audit verify --checkpoint monday.jws --checkpoint tuesday.jws --descriptor dk/descriptor.jws --profile auditor\n\nA restore that two persons approved is in the log, signed: it is told as a warning, and the checkpoints of entries\nthat it lost are counted apart. Anything else that differs ends with exit code 1."
+        after_help = "Give the checkpoints you kept, and the authority's descriptor as you trust \
+                      it:\n  \
+                      entente audit verify --checkpoint monday.jws --checkpoint tuesday.jws \
+                      --descriptor dk/descriptor.jws --profile auditor\n\n\
+                      A restore that two persons approved is in the log, signed: it is told as a \
+                      warning, and the checkpoints of entries\n\
+                      that it lost are counted apart. Anything else that differs ends with exit \
+                      code 1."
     )]
     Verify {
         /// A checkpoint kept from before; may be repeated
@@ -276,8 +284,14 @@ fn checked(jws: &str, trusted: &Trusted, whose: &str) -> Result<Checkpoint, Fail
     }
     let verified = trusted.keys.iter().find_map(|key| verify_checkpoint(jws, key).ok());
     verified.ok_or_else(|| {
-        Failure::new(format!("{whose} is not signed by a log key that the authority's descriptor names"))
-            .hint("the descriptor is older than the log key, or the log was changed: get the newest descriptor from the authority; if the error stays, keep your checkpoints, and report it")
+        Failure::new(format!(
+            "{whose} is not signed by a log key that the authority's descriptor names"
+        ))
+        .hint(
+            "the descriptor is older than the log key, or the log was changed: get the newest \
+             descriptor from the authority; if the error stays, keep your checkpoints, and report \
+             it",
+        )
     })
 }
 

@@ -17,9 +17,9 @@ use crate::output::{Answer, Failure, Outcome};
 #[derive(Subcommand)]
 pub enum Command {
     /// Makes a complete example PKI: roots, node certificates and first users of each authority
-    #[command(
-        after_help = "Example:\n  entente certs example --out certs dk.politi fr.police-judiciaire\n  entente-node init --authority dk.politi --home dk --certs certs"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente certs example --out certs dk.politi fr.police-judiciaire\n  \
+                            entente-node init --authority dk.politi --home dk --certs certs")]
     Example {
         /// The folder to make
         #[arg(long, value_name = "DIR")]
@@ -30,9 +30,9 @@ pub enum Command {
     },
     /// Makes a key, and a request for its certificate: on the person's own machine, which the key
     /// never leaves
-    #[command(
-        after_help = "Example:\n  entente certs request --authority dk.politi --out . jensen\nThen give jensen.csr to the administrator, and keep jensen.key."
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente certs request --authority dk.politi --out . jensen\n\
+                            Then give jensen.csr to the administrator, and keep jensen.key.")]
     Request {
         /// Whose user
         #[arg(long)]
@@ -45,14 +45,20 @@ pub enum Command {
         name: String,
     },
     /// Makes a certificate for a person or system, from a user CA
-    #[command(
-        after_help = "Examples:\n  entente certs user --home dk --csr jensen.csr --out jensen jensen\n  entente certs user --ca dk/users/ca --authority dk.politi --out systems mail-gateway\nWithout --csr the key is made here too: for systems, and for trying out."
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente certs user --home dk --csr jensen.csr --out jensen jensen\n  \
+                            entente certs user --ca dk/users/ca --authority dk.politi --out \
+                            systems mail-gateway\n\
+                            Without --csr the key is made here too: for systems, and for trying \
+                            out.")]
     User(User),
     /// Makes a new certificate for a node, from its node CA
-    #[command(
-        after_help = "Example:\n  entente certs node --root-pem dk/tls/roots.pem --root-key dk/tls/ca.key --authority dk.politi --host node.politi.example --out dk/tls/next\nThen put node.pem and node.key in place of those in dk/tls, and run `entente reload`."
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente certs node --root-pem dk/tls/roots.pem --root-key \
+                            dk/tls/ca.key --authority dk.politi --host node.politi.example --out \
+                            dk/tls/next\n\
+                            Then put node.pem and node.key in place of those in dk/tls, and run \
+                            `entente reload`.")]
     Node {
         /// Certificate of the node CA
         #[arg(long, value_name = "FILE")]
@@ -107,7 +113,8 @@ impl Command {
 #[derive(Args)]
 pub struct User {
     /// The node's home: its user CA signs, and roots and a profile go with the certificate
-    #[arg(long, value_name = "DIR", required_unless_present = "ca", conflicts_with_all = ["ca", "authority"])]
+    #[arg(long, value_name = "DIR")]
+    #[arg(required_unless_present = "ca", conflicts_with_all = ["ca", "authority"])]
     home: Option<PathBuf>,
     /// The CA: the path of its .pem and .key without the ending
     #[arg(long, value_name = "PATH", requires = "authority")]
@@ -147,7 +154,8 @@ impl User {
                 let profile = self.out.join("profile.toml");
                 text += &format!(
                     "next: an administrator adds the user, and {0} takes the folder {1} over\n  \
-                     entente user add {0} --role ROLE --certificate {2}\n  entente profile add {0} {3}{4}\n",
+                     entente user add {0} --role ROLE --certificate {2}\n  \
+                     entente profile add {0} {3}{4}\n",
                     card.name,
                     self.out.display(),
                     certificate.display(),

@@ -20,8 +20,10 @@ pub enum Command {
     /// Confirms the time that the node's clock shows, after it leapt and while no peer speaks for
     /// it
     #[command(
-        after_help = "The time is read elsewhere, from a watch or a telephone: a clock is not confirmed by itself. What has ended by \
-                      it is erased from then on.\n\nExamples:\n  entente clock confirm 2026-11-24T10:20:00Z --profile administrator\n  \
+        after_help = "The time is read elsewhere, from a watch or a telephone: a clock is not \
+                      confirmed by itself. What has ended by it is erased from then on.\n\n\
+                      Examples:\n  \
+                      entente clock confirm 2026-11-24T10:20:00Z --profile administrator\n  \
                       entente clock confirm 2026-11-24T11:20:00+01:00 --profile administrator"
     )]
     Confirm {

@@ -65,10 +65,14 @@ impl Demo {
                         let table = &shown.table;
                         say(&format!("{number:2}. {name} ({millis} ms)\n{proves}\n{table}"))?;
                     }
-                    steps.push(json!({ "name": name, "ok": true, "millis": millis, "proves": shown.proves }));
+                    steps.push(json!({
+                        "name": name, "ok": true, "millis": millis, "proves": shown.proves,
+                    }));
                 }
                 Err(error) => {
-                    steps.push(json!({ "name": name, "ok": false, "millis": millis, "error": error.message() }));
+                    steps.push(json!({
+                        "name": name, "ok": false, "millis": millis, "error": error.message(),
+                    }));
                     failed = Some((name, error));
                     break;
                 }

@@ -17,15 +17,19 @@ pub enum Epoch {
     Recover,
     /// Shows what two people confirm: the policy, the peers, the users, and how much each peer
     /// would get
-    #[command(
-        after_help = "Example:\n  entente epoch show --profile coordinator\n\nWhat is not to be in force is narrowed first: `entente policy apply`, `entente peer suspend`, `entente peer remove`,\n`entente user remove`; `entente policy show` prints the policy."
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente epoch show --profile coordinator\n\n\
+                            What is not to be in force is narrowed first: `entente policy apply`, \
+                            `entente peer suspend`, `entente peer remove`,\n\
+                            `entente user remove`; `entente policy show` prints the policy.")]
     Show,
     /// Starts a new epoch towards every peer and ends the stop; takes two people, who name what
     /// they were shown
-    #[command(
-        after_help = "Examples:\n  entente epoch start --reason 'restored from the backup of Monday' --review 4f1c09a2b77e63d0 --profile administrator\n  entente epoch start --approve 4711 --review 4f1c09a2b77e63d0 --profile coordinator"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente epoch start --reason 'restored from the backup of Monday' \
+                            --review 4f1c09a2b77e63d0 --profile administrator\n  \
+                            entente epoch start --approve 4711 --review 4f1c09a2b77e63d0 --profile \
+                            coordinator")]
     Start {
         /// Proposes it, with the reason
         #[arg(
@@ -60,7 +64,9 @@ impl Epoch {
                     ("failed", done.failed.join("; ")),
                     ("next", "entente epoch show".to_owned()),
                 ]);
-                let json = json!({ "recovered": done.recovered, "asked": done.asked, "failed": done.failed });
+                let json = json!({
+                    "recovered": done.recovered, "asked": done.asked, "failed": done.failed,
+                });
                 Ok(Answer::new(json, text))
             }
             Self::Show => {
@@ -114,8 +120,8 @@ fn described(review: &EpochReview) -> String {
     let again = match review.again {
         0 => "none that was taken back goes out again".to_owned(),
         again => format!(
-            "{again} alerts that had been taken back from peers would go to them again: apply a narrower policy or \
-             suspend the peers, unless that is meant"
+            "{again} alerts that had been taken back from peers would go to them again: apply a \
+             narrower policy or suspend the peers, unless that is meant"
         ),
     };
     let mut text = fields(&[

@@ -34,9 +34,9 @@ pub enum Command {
         passphrase_file: Option<PathBuf>,
     },
     /// Shows the fingerprint that others compare over the phone
-    #[command(
-        after_help = "Examples:\n  entente identity fingerprint dk.identity\n  entente identity fingerprint dk/descriptor.jws"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente identity fingerprint dk.identity\n  \
+                            entente identity fingerprint dk/descriptor.jws")]
     Fingerprint {
         /// An identity key or a signed descriptor
         file: PathBuf,
@@ -45,9 +45,9 @@ pub enum Command {
         passphrase_file: Option<PathBuf>,
     },
     /// Signs the descriptor that `entente-node init` or `entente-node draft` wrote
-    #[command(
-        after_help = "Example:\n  entente identity sign --key dk.identity --out dk/descriptor.jws dk/descriptor.draft.json"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente identity sign --key dk.identity --out dk/descriptor.jws \
+                            dk/descriptor.draft.json")]
     Sign {
         /// The identity key
         #[arg(long, value_name = "FILE")]

@@ -19,7 +19,9 @@ pub async fn whoami(as_whom: Option<&str>) -> Outcome {
         ("authority", me.authority.clone()),
         ("node", me.software.clone()),
     ]);
-    let json = json!({ "user": me.user, "roles": me.roles, "authority": me.authority, "node": me.software });
+    let json = json!({
+        "user": me.user, "roles": me.roles, "authority": me.authority, "node": me.software,
+    });
     Ok(Answer::new(json, text))
 }
 
@@ -50,7 +52,8 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
                 "authority": peer.authority, "state": peer.state, "sending": peer.sending,
                 "receiving": peer.receiving, "epoch_out": peer.epoch_out, "offered": peer.offered,
                 "acknowledged": peer.acknowledged, "behind": peer.behind, "epoch_in": peer.epoch_in,
-                "received": peer.received, "confirmed_at": at(peer.confirmed_at), "silent": peer.silent,
+                "received": peer.received, "confirmed_at": at(peer.confirmed_at),
+                "silent": peer.silent,
                 "heard_at": at(peer.heard_at), "unheard_s": peer.unheard_s,
                 "parked_out": peer.parked_out, "parked_in": peer.parked_in, "waiting": peer.waiting,
                 "problem": peer.problem, "found": peer.found,
@@ -69,12 +72,14 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
     let json = json!({
         "authority": status.authority, "node": status.state, "reasons": reasons,
         "own_alerts": status.own_alerts, "copies": status.copies,
-        "lost_state": status.lost_state, "policy_version": status.policy_version, "found": status.found,
+        "lost_state": status.lost_state, "policy_version": status.policy_version,
+        "found": status.found,
         "clock": super::clock::as_json(&status.clock.clone().unwrap_or_default()), "peers": peers,
     });
     let lost = match status.lost_state {
         true => {
-            "yes: nothing is issued until two persons confirmed how it goes on: `entente epoch recover`, then `entente epoch show`"
+            "yes: nothing is issued until two persons confirmed how it goes on: `entente epoch \
+             recover`, then `entente epoch show`"
         }
         false => "",
     };

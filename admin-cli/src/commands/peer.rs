@@ -41,7 +41,10 @@ pub enum Command {
     Show(One),
     /// Approves an imported peer, as a second person, with the fingerprint its people read out
     #[command(
-        after_help = "Ask the peer's coordinator over the phone for `entente peer export`'s fingerprint:\n  entente peer approve fr.police-judiciaire --fingerprint '01234 56789 01234 56789 01234 56789 01234 56789' --profile coordinator"
+        after_help = "Ask the peer's coordinator over the phone for `entente peer export`'s \
+                      fingerprint:\n  \
+                      entente peer approve fr.police-judiciaire --fingerprint '01234 56789 01234 \
+                      56789 01234 56789 01234 56789' --profile coordinator"
     )]
     Approve {
         /// Which
@@ -51,19 +54,19 @@ pub enum Command {
         fingerprint: String,
     },
     /// Stops exchange with a peer at once; nothing is erased
-    #[command(
-        after_help = "Example:\n  entente peer suspend fr.police-judiciaire --reason 'incident 12' --profile administrator"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente peer suspend fr.police-judiciaire --reason 'incident 12' \
+                            --profile administrator")]
     Suspend(Change),
     /// Goes on with a suspended peer
-    #[command(
-        after_help = "Example:\n  entente peer resume fr.police-judiciaire --reason 'incident 12 closed' --profile coordinator"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente peer resume fr.police-judiciaire --reason 'incident 12 closed' \
+                            --profile coordinator")]
     Resume(Change),
     /// Ends trust in a peer
-    #[command(
-        after_help = "Example:\n  entente peer remove fr.police-judiciaire --reason 'agreement ended' --profile administrator"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente peer remove fr.police-judiciaire --reason 'agreement ended' \
+                            --profile administrator")]
     Remove(Change),
     /// Tries each step towards a peer and says which fails, and what to do
     #[command(
@@ -126,7 +129,8 @@ impl Command {
                 let descriptor = files::read(&file)?.trim().to_owned();
                 let peer = admin.import_peer(ImportPeerRequest { descriptor }).await?.into_inner();
                 let next = format!(
-                    "waits for a coordinator, who compares the fingerprint with the peer's people:\n  \
+                    "waits for a coordinator, who compares the fingerprint with the peer's \
+                     people:\n  \
                      entente peer approve {} --fingerprint '…'\n",
                     peer.authority
                 );

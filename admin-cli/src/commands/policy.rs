@@ -24,9 +24,9 @@ pub enum Command {
         file: PathBuf,
     },
     /// Shows the policy in force, an earlier one, or one that waits for a coordinator
-    #[command(
-        after_help = "Examples:\n  entente policy show --profile auditor\n  entente policy show --proposal 42 --profile coordinator"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente policy show --profile auditor\n  \
+                            entente policy show --proposal 42 --profile coordinator")]
     Show {
         /// An earlier version
         #[arg(long, default_value_t = 0, hide_default_value = true)]
@@ -36,9 +36,9 @@ pub enum Command {
         proposal: Option<u64>,
     },
     /// Puts a policy in force; what may widen disclosure waits for a coordinator
-    #[command(
-        after_help = "Examples:\n  entente policy apply policy.toml --dry-run --profile administrator\n  entente policy apply policy.toml --profile administrator"
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente policy apply policy.toml --dry-run --profile administrator\n  \
+                            entente policy apply policy.toml --profile administrator")]
     Apply {
         /// The policy, TOML
         file: PathBuf,
@@ -53,9 +53,9 @@ pub enum Command {
         proposal: u64,
     },
     /// Says what a peer gets of an alert, and which rule decides; names of claims, never values
-    #[command(
-        after_help = "Example:\n  entente policy explain dk.politi:2026-481920375 fr.police-judiciaire --profile administrator"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente policy explain dk.politi:2026-481920375 fr.police-judiciaire \
+                            --profile administrator")]
     Explain {
         /// The alert
         alert: String,
@@ -96,10 +96,13 @@ impl Command {
                     ("# read it", read.unwrap_or_default()),
                 ]);
                 let json = json!({
-                    "version": policy.version, "source": policy.source, "applied_by": policy.applied_by,
-                    "approved_by": policy.approved_by, "applied_at": at(policy.applied_at), "pending": policy.pending,
+                    "version": policy.version, "source": policy.source,
+                    "applied_by": policy.applied_by,
+                    "approved_by": policy.approved_by, "applied_at": at(policy.applied_at),
+                    "pending": policy.pending,
                     "proposals": policy.proposals.iter().map(|waiting| json!({
-                        "number": waiting.number, "by": waiting.by, "proposed_at": at(waiting.at), "source": waiting.source,
+                        "number": waiting.number, "by": waiting.by, "proposed_at": at(waiting.at),
+                        "source": waiting.source,
                     })).collect::<Vec<_>>(),
                 });
                 Ok(Answer::new(json, head + &policy.source))
@@ -128,7 +131,8 @@ impl Command {
                     ("the peer", why.held.clone()),
                 ]);
                 let json = json!({
-                    "level": why.level, "rule": why.rule, "rule_number": why.rule_number, "claims": why.claims,
+                    "level": why.level, "rule": why.rule, "rule_number": why.rule_number,
+                    "claims": why.claims,
                     "withheld": why.withheld, "considered": why.considered, "held": why.held,
                 });
                 Ok(Answer::new(json, text))
@@ -141,8 +145,10 @@ impl Command {
 fn proposed(in_force: &Shown, number: u64) -> Outcome {
     let waiting = in_force.proposals.iter().find(|waiting| waiting.number == number);
     let waiting = waiting.ok_or_else(|| {
-        Failure::new(format!("no policy waits under the number {number}"))
-            .hint("`entente policy show` names those that wait; one whose base is no longer in force must be applied again")
+        Failure::new(format!("no policy waits under the number {number}")).hint(
+            "`entente policy show` names those that wait; one whose base is no longer in force \
+             must be applied again",
+        )
     })?;
     let parse = |source: &str| {
         Policy::parse(source).map_err(|error| {
@@ -161,7 +167,8 @@ fn proposed(in_force: &Shown, number: u64) -> Outcome {
         ("# approve", format!("entente policy approve {number}")),
     ]);
     let json = json!({
-        "proposal": number, "by": waiting.by, "proposed_at": at(waiting.at), "source": waiting.source,
+        "proposal": number, "by": waiting.by, "proposed_at": at(waiting.at),
+        "source": waiting.source,
         "changes": changes, "widens": widens,
     });
     Ok(Answer::new(json, head + &waiting.source))
@@ -176,7 +183,8 @@ fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
         (false, 0, _) => format!("version {} is in force", done.version),
         (false, number, _) => {
             format!(
-                "waits for a coordinator, who reads it with `entente policy show --proposal {number}`: entente policy approve {number}"
+                "waits for a coordinator, who reads it with `entente policy show --proposal \
+                 {number}`: entente policy approve {number}"
             )
         }
     };
@@ -189,7 +197,8 @@ fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
         remark("warning", &format!("{named}, which is no peer of this node: is it written right?"));
     }
     let json = json!({
-        "version": done.version, "proposal": done.proposal, "changes": done.changes, "widens": done.widens,
+        "version": done.version, "proposal": done.proposal, "changes": done.changes,
+        "widens": done.widens,
         "unmatched": done.unmatched,
     });
     Ok(Answer::new(json, text))

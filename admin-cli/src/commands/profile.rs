@@ -17,9 +17,11 @@ use crate::profile::{Profile, default, file_of, names, set_default};
 pub enum Command {
     /// Takes a profile over, with copies of its certificate, key and roots; the first one becomes
     /// the default
-    #[command(
-        after_help = "Examples:\n  entente profile add administrator hand-over/administrator/profile.toml\n  entente profile add officer jensen/profile.toml --key jensen.key\nThen delete the folder that it came in: the key is here now."
-    )]
+    #[command(after_help = "Examples:\n  \
+                            entente profile add administrator \
+                            hand-over/administrator/profile.toml\n  \
+                            entente profile add officer jensen/profile.toml --key jensen.key\n\
+                            Then delete the folder that it came in: the key is here now.")]
     Add {
         /// What `--profile` calls it: a-z, 0-9, '-', '.', '_'
         #[arg(value_parser = profile_name)]
@@ -171,7 +173,8 @@ impl Known {
             "name": self.name, "user": self.user, "authority": self.profile.authority,
             "endpoint": self.profile.endpoint, "certificate": self.profile.certificate,
             "key": self.profile.key, "roots": self.profile.roots,
-            "certificate_ends_at": at(self.ends.map_or(0, Timestamp::seconds)), "default": self.default,
+            "certificate_ends_at": at(self.ends.map_or(0, Timestamp::seconds)),
+            "default": self.default,
         })
     }
 

@@ -5,7 +5,9 @@ use entente_node::sample::Samples;
 
 use crate::output::{Answer, Outcome, say_json};
 
-pub const EXAMPLES: &str = "Example:\n  entente sample --count 100 --seed 7 > sample.jsonl\n  entente alert import sample.jsonl --profile officer";
+pub const EXAMPLES: &str = "Example:\n  \
+                            entente sample --count 100 --seed 7 > sample.jsonl\n  \
+                            entente alert import sample.jsonl --profile officer";
 
 #[derive(Args)]
 pub struct Sample {

@@ -17,7 +17,26 @@ use crate::output::{Answer, Failure, Outcome, at, table};
 use crate::{profile, words};
 use values::Values;
 
-pub const EXAMPLES: &str = "What stands on the command line is in the shell's history and in the list of processes. Values from a file or from stdin are not:\n  entente search --case 2026/17 --offence labour --sought missing --values - <<END\n  identifier=passport:DK:P1234567\n  family=Hansen\n  given=Anna\n  birth-date=1990-01-31\n  END\nThe same as JSON: {\"identifiers\": [\"passport:DK:P1234567\"], \"family\": \"Hansen\", …, \"birth_date\": \"1990-01-31\"}\n\nExamples:\n  entente search --case 2026/17 --offence labour --sought missing --values person.txt\n  entente search --case 2026/17 --offence labour --sought missing --identifier passport:DK:P1234567\n  entente search --case 2026/17 --offence sexual --sought suspect --family Hansen --given Anna --birth-date 1990-01-31\n  entente search --case 2026/18 --offence begging --sought object --identifier plate:DK:AB12345 --identifier phone:+4520123456";
+pub const EXAMPLES: &str = "What stands on the command line is in the shell's history and in the \
+                            list of processes. Values from a file or from stdin are not:\n  \
+                            entente search --case 2026/17 --offence labour --sought missing \
+                            --values - <<END\n  \
+                            identifier=passport:DK:P1234567\n  \
+                            family=Hansen\n  \
+                            given=Anna\n  \
+                            birth-date=1990-01-31\n  \
+                            END\n\
+                            The same as JSON: {\"identifiers\": [\"passport:DK:P1234567\"], \
+                            \"family\": \"Hansen\", …, \"birth_date\": \"1990-01-31\"}\n\n\
+                            Examples:\n  \
+                            entente search --case 2026/17 --offence labour --sought missing \
+                            --values person.txt\n  \
+                            entente search --case 2026/17 --offence labour --sought missing \
+                            --identifier passport:DK:P1234567\n  \
+                            entente search --case 2026/17 --offence sexual --sought suspect \
+                            --family Hansen --given Anna --birth-date 1990-01-31\n  \
+                            entente search --case 2026/18 --offence begging --sought object \
+                            --identifier plate:DK:AB12345 --identifier phone:+4520123456";
 
 #[derive(Args)]
 pub struct Search {

@@ -17,9 +17,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  entente user list --profile auditor")]
     List,
     /// Adds a user; a coordinator then approves it
-    #[command(
-        after_help = "Example:\n  entente user add jensen --role officer --certificate jensen/jensen.pem --profile administrator"
-    )]
+    #[command(after_help = "Example:\n  \
+                            entente user add jensen --role officer --certificate jensen/jensen.pem \
+                            --profile administrator")]
     Add {
         /// As in the certificate
         name: String,

@@ -36,9 +36,10 @@ impl TestStep {
 }
 
 /// A peer that does not trust us tells nobody why.
-pub const THEIR_TRUST_HINT: &str = "ask its coordinator whether this authority is imported and approved there \
-     (`entente peer show`), with the newest descriptor of this node and the fingerprint that `entente peer export` \
-     prints here";
+pub const THEIR_TRUST_HINT: &str = "ask its coordinator whether this authority is imported and \
+                                    approved there (`entente peer show`), with the newest \
+                                    descriptor of this node and the fingerprint that `entente peer \
+                                    export` prints here";
 
 /// What a peer says of itself, and of the caller.
 #[derive(Clone, Debug)]
@@ -76,13 +77,16 @@ pub fn our_trust(node: &SharedNode, peer: &AuthorityId) -> TestStep {
     let hint = match known.peer.state {
         PeerState::Active => return TestStep::passed("trust", "active here"),
         PeerState::Pending => {
-            "a coordinator compares the fingerprint with the peer's, then runs `entente peer approve`"
+            "a coordinator compares the fingerprint with the peer's, then runs `entente peer \
+             approve`"
         }
         PeerState::Suspended => {
-            "`entente peer resume` with a --reason goes on with it, run by a coordinator; the audit log says who suspended it, and why"
+            "`entente peer resume` with a --reason goes on with it, run by a coordinator; the \
+             audit log says who suspended it, and why"
         }
         PeerState::Removed => {
-            "import its descriptor again with `entente peer import FILE`; a coordinator then approves it"
+            "import its descriptor again with `entente peer import FILE`; a coordinator then \
+             approves it"
         }
     };
     TestStep::failed("trust", format!("the peer is {} here", known.peer.state.as_str()), hint)
@@ -189,12 +193,14 @@ fn halted(node: &SharedNode, peer: &AuthorityId) -> bool {
 }
 
 /// Resuming opens a stream, approving again does not.
-const REOPEN_HINT: &str = "run `entente peer suspend PEER --reason TEXT`; a coordinator then runs `entente peer resume PEER --reason TEXT`";
+const REOPEN_HINT: &str = "run `entente peer suspend PEER --reason TEXT`; a coordinator then runs \
+                           `entente peer resume PEER --reason TEXT`";
 
-const LOST_STATE_HINT: &str = "this node lost state: run `entente epoch recover`, then `entente epoch show`, which says how to go on";
+const LOST_STATE_HINT: &str = "this node lost state: run `entente epoch recover`, then `entente \
+                               epoch show`, which says how to go on";
 
-const NOT_OPEN_HINT: &str = "it is tried again within a minute; when that fails too, ask its contact desk what its \
-                             node's log says of this authority";
+const NOT_OPEN_HINT: &str = "it is tried again within a minute; when that fails too, ask its \
+                             contact desk what its node's log says of this authority";
 
 #[cfg(test)]
 mod tests {

@@ -92,13 +92,14 @@ pub async fn change_peer(
 }
 
 type Facts = Vec<(&'static str, String)>;
+type Decided = Result<(Peer, Facts), AdminError>;
 
 async fn change(
     node: &SharedNode,
     authority: AuthorityId,
     kind: &'static str,
     actor: &Actor,
-    next: impl FnOnce(&mut Tx<'_>, Option<Peer>) -> Result<(Peer, Facts), AdminError> + Send + 'static,
+    next: impl FnOnce(&mut Tx<'_>, Option<Peer>) -> Decided + Send + 'static,
 ) -> Result<Peer, AdminError> {
     let event = Event::new(Operation::Trust, kind, &actor.name).peer(&authority);
     let committed = node.store.commit(move |tx| {

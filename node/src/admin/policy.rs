@@ -230,8 +230,9 @@ pub fn shown(
 }
 
 /// Why an alert stays with us though a rule gives it.
-const STAYS_BACK: &str = "it was taken back from this peer before this node lost state: it stays back until two persons \
-     confirm that it goes out again (`entente epoch show`)";
+const STAYS_BACK: &str = "it was taken back from this peer before this node lost state: it stays \
+                          back until two persons confirm that it goes out again (`entente epoch \
+                          show`)";
 
 /// What `peer` gets of an own alert under the policy in force, and why. Names of claims, never
 /// values; which rule decides tells something of the alert all the same, so that the look is in the

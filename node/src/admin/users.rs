@@ -69,7 +69,8 @@ fn checked(
         Identity::User(authority, named) if authority == node.authority && named == name => {}
         _ => {
             return Err(AdminError::User(
-                "the certificate is not one for this user: its URI is entente://<authority>/user/<name>",
+                "the certificate is not one for this user: its URI is \
+                 entente://<authority>/user/<name>",
             ));
         }
     }

@@ -178,7 +178,8 @@ fn check_people(content: &Content, faults: &mut Faults) {
     for (number, subject) in content.subjects.iter().enumerate() {
         let at = list.element(number);
         if reachable(subject) && subject.consent.is_none() {
-            let expected = "means of contact of a protected person need a ground: consent or protection; or leave them out";
+            let expected = "means of contact of a protected person need a ground: consent or \
+                            protection; or leave them out";
             faults.missing(at.member("consent"), expected, "\"protection\"");
         }
         let child = content.category == Some(Category::ChildPreventTravel);
@@ -220,7 +221,9 @@ pub(super) fn check_days(content: &Content, now: Timestamp, faults: &mut Faults)
         if dates::age(date, now).is_some_and(|age| age < 18) {
             missing_note(at, subject, faults);
         } else if content.category == Some(Category::ChildPreventTravel) {
-            let expected = "child_prevent_travel is about people under 18, and by this date the person is older: correct the date, or make the alert an adult_prevent_travel";
+            let expected = "child_prevent_travel is about people under 18, and by this date the \
+                            person is older: correct the date, or make the alert an \
+                            adult_prevent_travel";
             faults.add(born, FaultKind::Value, expected, "");
         }
     }

@@ -156,7 +156,9 @@ pub(super) const FIELDS: &[Field] = &[
         "handling",
         Form::Word(Handling::WORDS),
         r#""H0""#,
-        "How a receiver may use it: H0 for preventing and combating crime, H1 not in judicial proceedings and H2 no dissemination without permission, H3 another restriction. At least one.",
+        "How a receiver may use it: H0 for preventing and combating crime, H1 not in judicial \
+         proceedings and H2 no dissemination without permission, H3 another restriction. At least \
+         one.",
     ),
     one(
         "handling_text",
@@ -168,7 +170,8 @@ pub(super) const FIELDS: &[Field] = &[
         "evaluation",
         Form::Evaluation,
         r#""B3""#,
-        "Source A reliable, B mostly, C mostly not, X unknown; information 1 certain, 2 known to the source, 3 corroborated, 4 not corroborated. X4 when it is left out.",
+        "Source A reliable, B mostly, C mostly not, X unknown; information 1 certain, 2 known to \
+         the source, 3 corroborated, 4 not corroborated. X4 when it is left out.",
     ),
     one("legal_basis", NAME, r#""act 12, section 3""#, "The law that the alert rests on."),
     one(

@@ -81,7 +81,8 @@ fn wrong_person(category: Category, person: SubjectCategory) -> String {
         alerts => alerts.join(", "),
     };
     format!(
-        "the person's category does not fit the alert's: in {category} it is {}; a {person} may be in {alerts}",
+        "the person's category does not fit the alert's: in {category} it is {}; a {person} may be \
+         in {alerts}",
         people.join(" or "),
     )
 }
@@ -123,7 +124,8 @@ fn check_person(at: Path<'_>, person: SubjectCategory, subject: &Subject, faults
                 .map(IdentifierKind::as_str)
                 .collect();
             let expected = format!(
-                "an identifier of type {kind} is never kept of a person whose category is {person}: leave it out; kept are {}",
+                "an identifier of type {kind} is never kept of a person whose category is \
+                 {person}: leave it out; kept are {}",
                 permitted.join(", ")
             );
             let number = faults.place(list, number);
@@ -180,7 +182,8 @@ fn check_objects(content: &Content, faults: &mut Faults) {
             .map(|category| category.as_str())
             .collect();
         let expected = format!(
-            "a {category} alert is about persons only: leave objects out, or make another alert of {}",
+            "a {category} alert is about persons only: leave objects out, or make another alert of \
+             {}",
             with.join(", ")
         );
         faults.add(list, FaultKind::NotPermitted, expected, "");

@@ -123,10 +123,11 @@ fn of_text(form: Form, nullable: bool) -> Value {
     let mut schema = match form {
         Form::Word(all) => words(all.iter().map(|word| (*word).to_owned()).collect()),
         // Those of countries outside the list are known by their form only.
-        Form::Nuts(length) => json!({ "anyOf": [
-            words(regions::regions(length).collect()),
-            { "type": "string", "pattern": format!("^(UK|UA|MD|BA|XK|GE)[A-Z0-9]{{{}}}$", length - 2) },
-        ] }),
+        Form::Nuts(length) => {
+            let pattern = format!("^(UK|UA|MD|BA|XK|GE)[A-Z0-9]{{{}}}$", length - 2);
+            let known = words(regions::regions(length).collect());
+            json!({ "anyOf": [known, { "type": "string", "pattern": pattern }] })
+        }
         Form::Country => json!({ "pattern": "^[A-Za-z]{2}$" }),
         Form::BirthDate => json!({ "pattern": "^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$" }),
         Form::Evaluation => json!({ "pattern": "^[ABCX][1-4]$" }),
@@ -241,7 +242,10 @@ fn of_person(person: SubjectCategory) -> Value {
         let documents = IdentifierKind::ALL.into_iter().filter(|kind| kind.is_document());
         let documents: Vec<&str> = documents.map(IdentifierKind::as_str).collect();
         let means = json!({ "properties": { "type": { "enum": documents } } });
-        let reachable = json!({ "required": ["identifiers"], "properties": { "identifiers": { "contains": { "not": means } } } });
+        let reachable = json!({
+            "required": ["identifiers"],
+            "properties": { "identifiers": { "contains": { "not": means } } },
+        });
         set(&mut then, "if", reachable);
         set(&mut then, "then", json!({ "required": ["consent"] }));
     }

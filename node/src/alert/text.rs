@@ -44,7 +44,12 @@ pub(super) fn checked(text: &str, bytes_max: usize) -> Result<String, String> {
 const MARKS_MAX: usize = 8;
 
 fn longest_mark_run(text: &str) -> usize {
-    let is_mark = |c: char| matches!(u32::from(c), 0x0300..=0x036F | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF);
+    let is_mark = |c: char| {
+        matches!(
+            u32::from(c),
+            0x0300..=0x036F | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF
+        )
+    };
     let runs = text.split(|c| !is_mark(c));
     runs.map(|run| run.chars().count()).max().unwrap_or_default()
 }

@@ -53,7 +53,8 @@ pub async fn reissue(node: &SharedNode, which: Ahead) -> Result<usize, DeskError
             // It was updated or withdrawn meanwhile.
             Err(DeskError::NotFound(_)) => {}
             Err(DeskError::Draft(error)) => {
-                tracing::error!(%alert, "dated ahead of the time, and not to be issued anew: {error}");
+                tracing::error!(%alert, "dated ahead of the time, and not to be issued anew: \
+                                         {error}");
             }
             Err(error) => return Err(error),
         }

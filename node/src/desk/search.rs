@@ -213,7 +213,8 @@ fn having(
         }
     }
     tracing::error!(
-        "the index names {id} for what it does not say, so it was not shown: end the node and run `entente-node check`"
+        "the index names {id} for what it does not say, so it was not shown: end the node and run \
+         `entente-node check`"
     );
     telemetry::index_fault(&node.authority);
     Ok(None)
@@ -271,6 +272,7 @@ fn non_punishment(sought: Option<SubjectCategory>, people: &[SubjectCategory]) -
     };
     let person = people.iter().copied().find(contrary)?;
     Some(format!(
-        "non-punishment [2011/36 Art. 8]: sought as {sought}, shown here as {person}; a victim is not punished for what they were compelled to do: speak to the issuer before you act"
+        "non-punishment [2011/36 Art. 8]: sought as {sought}, shown here as {person}; a victim is \
+         not punished for what they were compelled to do: speak to the issuer before you act"
     ))
 }

@@ -77,7 +77,11 @@ pub async fn update(
     });
     committed.await?;
     if held.recovered {
-        warnings.push("this alert was recovered from peers: claims that no peer had were lost, so give them all again".to_owned());
+        warnings.push(
+            "this alert was recovered from peers: claims that no peer had were lost, so give them \
+             all again"
+                .to_owned(),
+        );
     }
     Ok(Issued { id: id.clone(), version, warnings })
 }

@@ -61,16 +61,18 @@ pub(super) fn alarm_of(peer: &AuthorityId, log: &PeerLog) -> Option<String> {
     let before = log.size;
     Some(match both {
         Some(again) => format!(
-            "two nodes run with the keys of {peer}: a log of {size} entries was shown on {at}, and the other one, of \
-             {before} entries now, again on {again}; speak with its contact desk"
+            "two nodes run with the keys of {peer}: a log of {size} entries was shown on {at}, and \
+             the other one, of {before} entries now, again on {again}; speak with its contact \
+             desk"
         ),
         None if *size < before => format!(
-            "the log of {peer} went back from {before} to {size} entries on {at}: it was restored from a backup, and \
-             its people have not confirmed yet how it goes on"
+            "the log of {peer} went back from {before} to {size} entries on {at}: it was restored \
+             from a backup, and its people have not confirmed yet how it goes on"
         ),
         None => format!(
-            "the log that {peer} showed on {at} is not the one of {before} entries that it signed before: it was \
-             restored from a backup, and its people have not confirmed yet how it goes on"
+            "the log that {peer} showed on {at} is not the one of {before} entries that it signed \
+             before: it was restored from a backup, and its people have not confirmed yet how it \
+             goes on"
         ),
     })
 }

@@ -68,19 +68,21 @@ pub(super) fn told(peer: &AuthorityId, head: &LostHead, size: u64, stopped: bool
     let LostHead { size: lost, signed_at, kept, both, .. } = head;
     if *both {
         return format!(
-            "two nodes run with this authority's keys: what {peer} has seen of the other's log grows while this node \
-             stands, and had {lost} entries on {signed_at}; end one of the two"
+            "two nodes run with this authority's keys: what {peer} has seen of the other's log \
+             grows while this node stands, and had {lost} entries on {signed_at}; end one of the \
+             two"
         );
     }
     if stopped {
         return format!(
-            "this node was restored from an old state: {peer} holds a head of its log with {lost} entries, signed on \
-             {signed_at}; of those entries at most {kept} are in the log here, which has {size}"
+            "this node was restored from an old state: {peer} holds a head of its log with {lost} \
+             entries, signed on {signed_at}; of those entries at most {kept} are in the log here, \
+             which has {size}"
         );
     }
     format!(
-        "two nodes run with this authority's keys, or an old state of this one was started and given up: {peer} was \
-         shown another log, with {lost} entries, on {signed_at}"
+        "two nodes run with this authority's keys, or an old state of this one was started and \
+         given up: {peer} was shown another log, with {lost} entries, on {signed_at}"
     )
 }
 

@@ -286,8 +286,16 @@ async fn no_refusal_is_taken_for_an_acknowledgement() {
 /// What two peers had been given of one alert comes back together, whoever is asked first.
 #[tokio::test]
 async fn recovery_joins_what_peers_had_been_given() {
-    const EACH: &str = "[[rule]]\nname = 'fr'\npeers = ['fr.*']\nlevel = 'view'\nclaims = ['subjects.names', 'urgency']\n\n\
-                        [[rule]]\nname = 'de'\npeers = ['de.*']\nlevel = 'view'\nclaims = ['subjects.birth_date', 'urgency']\n";
+    const EACH: &str = "[[rule]]\n\
+                        name = 'fr'\n\
+                        peers = ['fr.*']\n\
+                        level = 'view'\n\
+                        claims = ['subjects.names', 'urgency']\n\n\
+                        [[rule]]\n\
+                        name = 'de'\n\
+                        peers = ['de.*']\n\
+                        level = 'view'\n\
+                        claims = ['subjects.birth_date', 'urgency']\n";
     for turned in [false, true] {
         let mut dk = TestNode::new("dk.politi", 1);
         let (fr, de) = (TestNode::new("fr.police-judiciaire", 2), TestNode::new("de.bka", 3));

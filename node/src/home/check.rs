@@ -87,7 +87,8 @@ fn addresses(layout: &Layout, running: bool) -> Result<String, HomeError> {
     for (setting, address) in listens {
         TcpListener::bind(address).map_err(|error| {
             HomeError::Unfit(format!(
-                "{setting} {address} can't be bound: {error}; end what listens there, or change the setting"
+                "{setting} {address} can't be bound: {error}; end what listens there, or change \
+                 the setting"
             ))
         })?;
     }

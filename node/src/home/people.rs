@@ -79,7 +79,8 @@ fn write_card(folder: &Path, card: &Card) -> Result<(), HomeError> {
 
 fn profile(config: &Config, name: &str, certificate: &str, key: &str, roots: &str) -> String {
     format!(
-        "# How {name} reaches this node: `entente profile add {name} FILE` takes it over. Paths are relative to this file.\n\
+        "# How {name} reaches this node: `entente profile add {name} FILE` takes it over. Paths \
+         are relative to this file.\n\
          authority = \"{}\"\n\
          endpoint = \"{}\"\n\
          certificate = \"{certificate}\"\n\

@@ -50,8 +50,8 @@ impl fmt::Display for ClockDoubt {
         let issued = if since_start { "issued and nothing is erased" } else { "erased" };
         write!(
             f,
-            "the clock shows {shown}, and {stands}: nothing is {issued} until the clock is right, a peer's clock agrees, or \
-             an administrator runs `entente clock confirm`"
+            "the clock shows {shown}, and {stands}: nothing is {issued} until the clock is right, \
+             a peer's clock agrees, or an administrator runs `entente clock confirm`"
         )
     }
 }

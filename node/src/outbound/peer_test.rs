@@ -38,8 +38,8 @@ async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestSt
             return None;
         }
         Err(_) => {
-            let hint = "ask its contact desk whether its node is well: it let the connection in, and then did not \
-                        answer";
+            let hint = "ask its contact desk whether its node is well: it let the connection in, \
+                        and then did not answer";
             steps.push(TestStep::failed("their trust", "no answer within 5 s", hint));
             return None;
         }

@@ -290,7 +290,8 @@ impl Sender<'_> {
                 () = &mut heartbeat => return Ok(true),
                 change = self.changes.recv() => match change {
                     Ok(Change::Alert { .. } | Change::Users) => {}
-                    Ok(Change::Feed | Change::Peers | Change::Policy | Change::Reopened) | Err(RecvError::Lagged(_)) => {
+                    Ok(Change::Feed | Change::Peers | Change::Policy | Change::Reopened)
+                    | Err(RecvError::Lagged(_)) => {
                         self.drain_changes();
                         return Ok(false);
                     }

@@ -221,7 +221,8 @@ impl TryFrom<String> for Level {
             "none" => Ok(Self::None),
             "view" => Ok(Self::View),
             "index" => Err(
-                "level index comes with blind search, which this version does not have: use none or view",
+                "level index comes with blind search, which this version does not have: use none \
+                 or view",
             ),
             _ => Err("a level is none or view"),
         }

@@ -143,7 +143,10 @@ fn changes_are_named_rule_by_rule() {
     let rule = |rest: &str| Policy::parse(&format!("[[rule]]\nname = \"a\"\n{rest}")).unwrap();
     let before = rule("peers = [\"fr.*\"]\nlevel = \"view\"\nwhen = { urgency = [\"urgent\"] }");
     let after = rule(
-        "peers = [\"fr.*\", \"de.bka\"]\nlevel = \"none\"\nwhen = { subject_category = [\"convicted\", \"witness\"] }\nuntil = 2027-01-31T00:00:00Z",
+        "peers = [\"fr.*\", \"de.bka\"]\n\
+         level = \"none\"\n\
+         when = { subject_category = [\"convicted\", \"witness\"] }\n\
+         until = 2027-01-31T00:00:00Z",
     );
     assert_eq!(
         after.changes(&before),
@@ -267,7 +270,10 @@ proptest! {
 
     /// The same for policies that are alike: one rule fewer, or one claim fewer.
     #[test]
-    fn a_rule_taken_out_is_judged_soundly(rules in prop::collection::vec(some_rule(), 1..5), at in 0usize..5) {
+    fn a_rule_taken_out_is_judged_soundly(
+        rules in prop::collection::vec(some_rule(), 1..5),
+        at in 0usize..5,
+    ) {
         let old = numbered(rules.clone());
         let mut fewer = rules.clone();
         fewer.remove(at % rules.len());

@@ -147,7 +147,8 @@ fn unknown_method() -> Status {
 }
 
 fn too_slow() -> Status {
-    let message = "the node did not answer in time; whether it did what was asked is unknown: look before you repeat it";
+    let message = "the node did not answer in time; whether it did what was asked is unknown: look \
+                   before you repeat it";
     refusal(Code::DeadlineExceeded, Reason::AnswerTooSlow, message)
 }
 

@@ -196,7 +196,9 @@ impl Watch {
                         return End::Now;
                     }
                 }
-                () = tokio::time::sleep_until(self.old_at), if !closes => return self.close(Phase::Old),
+                () = tokio::time::sleep_until(self.old_at), if !closes => {
+                    return self.close(Phase::Old);
+                }
                 () = self.shutdown.begun(), if !closes => return self.close(Phase::Ending),
                 () = at(self.cut_at) => return End::Now,
             }

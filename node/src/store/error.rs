@@ -28,7 +28,8 @@ pub enum StoreError {
     Full,
     /// A write failed: nothing is written until the store is open again, which it does by itself.
     #[error(
-        "a write to the store failed ({0}): free disk space, or repair the disk; the node goes on by itself once it takes writes"
+        "a write to the store failed ({0}): free disk space, or repair the disk; the node goes on \
+         by itself once it takes writes"
     )]
     Failed(String),
     /// A file of it could not be read or written.

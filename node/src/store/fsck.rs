@@ -75,7 +75,8 @@ impl fmt::Display for Remedy {
             Self::Restore => f.write_str("set the folder aside and restore a backup"),
             Self::CreateAgain(entry) => write!(
                 f,
-                "look up who made it in entry {entry} of the audit log (`entente audit list`), and have it created again"
+                "look up who made it in entry {entry} of the audit log (`entente audit list`), and \
+                 have it created again"
             ),
             Self::Withdraw(id) => {
                 write!(f, "run `entente alert withdraw {id}`, and have it created again")

@@ -276,7 +276,8 @@ fn finish_erasures(
     let missing = named.difference(kept).count();
     if missing > 0 {
         tracing::error!(
-            "the keys of {missing} alerts are gone, so they can't be read: end the node and run `entente-node check`"
+            "the keys of {missing} alerts are gone, so they can't be read: end the node and run \
+             `entente-node check`"
         );
     }
     let unnamed: Vec<_> = kept.difference(named).copied().collect();

@@ -76,7 +76,8 @@ impl Reserve {
         }
         self.held.store(left, Ordering::Relaxed);
         tracing::warn!(
-            "the disk is full: {PIECE_BYTES} bytes of the reserve were given up for what withdraws and erases, {left} are left; free some"
+            "the disk is full: {PIECE_BYTES} bytes of the reserve were given up for what withdraws \
+             and erases, {left} are left; free some"
         );
         true
     }

@@ -49,7 +49,8 @@ table!(/// Index of match keys.
     Matches = 0x13: (IndexKey, AlertId) => MatchEntry);
 table!(/// Digest of an imported draft (keyed hash) → the alert it made.
     Imports = 0x14: IndexKey => AlertId);
-table!(/// Alerts by their last change, newest first, within a facet: keyed by u64::MAX less the entry of the log.
+table!(/// Alerts by their last change, newest first, within a facet: keyed by u64::MAX less the
+    /// entry of the log.
     Recent = 0x15: (IndexKey, u64) => RecentAlert);
 table!(/// The last change of each alert, to find its places in `Recent`.
     LastChanges = 0x16: AlertId => LastChange);
@@ -75,13 +76,15 @@ table!(/// What is known of a peer's audit log.
     PeerLogs = 0x2A: AuthorityId => PeerLog);
 table!(/// Heads of this node's own log that a peer showed, and that are not in it.
     LostHeads = 0x2B: AuthorityId => LostHead);
-table!(/// Retractions of ours that a peer handed back: the alert stays with us until two persons confirm otherwise.
+table!(/// Retractions of ours that a peer handed back: the alert stays with us until two persons
+    /// confirm otherwise.
     TakenBack = 0x2C: (AuthorityId, AlertId) => String);
 table!(/// Peers that were not asked, since state was lost, what they hold of ours.
     Unasked = 0x2D: AuthorityId => ());
 table!(/// Restores as signed, own ones and peers', by the size of the log that goes on.
     Restores = 0x2E: (AuthorityId, u64) => String);
-table!(/// Own alerts of which a peer holds another version than was issued here: what the next version follows.
+table!(/// Own alerts of which a peer holds another version than was issued here: what the next
+    /// version follows.
     Forks = 0x2F: AlertId => Fork);
 table!(/// Expiry of own alerts and copies, by time.
     Expiries = 0x28: (Timestamp, AlertId) => ());

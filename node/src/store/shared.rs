@@ -53,7 +53,8 @@ impl Shared {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let told = failed.get_or_insert_with(|| {
             tracing::error!(
-                "the store stops writing: {error}; it opens again by itself once the disk takes writes"
+                "the store stops writing: {error}; it opens again by itself once the disk takes \
+                 writes"
             );
             StoreError::Failed(error.to_string())
         });

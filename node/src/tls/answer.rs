@@ -30,8 +30,8 @@ pub async fn answered(
         Ok(Ok(spoken)) if !spoken.is_empty() => Ok(tls),
         Ok(Err(error)) if is_alert(&error) => Err(refused(target)),
         Ok(_) => Err(format!(
-            "{authority} closed the connection before it answered: its node is ending, or has as many \
-             connections as it takes"
+            "{authority} closed the connection before it answered: its node is ending, or has as \
+             many connections as it takes"
         )),
     }
 }

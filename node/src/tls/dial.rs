@@ -113,29 +113,33 @@ impl Why {
                 "ask its contact desk whether the node runs, and check the firewalls between"
             }
             Self::NoHandshake => {
-                "ask its contact desk whether the node is well; a firewall between, or another service at this port, may hold the \
-                 connection"
+                "ask its contact desk whether the node is well; a firewall between, or another \
+                 service at this port, may hold the connection"
             }
             Self::OtherService(_) => {
-                "another service answers at this port: compare the endpoint in its descriptor with the address of its node's \
-                 exchange door, and look for a proxy between"
+                "another service answers at this port: compare the endpoint in its descriptor with \
+                 the address of its node's exchange door, and look for a proxy between"
             }
             Self::OutOfTime(_) => {
-                "ask its contact desk to renew the certificate of its node; if theirs is in force, set this machine's clock right"
+                "ask its contact desk to renew the certificate of its node; if theirs is in force, \
+                 set this machine's clock right"
             }
             Self::Unfit(_) => {
-                "what answers has no certificate of a node: compare the endpoint in its descriptor with the address of its node's \
-                 exchange door, and look for a proxy between"
+                "what answers has no certificate of a node: compare the endpoint in its descriptor \
+                 with the address of its node's exchange door, and look for a proxy between"
             }
             Self::Misnamed(_) => {
-                "the endpoint in its descriptor leads to another's door: import its newest descriptor"
+                "the endpoint in its descriptor leads to another's door: import its newest \
+                 descriptor"
             }
             Self::UnknownRoot(_) => {
-                "its certificate must be signed by a root in its descriptor: if it changed its roots, import its newest \
-                 descriptor; a proxy between shows a certificate of its own too"
+                "its certificate must be signed by a root in its descriptor: if it changed its \
+                 roots, import its newest descriptor; a proxy between shows a certificate of its \
+                 own too"
             }
             Self::Tls(_) => {
-                "ask its contact desk what its node's log says of this authority, and update the older of the two nodes"
+                "ask its contact desk what its node's log says of this authority, and update the \
+                 older of the two nodes"
             }
         }
     }

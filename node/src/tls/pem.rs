@@ -36,8 +36,8 @@ pub(super) fn read_pem_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErr
 pub fn key_fault(bytes: &[u8]) -> Option<&'static str> {
     if holds(bytes, "ENCRYPTED") {
         return Some(
-            "holds a key under a passphrase, and nobody is there to type it: take it off with `openssl pkey -in FILE \
-             -out NEW`, and let nobody else read the folder",
+            "holds a key under a passphrase, and nobody is there to type it: take it off with \
+             `openssl pkey -in FILE -out NEW`, and let nobody else read the folder",
         );
     }
     if holds(bytes, "-----BEGIN CERTIFICATE") {
@@ -67,7 +67,8 @@ fn not_pem(bytes: &[u8]) -> Option<&'static str> {
     // A SEQUENCE of more than 127 bytes: every certificate, key and PKCS#12 file begins so.
     if bytes.starts_with(&[0x30, 0x81]) || bytes.starts_with(&[0x30, 0x82]) {
         return Some(
-            "is DER or PKCS#12, not PEM: convert it with `openssl x509`, `openssl pkey` or `openssl pkcs12`",
+            "is DER or PKCS#12, not PEM: convert it with `openssl x509`, `openssl pkey` or \
+             `openssl pkcs12`",
         );
     }
     other_encoding(bytes).map(|_| "is UTF-16 or UTF-32, not PEM: save it as plain text")
@@ -78,8 +79,14 @@ fn not_pem(bytes: &[u8]) -> Option<&'static str> {
 pub(super) fn chain_fault(chain: &[CertificateDer<'_>]) -> Option<&'static str> {
     let first = parse(chain.first()?)?;
     first.is_ca().then_some(match chain.len() {
-        1 => "is the certificate of a CA: the one that the CA issued to the node or user belongs here",
-        _ => "begins with the certificate of a CA: the own certificate must come first, then the one that signed it",
+        1 => {
+            "is the certificate of a CA: the one that the CA issued to the node or user belongs \
+             here"
+        }
+        _ => {
+            "begins with the certificate of a CA: the own certificate must come first, then the \
+             one that signed it"
+        }
     })
 }
 

@@ -87,7 +87,8 @@ impl Part {
             Self::Root => "no peer lets this node in",
             Self::UserCa => "nobody gets in at the desk door",
             Self::StatementKey => {
-                "nothing is created, updated, imported or offered, while reading, searching, withdrawing and erasing go on"
+                "nothing is created, updated, imported or offered, while reading, searching, \
+                 withdrawing and erasing go on"
             }
             Self::LogKey => "checkpoints of the log are not signed",
         }
@@ -97,20 +98,22 @@ impl Part {
     fn remedy(self) -> &'static str {
         match self {
             Self::Certificate => {
-                "make a new one (`entente certs node`, or your own CA), put it and its key in place of tls/node.pem and \
-                 tls/node.key, then run `entente reload`, or start the node"
+                "make a new one (`entente certs node`, or your own CA), put it and its key in \
+                 place of tls/node.pem and tls/node.key, then run `entente reload`, or start the \
+                 node"
             }
             Self::Root => {
-                "make a new CA, append its certificate to tls/roots.pem, run `entente-node draft`, sign the draft, run \
-                 `entente reload`, and send the descriptor to your peers"
+                "make a new CA, append its certificate to tls/roots.pem, run `entente-node draft`, \
+                 sign the draft, run `entente reload`, and send the descriptor to your peers"
             }
             Self::UserCa => {
-                "make a new CA, append its certificate to users/ca.pem, and run `entente reload`; then give people new \
-                 certificates"
+                "make a new CA, append its certificate to users/ca.pem, and run `entente reload`; \
+                 then give people new certificates"
             }
             Self::StatementKey | Self::LogKey => {
-                "run `entente-node draft`, sign the draft with the identity key (`entente identity sign`), run `entente \
-                 reload`, and send the descriptor to your peers, who import and approve it"
+                "run `entente-node draft`, sign the draft with the identity key (`entente identity \
+                 sign`), run `entente reload`, and send the descriptor to your peers, who import \
+                 and approve it"
             }
         }
     }

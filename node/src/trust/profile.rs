@@ -49,7 +49,8 @@ pub enum CertificateError {
     #[error("its chain has more than 4 certificates")]
     ChainTooLong,
     #[error(
-        "it must have exactly one URI subject alternative name, entente://<authority> or entente://<authority>/user/<name>"
+        "it must have exactly one URI subject alternative name, entente://<authority> or \
+         entente://<authority>/user/<name>"
     )]
     Identity,
     #[error("a node's certificate is for serverAuth and clientAuth, a user's for clientAuth")]

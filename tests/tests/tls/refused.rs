@@ -172,8 +172,9 @@ async fn refused_at(here: &TestNode, there: &TestNode) -> anyhow::Result<String>
     connect(&door, &target).await.err().context("let in all the same")
 }
 
-const SENTENCE: &str = "fr.police-judiciaire refused this node's certificate: ask its administrator \
-                        whether dk.politi is approved there and has this certificate's root";
+const SENTENCE: &str = "fr.police-judiciaire refused this node's certificate: ask its \
+                        administrator whether dk.politi is approved there and has this \
+                        certificate's root";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_peer_reads_the_same_sentence_each_time() -> anyhow::Result<()> {

@@ -126,7 +126,8 @@ fn not_utf8(line: u64, column: u64, sound: &[u8]) -> Found {
     Found::Unfit(
         "not_utf8",
         format!(
-            "line {line}, byte {column} is not UTF-8: save the file as UTF-8, not as Latin-1 or another code page"
+            "line {line}, byte {column} is not UTF-8: save the file as UTF-8, not as Latin-1 or \
+             another code page"
         ),
     )
 }
@@ -194,7 +195,8 @@ impl<R: Read> Drafts<R> {
         }
         if place.draft == 1 && taken.bytes.trim_ascii() == b"{" {
             return Err(Failure::new("the first line is only a part of a draft").hint(
-                "an import has each draft on a line of its own, or all of them in one list [ … ]: `jq -c . FILE` makes lines; a single draft goes to `entente alert create`",
+                "an import has each draft on a line of its own, or all of them in one list [ … ]: \
+                 `jq -c . FILE` makes lines; a single draft goes to `entente alert create`",
             ));
         }
         Ok((place, taken.found()))

@@ -16,7 +16,16 @@ use crate::words;
 /// Alerts asked for at a time.
 const PAGE_SIZE: u32 = 500;
 
-pub const EXAMPLES: &str = "Times are RFC 3339, a day (2026-03-31), or how long ago (36h, 7d).\n\nExamples:\n  entente alert list --profile officer\n  entente alert list --mine --since 7d --profile officer\n  entente alert list --case 2026/17 --profile officer\n  entente alert list --issuer fr.police-judiciaire --category missing_protect --urgency urgent --profile officer\n  entente alert list --state withdrawn --since 2026-03-01 --until 2026-03-31 --profile officer\n  entente alert list --limit 0 --format json --profile officer";
+pub const EXAMPLES: &str = "Times are RFC 3339, a day (2026-03-31), or how long ago (36h, 7d).\n\n\
+                            Examples:\n  \
+                            entente alert list --profile officer\n  \
+                            entente alert list --mine --since 7d --profile officer\n  \
+                            entente alert list --case 2026/17 --profile officer\n  \
+                            entente alert list --issuer fr.police-judiciaire --category \
+                            missing_protect --urgency urgent --profile officer\n  \
+                            entente alert list --state withdrawn --since 2026-03-01 --until \
+                            2026-03-31 --profile officer\n  \
+                            entente alert list --limit 0 --format json --profile officer";
 
 #[derive(Args)]
 pub struct List {
@@ -87,7 +96,8 @@ impl List {
                 rows.end()?;
                 if !next.is_empty() {
                     say(&format!(
-                        "there are more: go on with --after {next}, raise --limit, or narrow the list"
+                        "there are more: go on with --after {next}, raise --limit, or narrow the \
+                         list"
                     ))?;
                 }
             }

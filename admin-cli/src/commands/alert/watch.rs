@@ -10,7 +10,14 @@ use crate::commands::node::time;
 use crate::output::{Failure, Format, Outcome, at, remark, say, say_json};
 use crate::profile;
 
-pub const EXAMPLES: &str = "Each change says its place: with --from PLACE the watch goes on behind it, whoever was restarted in between. `alert list --format json` gives a place, too: list first, then watch from there, and nothing is missed.\n\nExamples:\n  entente alert watch --profile officer\n  entente alert watch --from 4711-0123456789abcdef --format json --profile officer";
+pub const EXAMPLES: &str = "Each change says its place: with --from PLACE the watch goes on behind \
+                            it, whoever was restarted in between. `alert list --format json` gives \
+                            a place, too: list first, then watch from there, and nothing is \
+                            missed.\n\n\
+                            Examples:\n  \
+                            entente alert watch --profile officer\n  \
+                            entente alert watch --from 4711-0123456789abcdef --format json \
+                            --profile officer";
 
 /// The node's reason when it can't go on from the place it was asked for.
 const PLACE_UNKNOWN: &str = "place_unknown";

@@ -150,7 +150,8 @@ impl Federation {
             self.path.display()
         );
         let json = json!({
-            "folder": self.path.display().to_string(), "profiles": profiles, "pids": pids, "commands": commands,
+            "folder": self.path.display().to_string(), "profiles": profiles, "pids": pids,
+            "commands": commands,
         });
         Answer::new(json, text)
     }

@@ -57,11 +57,24 @@ const KILLED_AFTER: usize = 100;
 
 const PASSPORT: &str = "D12345678";
 
-const WIDE: &str = "[[rule]]\nname = \"France sees all but the place in words\"\npeers = [\"fr.*\"]\nlevel = \"view\"\nclaims = [\"*\"]\n\n";
+const WIDE: &str = "[[rule]]\n\
+                    name = \"France sees all but the place in words\"\n\
+                    peers = [\"fr.*\"]\n\
+                    level = \"view\"\n\
+                    claims = [\"*\"]\n\n";
 
-const SMALL: &str = "[[rule]]\nname = \"Germany sees the years\"\npeers = [\"de.bka\"]\nlevel = \"view\"\nclaims = [\"exploitation\", \"urgency\", \"subjects.birth_year\", \"subjects.nationalities\", \"locations.country\"]\n";
+const SMALL: &str = "[[rule]]\n\
+                     name = \"Germany sees the years\"\n\
+                     peers = [\"de.bka\"]\n\
+                     level = \"view\"\n\
+                     claims = [\"exploitation\", \"urgency\", \"subjects.birth_year\", \
+                     \"subjects.nationalities\", \"locations.country\"]\n";
 
-const PERSON_HIDDEN: &str = "[[rule]]\nname = \"no missing persons to Germany\"\npeers = [\"de.bka\"]\nwhen = { subject_category = [\"missing\"] }\nlevel = \"none\"\n\n";
+const PERSON_HIDDEN: &str = "[[rule]]\n\
+                             name = \"no missing persons to Germany\"\n\
+                             peers = [\"de.bka\"]\n\
+                             when = { subject_category = [\"missing\"] }\n\
+                             level = \"none\"\n\n";
 
 async fn start(f: &mut Federation) -> Result<Shown, Failure> {
     for node in f.nodes_mut() {
@@ -118,8 +131,17 @@ async fn apply(node: &Node, source: &str) -> Result<(u64, bool), Failure> {
 async fn policies(f: &mut Federation) -> Result<Shown, Failure> {
     let own = [
         "",
-        "[[rule]]\nname = \"Denmark sees all\"\npeers = [\"dk.*\"]\nlevel = \"view\"\nclaims = [\"*\"]\n",
-        "[[rule]]\nname = \"urgent ones\"\npeers = [\"*\"]\nwhen = { urgency = [\"urgent\"] }\nlevel = \"view\"\nclaims = [\"subjects.*\"]\n",
+        "[[rule]]\n\
+         name = \"Denmark sees all\"\n\
+         peers = [\"dk.*\"]\n\
+         level = \"view\"\n\
+         claims = [\"*\"]\n",
+        "[[rule]]\n\
+         name = \"urgent ones\"\n\
+         peers = [\"*\"]\n\
+         when = { urgency = [\"urgent\"] }\n\
+         level = \"view\"\n\
+         claims = [\"subjects.*\"]\n",
     ];
     let mut rows = Vec::new();
     for (node, own) in f.nodes().iter().zip(own) {
@@ -157,7 +179,10 @@ fn followed(marks: &str) -> Value {
         "case_ref": "DEMO-1",
         "subjects": [{
             "category": "missing",
-            "names": [{ "family": "Торвекова", "given": "Ина" }, { "kind": "alias", "family": "Torvekova", "given": "Ina" }],
+            "names": [
+                { "family": "Торвекова", "given": "Ина" },
+                { "kind": "alias", "family": "Torvekova", "given": "Ina" },
+            ],
             "birth_date": "1998-04-12",
             "sex": "female",
             "nationalities": ["UA"],
@@ -379,7 +404,9 @@ async fn search(f: &mut Federation) -> Result<Shown, Failure> {
         return Err(Failure::new("the search did not find the alert"));
     }
     Ok(Shown {
-        proves: "an officer finds it by its passport however written; the search is in the log before the answer".to_owned(),
+        proves: "an officer finds it by its passport however written; the search is in the log \
+                 before the answer"
+            .to_owned(),
         table: table(&["alert", "quality", "matched", "action", "call"], rows),
     })
 }

@@ -11,6 +11,12 @@ use crate::{files, words};
 /// Names of values, as flags and files have them.
 const NAMES: [&str; 4] = ["identifier", "family", "given", "birth-date"];
 
+/// The values as JSON.
+const JSON_EXAMPLE: &str = concat!(
+    r#"{"identifiers": ["passport:DK:P1234567"], "family": "Hansen", "given": "Anna", "#,
+    r#""birth_date": "1990-01-31"}"#,
+);
+
 /// What is searched for.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,7 +47,7 @@ impl Values {
         serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             Failure::usage(format!("line {line}, column {column} is not as the values are written"))
-                .hint(r#"{"identifiers": ["passport:DK:P1234567"], "family": "Hansen", "given": "Anna", "birth_date": "1990-01-31"}"#)
+                .hint(JSON_EXAMPLE)
         })
     }
 
@@ -128,8 +134,8 @@ mod tests {
 
     #[test]
     fn values_are_json_or_lines() {
-        let json = r#"{"identifiers": ["phone:+4520123456", "passport:DK:P=1"], "family": "Hansen Ü",
-            "given": "Anna", "birth_date": "1990-01-31"}"#;
+        let json = r#"{"identifiers": ["phone:+4520123456", "passport:DK:P=1"],
+            "family": "Hansen Ü", "given": "Anna", "birth_date": "1990-01-31"}"#;
         let lines = "# case 17\r\nidentifier = phone:+4520123456\r\nidentifier=passport:DK:P=1\n\n\
             family=Hansen Ü\ngiven = Anna\nbirth_date=1990-01-31\n";
         for text in [json, lines] {

@@ -12,7 +12,8 @@ pub enum ReceiveError {
     NotActive,
     /// This node lost state.
     #[error(
-        "this node lost state, and takes nothing before its people confirmed how it goes on: try again later"
+        "this node lost state, and takes nothing before its people confirmed how it goes on: try \
+         again later"
     )]
     LostState,
     /// A newer stream of the same sender has begun.

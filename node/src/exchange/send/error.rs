@@ -16,7 +16,8 @@ pub enum DispatchError {
     Halted(String),
     /// This node lost state: nothing is issued.
     #[error(
-        "this node lost state: run `entente epoch recover`, then `entente epoch show`, which says how to go on"
+        "this node lost state: run `entente epoch recover`, then `entente epoch show`, which says \
+         how to go on"
     )]
     LostState,
     /// The statement key has ended: peers would refuse what it signs.

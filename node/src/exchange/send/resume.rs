@@ -159,8 +159,8 @@ async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), Resu
         let event = stream::halt(
             tx,
             &peer,
-            "the peer claims a place in the stream that was never reached, without proof; speak with its \
-             contact desk, then run `entente peer suspend` and `entente peer resume`",
+            "the peer claims a place in the stream that was never reached, without proof; speak \
+             with its contact desk, then run `entente peer suspend` and `entente peer resume`",
         )?;
         Ok(Committed::new((), event))
     });

@@ -240,7 +240,9 @@ fn draft(number: u64) -> String {
             "category": "missing",
             "names": [{ "family": format!("Family{number}"), "given": "Given" }],
             "birth_date": "1990-01-31",
-            "identifiers": [{ "type": "passport", "country": "DK", "number": format!("P{number:07}") }],
+            "identifiers": [
+                { "type": "passport", "country": "DK", "number": format!("P{number:07}") },
+            ],
         }],
         "locations": [{ "kind": "transit", "nuts3": "DK011" }],
     })

@@ -97,8 +97,8 @@ impl Allowance {
         }
         let waited = tokio::time::timeout(WAIT, self.wait_for(units(bytes))).await;
         waited.ok().and_then(Result::ok).ok_or_else(|| {
-            let message = "calls under way hold all the memory that this caller or this door may have: \
-                           let them end, then call again";
+            let message = "calls under way hold all the memory that this caller or this door may \
+                           have: let them end, then call again";
             refusal(Code::ResourceExhausted, Reason::TooMuchAtOnce, message)
         })
     }

@@ -91,8 +91,8 @@ fn let_in(node: &Node, actor: &Actor, actions: &[Action]) -> Result<(), Status> 
     if !stopped || actions.iter().any(|action| actor.may_in_stop(*action)) {
         return Ok(());
     }
-    let message = "this node lost state, and does nothing before two persons confirmed how it goes on: an administrator runs \
-                   `entente epoch recover`, then `entente epoch show`";
+    let message = "this node lost state, and does nothing before two persons confirmed how it goes \
+                   on: an administrator runs `entente epoch recover`, then `entente epoch show`";
     Err(refusal(Code::FailedPrecondition, Reason::LostState, message))
 }
 
@@ -104,7 +104,8 @@ fn name(identity: &Identity) -> String {
 }
 
 fn unknown_user() -> Status {
-    let message = "no active user of this node has this name and key: an administrator adds it with `entente user add`";
+    let message = "no active user of this node has this name and key: an administrator adds it \
+                   with `entente user add`";
     refusal(Code::PermissionDenied, Reason::UnknownUser, message)
 }
 
