@@ -13,15 +13,10 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::gate::{self, Call};
 use crate::desk::{self, Export, Imported, Place, State};
-use crate::exchange::{self, Heard};
 use crate::node::SharedNode;
-use crate::readiness;
 use crate::reason::Reason;
 use crate::roles::Actor;
-use crate::store::{
-    Change, Copies, Erased, Own, ParkedIn, ParkedOut, StoreError, StreamsIn, StreamsOut, TableKey,
-};
-use crate::trust::PeerState;
+use crate::store::{Change, Erased};
 use crate::wire::desk as wire;
 use crate::wire::desk::{alert_id, desk_status, optional};
 use crate::wire::refusal::refusal;
@@ -41,9 +36,6 @@ const PAGE_SIZE: (u32, u32) = (100, 1000);
 /// A watch looks into the log this often even when nothing woke it: not every change of an alert is
 /// announced.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
-
-/// Statements counted as parked of one peer.
-const PARKED_MAX: usize = 10_000;
 
 /// The service.
 #[derive(Clone)]
@@ -207,7 +199,8 @@ impl Desk for DeskService {
         &self,
         _: Request<proto::StatusRequest>,
     ) -> Result<Response<proto::StatusResponse>, Status> {
-        status(&self.node).map(Response::new).map_err(|error| desk_status(&error.into()))
+        let status = desk::status(&self.node).map_err(|error| desk_status(&error.into()))?;
+        Ok(Response::new(wire::status(status)))
     }
 }
 
@@ -329,75 +322,4 @@ async fn watch(
             return Ok(());
         }
     }
-}
-
-fn status(node: &SharedNode) -> Result<proto::StatusResponse, StoreError> {
-    let directory = node.directory.load();
-    let there = directory.all().filter(|known| known.peer.state != PeerState::Removed);
-    let mut known: Vec<_> = there.collect();
-    known.sort_by(|a, b| a.peer.authority.cmp(&b.peer.authority));
-    let peers = known.iter().map(|known| peer_status(node, &known.peer));
-    let reasons = readiness::readiness(node);
-    Ok(proto::StatusResponse {
-        authority: node.authority.to_string(),
-        own_alerts: node.store.count::<Own>(),
-        copies: node.store.count::<Copies>(),
-        lost_state: exchange::lost_state(node)?,
-        policy_version: node.policy.load().0,
-        found: exchange::own_log_alarm(node)?.unwrap_or_default(),
-        peers: peers.collect::<Result<_, _>>()?,
-        clock: Some(wire::clock(node)),
-        state: readiness::state(&reasons).to_owned(),
-        reasons: reasons.into_iter().map(reason).collect(),
-    })
-}
-
-fn reason(reason: readiness::Reason) -> proto::Reason {
-    let refusing = reason.level == readiness::Level::Refusing;
-    proto::Reason { reason: reason.reason.to_owned(), message: reason.message, refusing }
-}
-
-fn peer_status(
-    node: &SharedNode,
-    peer: &crate::trust::Peer,
-) -> Result<proto::PeerStatus, StoreError> {
-    let authority = &peer.authority;
-    let mut within = Vec::new();
-    authority.encode(&mut within);
-    let live = node.streams.status(authority);
-    let out = node.store.get::<StreamsOut>(authority)?;
-    let received = node.store.get::<StreamsIn>(authority)?.unwrap_or_default();
-    let parked_out = node.store.scan::<ParkedOut>(&within, None, PARKED_MAX)?.len();
-    let parked_in = node.store.scan::<ParkedIn>(&within, None, PARKED_MAX)?.len();
-    let behind = match &out {
-        Some(out) => exchange::behind(node, authority, out)?,
-        None => 0,
-    };
-    let halted = out.as_ref().and_then(|out| out.halted.clone());
-    let (heard_at, unheard_s) = match exchange::heard(node, peer) {
-        Some(Heard::Ago(ago)) => (node.clock.now().plus(-ago).seconds(), 0),
-        Some(Heard::NotYet(seconds)) => (0, seconds),
-        None => (0, 0),
-    };
-    Ok(proto::PeerStatus {
-        authority: authority.to_string(),
-        state: peer.state.as_str().to_owned(),
-        sending: live.sending,
-        receiving: live.receiving,
-        epoch_out: out.as_ref().map_or(0, |out| out.epoch),
-        offered: out.as_ref().map_or(0, |out| out.tail),
-        acknowledged: out.as_ref().map_or(0, |out| out.acked),
-        behind,
-        epoch_in: received.epoch,
-        received: received.seq,
-        confirmed_at: live.confirmed_at.map_or(0, |at| at.seconds()),
-        silent: exchange::is_silent(node, peer),
-        heard_at,
-        unheard_s,
-        parked_out: parked_out as u64,
-        parked_in: parked_in as u64,
-        waiting: halted.or(live.waiting).unwrap_or_default(),
-        problem: live.problem.unwrap_or_default(),
-        found: exchange::log_alarm(node, authority)?.unwrap_or_default(),
-    })
 }

@@ -9,12 +9,12 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::refusal::{Malformed, refusal, store_code};
 use crate::alert::{Fault, SubjectCategory};
 use crate::desk::{
-    Aim, DeskError, Found, Hit, Issued, Justification, Line, Listed, Opened, Place, Seen, State,
-    Wanted,
+    Aim, ClockStatus, DeskError, Found, Hit, Issued, Justification, Line, Listed, NodeStatus,
+    Opened, PeerStatus, Place, Seen, State, Wanted,
 };
 use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::matching::Query;
-use crate::node::{Node, clock_doubt};
+use crate::readiness;
 use crate::reason::Reason;
 
 /// An optional name: empty is none.
@@ -201,16 +201,63 @@ fn hit(hit: Hit) -> proto::Hit {
     }
 }
 
-/// The clock, with the doubt in it.
-pub fn clock(node: &Node) -> proto::Clock {
-    let doubt = clock_doubt(node);
+/// How the node stands.
+pub fn status(status: NodeStatus) -> proto::StatusResponse {
+    let state = readiness::state(&status.reasons);
+    proto::StatusResponse {
+        authority: status.authority.to_string(),
+        own_alerts: status.own_alerts,
+        copies: status.copies,
+        lost_state: status.lost_state,
+        policy_version: status.policy_version,
+        found: status.log_alarm.unwrap_or_default(),
+        peers: status.peers.into_iter().map(peer_status).collect(),
+        clock: Some(clock(&status.clock)),
+        state: state.to_owned(),
+        reasons: status.reasons.into_iter().map(reason).collect(),
+    }
+}
+
+fn reason(reason: readiness::Reason) -> proto::Reason {
+    let refusing = reason.level == readiness::Level::Refusing;
+    proto::Reason { reason: reason.reason.to_owned(), message: reason.message, refusing }
+}
+
+fn peer_status(peer: PeerStatus) -> proto::PeerStatus {
+    let out = peer.out.as_ref();
+    let halted = out.and_then(|out| out.halted.clone());
+    proto::PeerStatus {
+        authority: peer.authority.to_string(),
+        state: peer.state.as_str().to_owned(),
+        sending: peer.live.sending,
+        receiving: peer.live.receiving,
+        epoch_out: out.map_or(0, |out| out.epoch),
+        offered: out.map_or(0, |out| out.tail),
+        acknowledged: out.map_or(0, |out| out.acked),
+        behind: peer.behind,
+        epoch_in: peer.received.epoch,
+        received: peer.received.seq,
+        confirmed_at: seconds(peer.live.confirmed_at),
+        silent: peer.silent,
+        heard_at: seconds(peer.heard_at),
+        unheard_s: peer.unheard_s,
+        parked_out: peer.parked_out,
+        parked_in: peer.parked_in,
+        waiting: halted.or(peer.live.waiting).unwrap_or_default(),
+        problem: peer.live.problem.unwrap_or_default(),
+        found: peer.log_alarm.unwrap_or_default(),
+    }
+}
+
+fn clock(clock: &ClockStatus) -> proto::Clock {
+    let doubt = clock.doubt.as_ref();
     let names = |peers: &[AuthorityId]| peers.iter().map(ToString::to_string).collect();
     proto::Clock {
-        shown: node.clock.shown().seconds(),
-        believed: node.clock.now().seconds(),
-        doubt: doubt.as_ref().map(ToString::to_string).unwrap_or_default(),
-        agree: doubt.as_ref().map(|doubt| names(&doubt.agree)).unwrap_or_default(),
-        differ: doubt.as_ref().map(|doubt| names(&doubt.differ)).unwrap_or_default(),
+        shown: clock.shown.seconds(),
+        believed: clock.believed.seconds(),
+        doubt: doubt.map(ToString::to_string).unwrap_or_default(),
+        agree: doubt.map(|doubt| names(&doubt.agree)).unwrap_or_default(),
+        differ: doubt.map(|doubt| names(&doubt.differ)).unwrap_or_default(),
     }
 }
 
