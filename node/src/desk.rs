@@ -5,6 +5,8 @@ mod conflicts;
 mod create;
 mod expire;
 mod import;
+mod imported;
+mod issue;
 mod list;
 mod read;
 mod reissue;

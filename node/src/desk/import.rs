@@ -3,13 +3,13 @@
 
 use super::conflicts::Confirmed;
 use super::create::create_draft;
+use super::imported::ImportEntry;
 use super::{DeskError, Issued};
 use crate::alert::Draft;
-use crate::audit::Event;
 use crate::id::AlertId;
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Imports, IndexKey, Own, StoreError, Tombstones, Tx};
+use crate::store::{Imports, Own, StoreError, Tombstones};
 
 /// Lines of one import are worked on side by side: where two are about the same person, one is
 /// looked at again, at most so often.
@@ -45,7 +45,7 @@ pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imp
     let turn = node.precedence.turn().await;
     let draft = Draft::parse(&line.draft, node.clock.now())?;
     let key = node.store.index_key(&[b"import\0", draft.digest().0.as_slice()].concat());
-    let mut note = Note { key, ended: None };
+    let mut entry = ImportEntry { key, ended: None };
     if let Some(id) = node.store.get::<Imports>(&key)? {
         if is_live(node, &id)? {
             drop(turn);
@@ -55,11 +55,11 @@ pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imp
         if !line.again {
             return Err(ended(node, id)?);
         }
-        note.ended = Some(id);
+        entry.ended = Some(id);
     }
     let confirmed = Confirmed::same_identifiers(&line.confirmation);
     let create =
-        |turn| create_draft(node, &draft, confirmed, actor, Some(note.clone()), Some(turn));
+        |turn| create_draft(node, &draft, confirmed, actor, Some(entry.clone()), Some(turn));
     let mut created = create(turn).await;
     for _ in 0..RACES_MAX {
         if !matches!(created, Err(DeskError::Raced(_))) {
@@ -87,35 +87,4 @@ fn ended(node: &Node, id: AlertId) -> Result<DeskError, StoreError> {
         (None, None) => return Ok(DeskError::NotFound(id)),
     };
     Ok(DeskError::ImportEnded { id, state, at })
-}
-
-/// Which draft an alert is made of.
-#[derive(Clone)]
-pub(super) struct Note {
-    key: IndexKey,
-    /// The alert that the same draft made before, which has ended.
-    ended: Option<AlertId>,
-}
-
-impl Note {
-    /// The event, with the alert that this one follows.
-    pub(super) fn noted(&self, event: Event) -> Event {
-        match &self.ended {
-            Some(id) => event.with("again_after", id.to_string()),
-            None => event,
-        }
-    }
-
-    /// Notes which alert the draft made; refuses when another line of the same import was quicker.
-    pub(super) fn keep(&self, tx: &mut Tx<'_>, id: &AlertId) -> Result<(), DeskError> {
-        match tx.get::<Imports>(&self.key)? {
-            Some(before) if self.ended.as_ref() != Some(&before) => {
-                Err(DeskError::AlreadyImported(before))
-            }
-            _ => {
-                tx.put::<Imports>(&self.key, id);
-                Ok(())
-            }
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! issued anew once the clock is right.
 
 use super::DeskError;
-use super::create::{may_issue, next_version};
+use super::issue::{may_issue, next_version};
 use crate::alert::{self, Draft, WITHDRAWAL_TYP, Withdrawal};
 use crate::audit::{Event, Operation};
 use crate::exchange::{self, FUTURE_IAT};

@@ -3,7 +3,7 @@
 //! here, since state was lost, the next one follows theirs.
 
 use super::conflicts::{Confirmed, conflicts};
-use super::create::{enter, key_in_force, may_date, may_issue, next_version};
+use super::issue::{enter, key_in_force, may_date, may_issue, next_version};
 use super::read::{gone, own_alert};
 use super::{DeskError, Issued, reason};
 use crate::alert::{Draft, View};

@@ -1,6 +1,6 @@
 //! The issuer's last word: the content is erased here at once, and at every peer that holds it.
 
-use super::create::may_issue;
+use super::issue::may_issue;
 use super::read::{gone, own_alert};
 use super::{DeskError, Issued, reason};
 use crate::alert;
