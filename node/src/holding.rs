@@ -113,6 +113,21 @@ fn forget(tx: &mut Tx<'_>, id: &AlertId, keys: &[IndexKey], end: Timestamp, slot
     tx.erase_slot(slot);
 }
 
+/// Erases the content of an own alert and leaves a tombstone, with the last word on it where peers
+/// are told one.
+pub(crate) fn erase_own(
+    tx: &mut Tx<'_>,
+    id: &AlertId,
+    own: &OwnAlert,
+    erased: Erased,
+    statement: Option<String>,
+) {
+    forget_own(tx, id, own);
+    let (version, jwt_digest, at) = (own.version, Some(own.jwt_digest), tx.now());
+    tx.put::<Tombstones>(id, &Tombstone { erased, version, jwt_digest, at, statement });
+    tx.announce(Change::Alert { kind: erased.as_str(), id: id.clone(), version });
+}
+
 /// Erases the content of a received copy and leaves a tombstone; returns whether a copy was held.
 pub(crate) fn erase_copy(
     tx: &mut Tx<'_>,

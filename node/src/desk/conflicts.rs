@@ -1,5 +1,6 @@
 //! What other alerts say about the people and things of a draft, and what the officer said to it.
 
+use super::read::is_live;
 use super::search::{HITS_MAX, matches_of};
 use super::{DeskError, named, reason};
 use crate::alert::{Draft, IdentifierKind};
@@ -8,7 +9,7 @@ use crate::holding::read_held;
 use crate::id::AlertId;
 use crate::matching::{Quality, content_keys};
 use crate::node::Node;
-use crate::store::{IndexKey, Matches, Own, OwnAlert, StoreError, Tx};
+use crate::store::{IndexKey, Matches, OwnAlert, Tx};
 
 /// An officer's reasons to go on; empty where none was given.
 #[derive(Clone, Copy)]
@@ -173,11 +174,6 @@ fn tells_apart(field: &str) -> bool {
     kind.is_some_and(|kind| {
         kind.is_document() || matches!(kind, IdentifierKind::Vin | IdentifierKind::Plate)
     })
-}
-
-fn is_live(node: &Node, id: &AlertId) -> Result<bool, StoreError> {
-    let held = node.store.get::<Own>(id)?;
-    Ok(held.is_some_and(|own| own.expires_at > node.clock.now()))
 }
 
 fn shows_protected(node: &Node, id: &AlertId) -> Result<bool, DeskError> {

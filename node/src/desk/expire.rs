@@ -3,12 +3,10 @@
 use super::DeskError;
 use crate::audit::{Event, Operation};
 use crate::exchange;
-use crate::holding::{erase_copy, forget_own};
+use crate::holding::{erase_copy, erase_own};
 use crate::id::{AlertId, Timestamp};
 use crate::node::{SharedNode, clock_doubt};
-use crate::store::{
-    Change, Committed, Copies, Erased, Expiries, Feed, Own, StoreError, Tombstone, Tombstones, Tx,
-};
+use crate::store::{Committed, Copies, Erased, Expiries, Feed, Own, StoreError, Tx};
 
 /// Alerts erased in one commit: keeps the writer free for others.
 const PAGE: usize = 256;
@@ -50,23 +48,16 @@ pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
 fn end_one(tx: &mut Tx<'_>, end: Timestamp, id: &AlertId) -> Result<bool, StoreError> {
     tx.delete::<Expiries>(&(end, id.clone()));
     if let Some(own) = tx.get::<Own>(id)?.filter(|own| own.expires_at == end) {
-        forget_own(tx, id, &own);
         if exchange::outlived(tx, id, own.version)? {
             exchange::feed(tx, id, true, Some(own.feed));
         } else {
             tx.delete::<Feed>(&own.feed);
         }
-        bury(tx, id, own.version, own.jwt_digest);
+        erase_own(tx, id, &own, Erased::Expired, None);
         return Ok(true);
     }
     match tx.get::<Copies>(id)?.filter(|copy| copy.expires_at == end) {
         Some(copy) => erase_copy(tx, id, Erased::Expired, copy.version, None),
         None => Ok(false),
     }
-}
-
-fn bury(tx: &mut Tx<'_>, id: &AlertId, version: u32, jwt_digest: crate::id::Digest) {
-    let (erased, jwt_digest, at) = (Erased::Expired, Some(jwt_digest), tx.now());
-    tx.put::<Tombstones>(id, &Tombstone { erased, version, jwt_digest, at, statement: None });
-    tx.announce(Change::Alert { kind: Erased::Expired.as_str(), id: id.clone(), version });
 }

@@ -4,6 +4,7 @@
 use super::conflicts::Confirmed;
 use super::create::create_draft;
 use super::imported::ImportEntry;
+use super::read::is_live;
 use super::{DeskError, Issued};
 use crate::alert::Draft;
 use crate::id::AlertId;
@@ -72,12 +73,6 @@ pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imp
         Err(DeskError::AlreadyImported(id)) => Ok(Imported::Existing(id)),
         Err(error) => Err(error),
     }
-}
-
-/// Whether the alert is in force; one whose time is over is not, though it was not swept yet.
-fn is_live(node: &Node, id: &AlertId) -> Result<bool, StoreError> {
-    let own = node.store.get::<Own>(id)?;
-    Ok(own.is_some_and(|own| own.expires_at > node.clock.now()))
 }
 
 fn ended(node: &Node, id: AlertId) -> Result<DeskError, StoreError> {

@@ -208,6 +208,12 @@ pub(super) fn own_alert(node: &Node, id: &AlertId) -> Result<OwnAlert, DeskError
     }
 }
 
+/// Whether an own alert is in force; one whose time is over is not, though it was not swept yet.
+pub(super) fn is_live(node: &Node, id: &AlertId) -> Result<bool, StoreError> {
+    let own = node.store.get::<Own>(id)?;
+    Ok(own.is_some_and(|own| own.expires_at > node.clock.now()))
+}
+
 fn gone_now(node: &Node, id: &AlertId) -> Result<DeskError, StoreError> {
     Ok(missing(id, node.store.get::<Tombstones>(id)?.map(|tombstone| tombstone.erased)))
 }

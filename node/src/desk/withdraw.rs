@@ -6,11 +6,11 @@ use super::{DeskError, Issued, reason};
 use crate::alert;
 use crate::audit::{Event, Operation};
 use crate::exchange;
-use crate::holding::forget_own;
+use crate::holding::erase_own;
 use crate::id::AlertId;
 use crate::node::SharedNode;
 use crate::roles::Actor;
-use crate::store::{Change, Committed, Erased, Own, Tombstone, Tombstones};
+use crate::store::{Committed, Erased, Own};
 
 /// Withdraws an own alert for good. The reason stays in this node's log.
 ///
@@ -38,17 +38,8 @@ pub async fn withdraw(
             let (held, expected) = (own.version, version);
             return Err(DeskError::VersionMoved { id: key, held, expected });
         }
-        forget_own(tx, &key, &own);
-        let tombstone = Tombstone {
-            erased: Erased::Withdrawn,
-            version,
-            jwt_digest: Some(own.jwt_digest),
-            at: tx.now(),
-            statement: Some(statement),
-        };
-        tx.put::<Tombstones>(&key, &tombstone);
         exchange::feed(tx, &key, true, Some(own.feed));
-        tx.announce(Change::Alert { kind: "withdrawn", id: key, version });
+        erase_own(tx, &key, &own, Erased::Withdrawn, Some(statement));
         Ok(Committed::new((), event))
     });
     committed.await?;
