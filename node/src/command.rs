@@ -1,4 +1,6 @@
-//! The command line of a node: init, draft, check, run.
+//! The command line of a node: init, draft, check, upgrade, run.
+
+mod upgrade;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -49,6 +51,11 @@ enum Command {
     /// run
     #[command(after_help = "Example:\n  entente-node check --home dk")]
     Check(Home),
+    /// Brings the store of an earlier version to this one; the earlier version can't read it then
+    #[command(
+        after_help = "End the node and make a backup of the home first. What was ended or killed goes on when it is run again.\n\nExample:\n  cp -a dk dk.backup\n  entente-node upgrade --home dk"
+    )]
+    Upgrade(Home),
     /// Runs until SIGTERM or SIGINT; SIGHUP reads certificates and the descriptor anew
     #[command(after_help = "Example:\n  entente-node run --home dk")]
     Run(Home),
@@ -179,6 +186,7 @@ pub fn run_cli(cli: &Cli) -> ExitCode {
             Ok(sound) => return if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE },
             Err(error) => Err(error.into()),
         },
+        Command::Upgrade(asked) => upgrade::upgrade(&asked.home),
         Command::Run(asked) => run(&asked.home),
     };
     match done {
@@ -198,9 +206,13 @@ fn say(text: &str) -> Result<(), Unwritten> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "messages of a command go to stderr")]
 fn say_error(text: &str) {
-    eprintln!("entente: error: {}", crate::id::visible(text, &['\n']));
+    tell(&format!("entente: error: {text}"));
+}
+
+#[expect(clippy::print_stderr, reason = "messages of a command go to stderr")]
+fn tell(text: &str) {
+    eprintln!("{}", crate::id::visible(text, &['\n']));
 }
 
 fn choices(asked: &Init) -> Choices {

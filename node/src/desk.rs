@@ -19,7 +19,7 @@ mod withdraw;
 pub use create::create;
 pub use expire::expire;
 pub use import::{Imported, Line, import};
-pub use list::{Listed, Page, Wanted, index, list};
+pub use list::{Listed, Page, Wanted, list};
 pub use read::{Export, Opened, State, get};
 pub use reissue::{Ahead, reissue};
 pub use search::{Aim, Found, Hit, Justification, search};

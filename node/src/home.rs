@@ -17,7 +17,7 @@ use crate::config::{Config, ConfigError};
 use crate::id::{CLOCK_TOLERANCE_S, Clock, Entropy, Secret, Timestamp};
 use crate::jose::SigningKey;
 use crate::pki::{PkiError, read_signing_key};
-use crate::store::{Store, StoreError, StoreOptions};
+use crate::store::{Store, StoreError, StoreOptions, Upgrade};
 use crate::text;
 use crate::tls::{TlsError, TlsIdentity, read_pem_certificates};
 use crate::trust::{
@@ -158,10 +158,40 @@ impl Home {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_store(&self, clock: Clock, entropy: Entropy) -> Result<Store, StoreError> {
+        self.open_store_with((clock, entropy), Upgrade::AtStart)
+    }
+
+    /// As [`Home::open_store`], and says what may be done to a store of an earlier version.
+    ///
+    /// # Errors
+    /// As [`Store::open_with`].
+    pub fn open_store_with(
+        &self,
+        sources: (Clock, Entropy),
+        upgrade: Upgrade<'_>,
+    ) -> Result<Store, StoreError> {
         let options = store_options(&self.config);
         let (owner, key) = (&self.config.authority, &self.node_key);
-        Store::open(&self.layout.store(), owner, key, &options, clock, entropy)
+        Store::open_with(&self.layout.store(), owner, key, &options, sources, upgrade)
     }
+}
+
+/// Upgrades the store of a home; its certificates may have ended, and no node may run on it.
+///
+/// # Errors
+/// When configuration or node key can't be read, and as [`Store::open_with`].
+pub fn upgrade(
+    home: &Path,
+    clock: Clock,
+    entropy: Entropy,
+    upgrade: Upgrade<'_>,
+) -> Result<(), HomeError> {
+    let layout = Layout::new(home);
+    let config = read_config(&layout)?;
+    let (key, options) = (read_node_key(&layout.node_key())?, store_options(&config));
+    let (owner, sources) = (&config.authority, (clock, entropy));
+    Store::open_with(&layout.store(), owner, &key, &options, sources, upgrade)?.close();
+    Ok(())
 }
 
 impl Credentials {

@@ -202,7 +202,6 @@ async fn open(home: Home, options: Options) -> anyhow::Result<(SharedNode, Layou
             descriptor: Some(home.credentials.descriptor),
         };
         let node = Node::new(parts)?;
-        crate::desk::index(&node)?;
         anyhow::Ok((node, layout))
     });
     opened.await?

@@ -23,6 +23,7 @@ mod open;
 mod log;
 mod recent;
 mod fsck;
+mod upgrade;
 
 pub use commit::Committed;
 pub use error::{CommitError, StoreError};
@@ -34,6 +35,7 @@ pub use recent::Facet;
 pub use schema::*;
 pub use slots::Slot;
 pub use table::{Table, VALUE_BYTES_MAX};
+pub use upgrade::{Progress, SCHEMA_VERSION, UPGRADE_RECORDS_AT_ONCE, Upgrade};
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -101,7 +103,8 @@ impl Store {
     /// slots in `folder/slots`, sealed tokens in `folder/tokens`, disk kept back in
     /// `folder/reserve`. Checks schema, owner, node key, the tail of the log, and that slots and
     /// tokens are there; makes durable what an earlier process wrote, and finishes half-done
-    /// erasures. `node_key` wraps the slots; the other keys are derived from it.
+    /// erasures. `node_key` wraps the slots; the other keys are derived from it. A store of an
+    /// earlier version is upgraded where that is quick.
     ///
     /// # Errors
     /// When the folder cannot be used, with what to do about it.
@@ -113,13 +116,31 @@ impl Store {
         clock: Clock,
         entropy: Entropy,
     ) -> Result<Self, StoreError> {
+        Self::open_with(folder, owner, node_key, options, (clock, entropy), Upgrade::AtStart)
+    }
+
+    /// As [`Store::open`], and says what may be done to a store of an earlier version.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::Older`] where the upgrade that it needs may not be done.
+    pub fn open_with(
+        folder: &Path,
+        owner: &AuthorityId,
+        node_key: &Secret<[u8; 32]>,
+        options: &StoreOptions,
+        (clock, entropy): (Clock, Entropy),
+        upgrade: Upgrade<'_>,
+    ) -> Result<Self, StoreError> {
         let (shared, opened) = open::open(folder, owner, node_key, options, clock, entropy)?;
         let shared = Arc::new(shared);
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let _ = shared.waker.set(jobs.downgrade());
         let writer = Mutex::new(Some(writer::spawn(&shared, opened, waiting)?));
-        shared.keep_reserve();
-        Ok(Self(Arc::new(Inner { shared, jobs: Mutex::new(Some(jobs)), writer })))
+        let store = Self(Arc::new(Inner { shared, jobs: Mutex::new(Some(jobs)), writer }));
+        upgrade::run(&store, upgrade)?;
+        open::settle(&store.0.shared)?;
+        store.0.shared.keep_reserve();
+        Ok(store)
     }
 
     /// Whether there is free disk for what grows the store.

@@ -1,9 +1,11 @@
-//! Homes of earlier versions open, list the same alerts, pass a check, and prove the checkpoints of
-//! their day.
+//! Homes of earlier versions are upgraded, through kills at any point, list the same alerts, pass a
+//! check, and prove the checkpoints of their day.
 
 use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use entente_node::audit::{Verifier, verify_checkpoint};
@@ -51,7 +53,6 @@ fn open(home: &Path, clock: &Clock) -> anyhow::Result<SharedNode> {
         log_key: home.log_key,
         descriptor: Some(home.credentials.descriptor),
     })?;
-    desk::index(&node)?;
     Ok(node)
 }
 
@@ -81,8 +82,59 @@ fn as_it_was(list: &Path) -> anyhow::Result<Vec<(String, u64, bool, String, i64)
     alerts.collect()
 }
 
+/// What both nodes of a home held when it was kept is there, and the log of one leads to its
+/// checkpoint.
+async fn holds_what_it_held(root: &Path, clock: &Clock) -> anyhow::Result<()> {
+    for name in ["dk", "fr"] {
+        let home = root.join(name);
+        sound(&home, clock)?;
+        let opened = (home.clone(), clock.clone());
+        let node = tokio::task::spawn_blocking(move || open(&opened.0, &opened.1)).await??;
+        let mut held = listed(&node).await?;
+        let mut was = as_it_was(&root.join(format!("{name}.list.json")))?;
+        held.sort();
+        was.sort();
+        assert_eq!(held, was, "{name}");
+        assert!(!held.is_empty());
+        if name == "dk" {
+            verify(&node, &std::fs::read_to_string(root.join("cp.jws"))?)?;
+        }
+        node.store.close();
+        drop(node);
+        sound(&home, clock)?;
+    }
+    Ok(())
+}
+
+fn sound(home: &Path, clock: &Clock) -> anyhow::Result<()> {
+    let findings = check(home, clock);
+    let ok = findings.iter().all(|finding| finding.ok());
+    ensure!(ok, "{}: {findings:?}", home.display());
+    Ok(())
+}
+
+/// An upgrade as a process of its own; killed at the word on its progress with this number.
+fn upgrade(home: &Path, records_at_once: usize, kill_at: usize) -> anyhow::Result<Vec<String>> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_simulate"))
+        .args(["upgrade", "--at", DAY, "--home"])
+        .arg(home)
+        .args(["--records-at-once", &records_at_once.to_string()])
+        .args(["--stop-at", &kill_at.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let words = BufReader::new(child.stdout.take().context("its words")?).lines();
+    let words = words.take(kill_at).collect::<Result<Vec<_>, _>>()?;
+    if words.len() == kill_at {
+        child.kill()?;
+        child.wait()?;
+    } else {
+        ensure!(child.wait()?.success(), "it ends well");
+    }
+    Ok(words)
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_home_of_an_earlier_version_opens_and_holds_what_it_held() -> anyhow::Result<()> {
+async fn a_home_of_an_earlier_version_is_upgraded_and_holds_what_it_held() -> anyhow::Result<()> {
     let clock = Clock::fixed(DAY.parse()?);
     for file in HOMES {
         let folder = tempfile::tempdir()?;
@@ -90,26 +142,75 @@ async fn a_home_of_an_earlier_version_opens_and_holds_what_it_held() -> anyhow::
         for name in ["dk", "fr"] {
             let home = root.join(name);
             let findings = check(&home, &clock);
-            assert!(findings.iter().all(|finding| finding.ok()), "{name}: {findings:?}");
-            let opened = (home.clone(), clock.clone());
-            let opened = tokio::task::spawn_blocking(move || open(&opened.0, &opened.1));
-            let node = opened.await??;
-            let mut held = listed(&node).await?;
-            let mut was = as_it_was(&root.join(format!("{name}.list.json")))?;
-            held.sort();
-            was.sort();
-            assert_eq!(held, was, "{name}");
-            assert!(!held.is_empty());
-            if name == "dk" {
-                verify(&node, &std::fs::read_to_string(root.join("cp.jws"))?)?;
-            }
-            node.store.close();
-            drop(node);
-            let findings = check(&home, &clock);
-            assert!(findings.iter().all(|finding| finding.ok()), "{name}: {findings:?}");
+            let store = findings.iter().find(|finding| finding.part == "store");
+            let found = &store.context("the store")?.found;
+            assert!(found.contains("run `entente-node upgrade --home DIR`"), "{found}");
+            let error = open(&home, &clock).err().context("it is not upgraded")?.to_string();
+            assert!(error.contains("make a backup"), "{error}");
+            upgrade(&home, 1024, usize::MAX)?;
         }
+        holds_what_it_held(&root, &clock).await?;
     }
     Ok(())
+}
+
+/// First before anything is written, then between two steps, then after every second batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_is_killed_between_steps_and_within_one_goes_on() -> anyhow::Result<()> {
+    let clock = Clock::fixed(DAY.parse()?);
+    for file in HOMES {
+        let folder = tempfile::tempdir()?;
+        let root = unpacked(file, folder.path())?;
+        for name in ["dk", "fr"] {
+            let home = root.join(name);
+            let begun = upgrade(&home, 8, 1)?;
+            assert_eq!(upgrade(&home, 8, 1)?, begun, "nothing was written");
+            let steps = begun[0].split(' ').nth(1).context("steps")?.parse::<usize>()?;
+            let second = upgrade(&home, 8, 2)?;
+            assert_eq!(second[1], format!("2 {steps} 0 0"), "the second step begins");
+            let mut kills = 0;
+            let mut within = 0;
+            loop {
+                // The step, its pass, and two batches.
+                let words = upgrade(&home, 8, 4)?;
+                let [_, pass, ..] = words.as_slice() else { break };
+                let done = pass.split(' ').nth(2).context("records")?.parse::<u64>()?;
+                within += usize::from(done > 0);
+                if words.len() < 4 {
+                    break;
+                }
+                kills += 1;
+            }
+            assert!(kills > 1 && within > 1, "{name}: {kills} kills, {within} within a step");
+            assert_eq!(upgrade(&home, 8, usize::MAX)?, Vec::<String>::new(), "nothing is left");
+        }
+        holds_what_it_held(&root, &clock).await?;
+    }
+    Ok(())
+}
+
+/// Whatever it is doing at that moment: a write is cut in its midst.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_is_killed_at_any_moment_goes_on() -> anyhow::Result<()> {
+    let clock = Clock::fixed(DAY.parse()?);
+    let folder = tempfile::tempdir()?;
+    let root = unpacked(HOMES[0], folder.path())?;
+    for name in ["dk", "fr"] {
+        let mut killed = 0;
+        for round in 0..12 {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_simulate"))
+                .args(["upgrade", "--at", DAY, "--records-at-once", "2", "--home"])
+                .arg(root.join(name))
+                .stdout(Stdio::null())
+                .spawn()?;
+            tokio::time::sleep(Duration::from_millis(20 + 17 * round)).await;
+            child.kill()?;
+            killed += usize::from(!child.wait()?.success());
+        }
+        assert!(killed > 0, "it was quicker than every kill");
+        upgrade(&root.join(name), 2, usize::MAX)?;
+    }
+    holds_what_it_held(&root, &clock).await
 }
 
 /// The log leads to the checkpoint that was taken then, and goes on from it.

@@ -5,7 +5,7 @@ use super::{DeskError, State};
 use crate::alert::{Category, Urgency, View};
 use crate::audit::{Event, Operation};
 use crate::exchange;
-use crate::holding::{HoldingError, case_key, read_copy, read_held, read_own};
+use crate::holding::{HoldingError, read_copy, read_own};
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
@@ -139,15 +139,6 @@ pub async fn list(
     let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
     log(node, event.with("count", page.alerts.len()), None).await?;
     Ok(page)
-}
-
-/// Makes the index that lists run over, for a store that was made before it; a start may wait for
-/// it.
-///
-/// # Errors
-/// When the store failed.
-pub fn index(node: &Node) -> Result<(), StoreError> {
-    node.store.index_recent(|id| case_key(node, &read_held(node, id).ok()??.0))
 }
 
 fn look(

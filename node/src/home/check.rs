@@ -10,7 +10,7 @@ use super::people::keys_left;
 use super::{Credentials, Home, HomeError, Layout, read_config, read_node_key, shown};
 use crate::id::{Clock, Entropy};
 use crate::pki::read_signing_key;
-use crate::store::{Problem, Remedy, StoreError};
+use crate::store::{Problem, Remedy, StoreError, Upgrade};
 use crate::trust::{Ending, Ends, Part};
 
 /// Problems of a store that are named one by one: whoever has more begins with these.
@@ -68,7 +68,13 @@ pub fn check(home: &Path, clock: &Clock) -> Vec<Finding> {
         let running = matches!(store, Err(HomeError::Store(StoreError::InUse)));
         findings.push(finding("addresses", addresses(&layout, running)));
         let beside = || Ok("not read: a node runs on this home and has it open".to_owned());
-        findings.push(finding("store", if running { beside() } else { store }));
+        findings.push(match store {
+            Err(HomeError::Store(error @ StoreError::Older { slow: false })) => {
+                Finding::warning("store", format!("not read: {error}"))
+            }
+            _ if running => finding("store", beside()),
+            store => finding("store", store),
+        });
     }
     findings
 }
@@ -181,7 +187,8 @@ fn credentials(layout: &Layout, clock: &Clock) -> Result<String, HomeError> {
 
 fn store(home: &Path, clock: &Clock) -> Result<String, HomeError> {
     let home = Home::read(home, clock)?;
-    let store = home.open_store(clock.clone(), Entropy::os())?;
+    // A check changes nothing: what it finds may be a reason to go back to the earlier version.
+    let store = home.open_store_with((clock.clone(), Entropy::os()), Upgrade::No)?;
     let report = store.fsck(&home.log_key.public())?;
     store.close();
     if !report.problems.is_empty() {

@@ -43,14 +43,24 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the store is in use: another node runs on this home")]
     InUse,
-    /// Made by another version.
+    /// Written by an earlier version, and not upgraded.
+    #[error("the store was written by an earlier version of Entente: {}", older(*slow))]
+    Older {
+        /// A start does not do it by itself.
+        slow: bool,
+    },
+    /// Upgraded by a later version.
     #[error(
-        "the store has schema {found}, this version reads {known}: run the version that made it"
+        "the store was upgraded by Entente {program} to schema {found}; this is Entente {}, which reads schemas up to \
+         {known}: run that version or a later one, or restore a backup from before the upgrade",
+        crate::VERSION
     )]
-    Schema {
-        /// As stored.
+    Newer {
+        /// The version that opened it last.
+        program: String,
+        /// Its schema.
         found: u32,
-        /// As this version writes.
+        /// The last that this version reads.
         known: u32,
     },
     /// Of another authority.
@@ -74,6 +84,15 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the node is ending; try again later")]
     Closed,
+}
+
+/// What to do about a store of an earlier version.
+fn older(slow: bool) -> &'static str {
+    if slow {
+        "end the node, make a backup of its home, then run `entente-node upgrade --home DIR`"
+    } else {
+        "the next start upgrades it, or `entente-node upgrade --home DIR`"
+    }
 }
 
 impl From<std::io::Error> for StoreError {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -265,6 +266,15 @@ impl Tx<'_> {
         let change = i64::from(after) - i64::from(before);
         self.counted.push((prefix, change));
         *self.group.counted.entry(prefix).or_default() += change;
+    }
+
+    /// Corrects how many records a counted table has, while nothing else is written.
+    pub(super) fn set_count(&mut self, prefix: u8, count: u64) {
+        let held = self.group.shared.counts.get(&prefix).map_or(0, |held| held.load(Relaxed));
+        let counted = self.group.counted.entry(prefix).or_default();
+        let change = count as i64 - held as i64 - *counted;
+        *counted += change;
+        self.counted.push((prefix, change));
     }
 
     /// Makes a fresh slot, and what was sealed under its key, durable with this transaction;

@@ -16,18 +16,16 @@ use tokio::sync::broadcast;
 use super::cells::CellFile;
 use super::database::Database;
 use super::disk::Disk;
-use super::recent::{INDEXED_KEY, WHOLE};
 use super::reserve::Reserve;
-use super::schema::{
-    At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SCHEMA_VERSION, SealedToken, SlotId,
-};
+use super::schema::{At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SealedToken, SlotId};
 use super::seal::{Keys, seal, unseal};
 use super::shared::Shared;
 use super::slots::SlotFile;
 use super::table::{decode_record, key_bytes};
+use super::upgrade::{PROGRAM_KEY, SCHEMA_KEY, SCHEMA_VERSION};
 use super::{CHANGES_HELD, Store, StoreError, StoreOptions, Table};
 use crate::audit::Tree;
-use crate::id::{AuthorityId, Clock, Entropy, Secret};
+use crate::id::{AuthorityId, Clock, Entropy, Secret, printable};
 
 /// What the check value says once it is unsealed.
 const CHECK: &[u8] = b"this store was made with this node key";
@@ -63,9 +61,8 @@ pub(super) fn open(
     let tree = open_database(folder, options.cache_bytes)?;
     let slots = SlotFile::open(&folder.join("slots"))?;
     let cells = CellFile::open(&folder.join("tokens"))?;
-    let kept = slots.kept()?;
     if tree.is_empty() {
-        if !kept.is_empty() {
+        if !slots.kept()?.is_empty() {
             return Err(StoreError::Corrupt("there are keys and no database".to_owned()));
         }
         begin(&tree, owner, node_key, &entropy)?;
@@ -73,9 +70,6 @@ pub(super) fn open(
     check(&tree, owner)?;
     check_key(&tree, node_key)?;
     let opened = make_durable(folder, tree)?;
-    let named = named_slots(opened.database.tree(), &cells)?;
-    finish_erasures(&slots, &kept, &named)?;
-    slots.release_all_but(&named);
     let (changes, _) = broadcast::channel(CHANGES_HELD);
     let shared = Shared {
         folder: folder.to_owned(),
@@ -96,6 +90,21 @@ pub(super) fn open(
         entropy,
     };
     Ok((shared, opened))
+}
+
+/// What needs records in the shape of this version: the rest of the checks, and the erasures that an
+/// earlier process left half-done. Only then are places of slots given away again.
+pub(super) fn settle(shared: &Shared) -> Result<(), StoreError> {
+    let database = shared.database()?;
+    let tree = database.tree();
+    let feed = position(tree)?.feed;
+    if last::<Feed>(tree)?.is_some_and(|(place, _)| place > feed) {
+        return Err(StoreError::Corrupt("the feed goes beyond its counter".to_owned()));
+    }
+    let named = named_slots(tree, &shared.cells)?;
+    finish_erasures(&shared.slots, &shared.slots.kept()?, &named)?;
+    shared.slots.release_all_but(&named);
+    Ok(())
 }
 
 /// Opens the database again after a write failed: what did not become durable is gone with the old
@@ -181,10 +190,10 @@ fn begin(
     let mut put = |name, value: Vec<u8>| {
         batch.insert(meta_key(name), postcard::to_allocvec(&value).unwrap_or_default());
     };
-    put("schema", SCHEMA_VERSION.to_be_bytes().to_vec());
+    put(SCHEMA_KEY, SCHEMA_VERSION.to_be_bytes().to_vec());
+    put(PROGRAM_KEY, crate::VERSION.as_bytes().to_vec());
     put("owner", owner.as_str().as_bytes().to_vec());
     put("check", check);
-    put(INDEXED_KEY, WHOLE.to_be_bytes().to_vec());
     let (log, counts) = (Tree::default(), [0; COUNTED.len()]);
     let at = Some(At { log, feed: 0, counts });
     let nothing = postcard::to_allocvec(&Leaves { leaves: vec![], at })?;
@@ -199,36 +208,29 @@ fn meta(tree: &sled::Db, name: &str) -> Result<Vec<u8>, StoreError> {
         .ok_or_else(|| StoreError::Corrupt(format!("its {name} is missing")))
 }
 
-/// It has the schema that this version reads, belongs to `owner`, and ends where it says.
+/// It has no later schema than this version, belongs to `owner`, and its log ends where it says.
 fn check(tree: &sled::Db, owner: &AuthorityId) -> Result<(), StoreError> {
-    let found = meta(tree, "schema")?.try_into().map_or(0, u32::from_be_bytes);
-    if found != SCHEMA_VERSION {
-        return Err(StoreError::Schema { found, known: SCHEMA_VERSION });
+    let found = meta(tree, SCHEMA_KEY)?.try_into().map_or(0, u32::from_be_bytes);
+    if found > SCHEMA_VERSION {
+        let program = printable(&String::from_utf8_lossy(&meta(tree, PROGRAM_KEY)?));
+        return Err(StoreError::Newer { program, found, known: SCHEMA_VERSION });
     }
     let held = meta(tree, "owner")?;
     if held != owner.as_str().as_bytes() {
         return Err(StoreError::OtherOwner(String::from_utf8_lossy(&held).into_owned()));
     }
-    check_tail(tree)
+    let (at, entries) = (position(tree)?, last::<Log>(tree)?);
+    let entries = entries.map_or(0, |(first, last)| first + last.leaves.len() as u64);
+    if entries != at.log.size() {
+        let what = format!("the audit log has {entries} entries and should have {}", at.log.size());
+        return Err(StoreError::Corrupt(what));
+    }
+    Ok(())
 }
 
 fn check_key(tree: &sled::Db, node_key: &Secret<[u8; 32]>) -> Result<(), StoreError> {
     let opened = unseal(node_key, b"check", &meta(tree, "check")?);
     if opened.as_deref() == Some(CHECK) { Ok(()) } else { Err(StoreError::WrongKey) }
-}
-
-/// The log ends where its tree says, and the feed has no place beyond its counter.
-fn check_tail(tree: &sled::Db) -> Result<(), StoreError> {
-    let at = position(tree)?;
-    let entries = last::<Log>(tree)?.map_or(0, |(first, last)| first + last.leaves.len() as u64);
-    if entries != at.log.size() {
-        let what = format!("the audit log has {entries} entries and should have {}", at.log.size());
-        return Err(StoreError::Corrupt(what));
-    }
-    if last::<Feed>(tree)?.is_some_and(|(place, _)| place > at.feed) {
-        return Err(StoreError::Corrupt("the feed goes beyond its counter".to_owned()));
-    }
-    Ok(())
 }
 
 /// The last record of a table.

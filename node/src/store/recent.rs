@@ -3,22 +3,11 @@
 
 use super::group::Tx;
 use super::open::for_each;
-use super::schema::{Copies, LastChange, LastChanges, Meta, Own, Recent, RecentAlert, Tombstones};
+use super::schema::{Copies, LastChange, LastChanges, Own, Recent, RecentAlert, Tombstones};
 use super::table::key_bytes;
-use super::{CommitError, Committed, IndexKey, Store, StoreError};
-use crate::audit::{Changed, Entry, Event, Operation};
+use super::{IndexKey, Store, StoreError};
+use crate::audit::{Changed, Entry, Event};
 use crate::id::{AlertId, Timestamp};
-
-/// Key in [`Meta`] of the entry of the log up to which the index was made, for stores that were
-/// made before it; eight big-endian bytes.
-pub(super) const INDEXED_KEY: &str = "recent";
-
-/// Its value once the index is whole: from then on each commit keeps it.
-pub(super) const WHOLE: u64 = u64::MAX;
-
-/// Entries of the log that are indexed in one commit: some flushes for a large log, and little
-/// memory.
-const ENTRIES_AT_ONCE: usize = 2048;
 
 /// What an entry says of an alert, as far as the index needs it.
 pub(super) struct Touched<'a> {
@@ -86,57 +75,8 @@ impl Store {
         Ok(found.into_iter().map(|((_, place), alert)| (backwards(place), alert)).collect())
     }
 
-    /// Makes the index of a store that was made before there was one, from its log; `case_of` tells
-    /// the case of an alert that is held. A store whose index is whole is left as it is.
-    ///
-    /// # Errors
-    /// When the log cannot be read, or the index not written.
-    pub fn index_recent(
-        &self,
-        case_of: impl Fn(&AlertId) -> Option<IndexKey>,
-    ) -> Result<(), StoreError> {
-        let mut from = self.indexed_to()?;
-        if from == WHOLE {
-            return Ok(());
-        }
-        tracing::info!(
-            "the store has no index of recent changes yet: it is made once, from the log"
-        );
-        loop {
-            let end = self.log().size();
-            let leaves = self.leaves(from, ENTRIES_AT_ONCE)?;
-            let ended = leaves.last().is_none_or(|(index, _)| index + 1 >= end);
-            from = if ended { WHOLE } else { from + leaves.len() as u64 };
-            let entries = leaves.iter().filter_map(|(_, leaf)| Entry::parse(leaf).ok());
-            let changes = entries.filter(|entry| Changed::of(&entry.kind).is_some());
-            let with_case = |entry: Entry| {
-                let case = entry.alert.as_ref().and_then(&case_of);
-                (entry, case)
-            };
-            let changes: Vec<_> = changes.map(with_case).collect();
-            self.commit_blocking(move |tx| {
-                for (entry, case) in &changes {
-                    if let Some(touched) = Touched::by_entry(entry, *case) {
-                        tx.index(&touched)?;
-                    }
-                }
-                tx.put::<Meta>(&INDEXED_KEY.to_owned(), &from.to_be_bytes().to_vec());
-                let event = Event::new(Operation::Key, "store.indexed", "node");
-                Ok::<_, StoreError>(Committed::new((), event.with("changes", changes.len())))
-            })
-            .map_err(CommitError::flatten)?;
-            if ended {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Where the index and the records disagree, by alert. A store of an earlier version has no
-    /// index before its first start.
+    /// Where the index and the records disagree, by alert.
     pub(super) fn list_problems(&self) -> Result<Vec<(AlertId, String)>, StoreError> {
-        if self.indexed_to()? != WHOLE {
-            return Ok(vec![]);
-        }
         let live = self.facet(&Facet::Live);
         let listed = |id: &AlertId| {
             let change = self.get::<LastChanges>(id).ok().flatten();
@@ -160,12 +100,6 @@ impl Store {
             }
         })?;
         Ok(problems)
-    }
-
-    /// Entry of the log up to which the index was made; [`WHOLE`] once it is kept.
-    pub(super) fn indexed_to(&self) -> Result<u64, StoreError> {
-        let held = self.get::<Meta>(&INDEXED_KEY.to_owned())?.unwrap_or_default();
-        Ok(held.try_into().map_or(0, u64::from_be_bytes))
     }
 }
 
@@ -204,7 +138,7 @@ impl<'a> Touched<'a> {
         Some(Self { entry, at, kind: Changed::of(event.kind())?, alert, actor, case })
     }
 
-    fn by_entry(entry: &'a Entry, case: Option<IndexKey>) -> Option<Self> {
+    pub(super) fn by_entry(entry: &'a Entry, case: Option<IndexKey>) -> Option<Self> {
         let kind = Changed::of(&entry.kind)?;
         let (alert, actor) = (entry.alert.as_ref()?, entry.actor.as_str());
         Some(Self { entry: entry.index, at: entry.at, kind, alert, actor, case })

@@ -11,9 +11,6 @@ use crate::id::{
 };
 use crate::trust::Peer;
 
-/// Version of these tables; a store with another one is refused.
-pub const SCHEMA_VERSION: u32 = 1;
-
 /// Tables whose records are counted in memory.
 pub const COUNTED: [u8; 5] =
     [Own::PREFIX, Copies::PREFIX, Tombstones::PREFIX, ParkedOut::PREFIX, ParkedIn::PREFIX];
