@@ -21,7 +21,7 @@ mod statement;
 mod stop;
 mod stream;
 
-pub use batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Place, Statement, batches};
+pub use batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement};
 pub use greeting::{Resume, Standing, standing_of_log};
 pub use lease::{Heard, behind, heard, is_silent, lease, lease_of, silent_peers, unheard_peers};
 pub(crate) use ledger::may_hold;
@@ -33,10 +33,7 @@ pub use recover::{
     Approval, Handed, RecoverError, any_taken_back, asked, confirm_taken_back, followed, heal_fork,
     keep_recovered, record_restore, start_epochs, statements_of,
 };
-pub use send::{
-    AcknowledgeError, DispatchError, Dispatcher, Offering, ResumeError, Resumed, acknowledge,
-    key_in_force, next_rule_end, resume,
-};
+pub use send::{SendError, Sending, key_in_force, next_rule_end};
 pub use statement::{
     HEAD_TYP, Head, Nonce, RECEIPT_TYP, RETRACTION_TYP, Receipt, Refused, Retraction,
 };

@@ -51,7 +51,7 @@ impl Statement {
 }
 
 /// Splits items into batches within the bounds of a batch.
-pub fn batches(items: Vec<Item>) -> Vec<Vec<Item>> {
+pub(super) fn batches(items: Vec<Item>) -> Vec<Vec<Item>> {
     let mut batches: Vec<Vec<Item>> = Vec::new();
     let mut bytes = 0;
     for item in items {
@@ -72,19 +72,19 @@ pub fn batches(items: Vec<Item>) -> Vec<Vec<Item>> {
 
 /// A place in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     /// Number of the stream.
-    pub epoch: Epoch,
+    pub(super) epoch: Epoch,
     /// Place; 0 before the first.
-    pub seq: StreamSeq,
+    pub(super) seq: StreamSeq,
     /// Chain value there.
-    pub chain: Digest,
+    pub(super) chain: Digest,
 }
 
 impl Place {
     /// The place after these items.
     #[must_use]
-    pub fn after(self, items: &[Item]) -> Self {
+    pub(super) fn after(self, items: &[Item]) -> Self {
         items.iter().fold(self, |place, item| Self {
             epoch: place.epoch,
             seq: item.seq,

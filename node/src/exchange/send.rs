@@ -8,9 +8,8 @@ mod plan;
 mod replay;
 mod resume;
 mod rules;
+mod sending;
 
-pub use acknowledge::{AcknowledgeError, acknowledge};
-pub use error::{DispatchError, ResumeError};
-pub use offer::{Dispatcher, Offering};
-pub use resume::{Resumed, resume};
+pub use error::SendError;
 pub use rules::{key_in_force, next_rule_end};
+pub use sending::Sending;

@@ -151,7 +151,7 @@ async fn a_sender_restored_from_a_backup_stops_issuing() {
     Link::open(&dk, &fr).await.run().await;
     dk.restore(&backup);
     let error = Link::try_open(&dk, &fr).await.err().expect("the stream stops");
-    assert!(matches!(error, super::ResumeError::LostState(_)), "{error}");
+    assert!(matches!(error, super::SendError::LostStateShown(_)), "{error}");
     assert!(super::lost_state(&dk.node).unwrap());
 }
 
@@ -522,30 +522,26 @@ async fn a_copy_whose_next_version_is_refused_stays_and_is_not_confirmed() {
 async fn what_is_narrowed_after_a_refusal_is_taken_back() {
     let (dk, fr, id) = delivered(LITTLE).await;
     dk.apply(ALL).await;
-    let peer = &fr.node.authority;
-    let mut dispatcher = super::Dispatcher::new(peer.clone(), SCHEMA);
-    let stream = dispatcher.offer_next(&dk.node).await.unwrap().stream;
+    let mut link = Link::open(&dk, &fr).await;
+    let head: super::Head = jose::peek(super::HEAD_TYP, &link.offer().await.head).unwrap();
     let receipt = super::Receipt {
-        iss: peer.clone(),
+        iss: fr.node.authority.clone(),
         aud: dk.node.authority.clone(),
-        epoch: stream.epoch,
-        seq: stream.tail,
-        chain: stream.tail_chain,
+        epoch: head.epoch,
+        seq: head.seq,
+        chain: head.chain,
         iat: dk.node.clock.now().seconds(),
-        refused: vec![super::Refused {
-            seq: stream.tail,
-            reason: "too_many_match_keys".to_owned(),
-        }],
+        refused: vec![super::Refused { seq: head.seq, reason: "too_many_match_keys".to_owned() }],
     };
     let receipt = jose::sign(super::RECEIPT_TYP, &receipt, &fr.node.statement_key);
-    super::acknowledge(&dk.node, peer, &receipt).await.unwrap();
-    assert!(dispatcher.offer_next(&dk.node).await.unwrap().items.is_empty(), "not again by itself");
+    link.take(&receipt, head.nonce).await.unwrap();
+    assert!(link.offer().await.items.is_empty(), "not again by itself");
     dk.apply(CORE).await;
     let mut offered = 0;
     loop {
-        let offering = dispatcher.offer_next(&dk.node).await.unwrap();
-        offered += offering.items.len();
-        if offering.items.is_empty() && offering.caught_up {
+        let items = link.offer().await.items;
+        offered += items.len();
+        if items.is_empty() {
             break;
         }
     }

@@ -14,15 +14,11 @@ use tonic::{Status, Streaming};
 
 use super::connection::connect;
 use super::recovery::recover_from;
-use crate::exchange::{
-    self, AcknowledgeError, Batch, DispatchError, Dispatcher, HEAD_TYP, Head, Item, Nonce,
-    PROTOCOL, Place, ResumeError, Resumed,
-};
+use crate::exchange::{self, Batch, PROTOCOL, SendError, Sending};
 use crate::id::{AuthorityId, printable};
-use crate::jose;
 use crate::node::SharedNode;
-use crate::store::{Change, StreamsOut};
-use crate::wire::exchange::{FromReceiver, FromSender, dispatch_reason, resume_reason};
+use crate::store::Change;
+use crate::wire::exchange::{FromReceiver, FromSender};
 use crate::wire::refusal::Malformed;
 
 /// Batches under way without a receipt: enough to keep both disks busy, few enough to be made
@@ -52,14 +48,8 @@ pub(super) enum SessionError {
     Malformed(#[from] Malformed),
     #[error("the peer did not begin with what it holds")]
     NoResume,
-    #[error("the stream begins anew")]
-    Moved,
     #[error(transparent)]
-    Resume(#[from] ResumeError),
-    #[error(transparent)]
-    Dispatch(#[from] DispatchError),
-    #[error(transparent)]
-    Acknowledge(#[from] AcknowledgeError),
+    Send(#[from] SendError),
 }
 
 impl SessionError {
@@ -72,25 +62,13 @@ impl SessionError {
             Self::NoReceipt => "no_receipt",
             Self::Refused(_) => "ended_by_peer",
             Self::Malformed(_) | Self::NoResume => "malformed_message",
-            Self::Moved => "stream_moved",
-            Self::Resume(error) => resume_reason(error),
-            Self::Dispatch(error) => dispatch_reason(error),
-            Self::Acknowledge(_) => "receipt_refused",
+            Self::Send(error) => error.reason(),
         }
     }
 
     /// Trying again soon would change nothing.
     pub(super) fn waits_for_people(&self) -> bool {
-        matches!(
-            self,
-            Self::Resume(
-                ResumeError::LostState(_) | ResumeError::Unproven(_) | ResumeError::PeerStopped(_)
-            ) | Self::Dispatch(
-                DispatchError::LostState | DispatchError::Halted(_) | DispatchError::KeyEnded(_)
-            ) | Self::Resume(ResumeError::Dispatch(
-                DispatchError::LostState | DispatchError::Halted(_)
-            ))
-        )
+        matches!(self, Self::Send(error) if error.waits_for_people())
     }
 }
 
@@ -102,12 +80,11 @@ pub(super) async fn run(
 ) -> Result<(), SessionError> {
     exchange::key_in_force(node)?;
     let changes = node.store.changes();
-    if exchange::must_ask(node, peer).map_err(DispatchError::from)? {
+    if exchange::must_ask(node, peer).map_err(SendError::from)? {
         recover_from(node, peer).await.map_err(SessionError::Recover)?;
     }
     let (outbox, mut inbox, theirs) = open(node, peer).await?;
-    let schema_max = theirs.schema_max;
-    let Resumed { place, items } = exchange::resume(node, peer, &theirs).await?;
+    let sending = Sending::resume(node, peer, &theirs).await?;
     {
         let live = node.streams.live(peer);
         let mut status = live.status();
@@ -118,12 +95,12 @@ pub(super) async fn run(
     let flow = Flow {
         open: Semaphore::new(BATCHES_OPEN_MAX),
         unanswered: Mutex::new(VecDeque::with_capacity(BATCHES_OPEN_MAX)),
-        nonce: Mutex::new(theirs.nonce),
     };
-    let mut sender = Sender { node, peer, outbox, flow: &flow, place, changes, heartbeat };
+    let (sending, flow) = (&sending, &flow);
+    let mut sender = Sender { node, peer, sending, outbox, flow, changes, heartbeat };
     tokio::select! {
-        ended = sender.send(items, schema_max) => ended,
-        ended = take_receipts(node, peer, &mut inbox, &flow) => ended,
+        ended = sender.send() => ended,
+        ended = take_receipts(node, sending, &mut inbox, flow) => ended,
     }
 }
 
@@ -136,7 +113,7 @@ async fn open(
     let opening = async {
         let channel = connect(node, peer).await.map_err(SessionError::Connect)?;
         let (outbox, statements) = mpsc::channel(BATCHES_OPEN_MAX);
-        let standing = exchange::standing_of_log(node).map_err(DispatchError::from)?;
+        let standing = exchange::standing_of_log(node).map_err(SendError::from)?;
         let _ = outbox.send(FromSender::Hello { protocol: PROTOCOL, standing }.into()).await;
         let mut client = ExchangeClient::new(channel);
         let answer = client.deliver(ReceiverStream::new(statements)).await;
@@ -155,14 +132,9 @@ struct Flow {
     open: Semaphore,
     /// When the batches were sent that have no receipt yet, oldest first.
     unanswered: Mutex<VecDeque<Instant>>,
-    nonce: Mutex<Nonce>,
 }
 
 impl Flow {
-    fn nonce(&self) -> Nonce {
-        *self.nonce.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn unanswered(&self) -> MutexGuard<'_, VecDeque<Instant>> {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,8 +148,7 @@ impl Flow {
         }
     }
 
-    fn answered(&self, nonce: Nonce) {
-        *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = nonce;
+    fn answered(&self) {
         if self.unanswered().pop_front().is_some() {
             self.open.add_permits(1);
         }
@@ -192,91 +163,39 @@ impl Flow {
 struct Sender<'a> {
     node: &'a SharedNode,
     peer: &'a AuthorityId,
+    sending: &'a Sending,
     outbox: Outbox,
     flow: &'a Flow,
-    place: Place,
     changes: broadcast::Receiver<Change>,
     heartbeat: Duration,
 }
 
 impl Sender<'_> {
-    async fn send(&mut self, again: Vec<Item>, schema_max: u32) -> Result<(), SessionError> {
+    async fn send(&mut self) -> Result<(), SessionError> {
         let flow = self.flow;
-        for items in exchange::batches(again) {
-            flow.permit().await.forget();
-            self.send_batch(items, false, false).await?;
-        }
-        let mut dispatcher = Dispatcher::new(self.peer.clone(), schema_max);
-        let trust = self.trust_revision()?;
-        let mut due = true;
+        let mut heartbeat = true;
         loop {
             // Before the decision: nothing is offered that could not leave at once.
             let permit = flow.permit().await;
-            let offering = dispatcher.offer_next(self.node).await?;
-            let next = self.place.after(&offering.items);
-            let stream = &offering.stream;
-            if (stream.epoch, stream.tail) != (next.epoch, next.seq) {
-                return Err(SessionError::Moved);
-            }
-            let idle = offering.items.is_empty();
-            if !idle || due {
-                let complete = !offering.stream.snapshot;
+            let batch = self.sending.next(self.node, heartbeat).await?;
+            let idle = batch.as_ref().is_none_or(|batch| batch.items.is_empty());
+            if let Some(batch) = batch {
                 permit.forget();
-                self.send_batch(offering.items, offering.caught_up, complete).await?;
-                due = false;
-            } else {
-                drop(permit);
+                self.post(batch).await;
+                heartbeat = false;
             }
             if idle {
-                due = self.wait_for_work().await?;
-            }
-            if self.trust_revision()? != trust {
-                return Err(SessionError::Moved);
+                heartbeat = self.wait_for_work().await?;
             }
         }
     }
 
-    fn trust_revision(&self) -> Result<u64, SessionError> {
-        let directory = self.node.directory.load();
-        let known = directory.active(self.peer).ok_or(DispatchError::NotActive)?;
-        Ok(known.peer.revision)
-    }
-
-    async fn send_batch(
-        &mut self,
-        items: Vec<Item>,
-        caught_up: bool,
-        snapshot_complete: bool,
-    ) -> Result<(), SessionError> {
+    async fn post(&self, batch: Batch) {
         self.flow.unanswered().push_back(Instant::now());
-        self.place = self.place.after(&items);
-        let head = self.head(caught_up, snapshot_complete);
-        let stream = self.node.store.get::<StreamsOut>(self.peer).map_err(DispatchError::from)?;
-        let acknowledged = stream.map_or(0, |stream| stream.acked);
-        let batch = FromSender::Batch(Batch { items, head, acknowledged });
         // A closed outbox means that the call has ended: the other direction knows why.
-        if self.outbox.send(batch.into()).await.is_err() {
+        if self.outbox.send(FromSender::Batch(batch).into()).await.is_err() {
             std::future::pending::<()>().await;
         }
-        Ok(())
-    }
-
-    fn head(&self, caught_up: bool, snapshot_complete: bool) -> String {
-        let log = self.node.store.log();
-        let head = Head {
-            iss: self.node.authority.clone(),
-            aud: self.peer.clone(),
-            epoch: self.place.epoch,
-            seq: self.place.seq,
-            chain: self.place.chain,
-            iat: self.node.clock.told().seconds(),
-            nonce: self.flow.nonce(),
-            caught_up,
-            snapshot_complete,
-            log_size: log.size(),
-            log_root: log.root(),
-        };
-        jose::sign(HEAD_TYP, &head, &self.node.statement_key)
     }
 
     /// Waits for news; true when a heartbeat is due.
@@ -284,7 +203,7 @@ impl Sender<'_> {
         let heartbeat = tokio::time::sleep(self.heartbeat);
         tokio::pin!(heartbeat);
         let node = self.node;
-        let rule_end = exchange::next_rule_end(node, self.peer).map_err(DispatchError::from)?;
+        let rule_end = exchange::next_rule_end(node, self.peer).map_err(SendError::from)?;
         loop {
             tokio::select! {
                 () = &mut heartbeat => return Ok(true),
@@ -323,7 +242,7 @@ async fn until(node: &SharedNode, end: Option<crate::id::Timestamp>) {
 
 async fn take_receipts(
     node: &SharedNode,
-    peer: &AuthorityId,
+    sending: &Sending,
     inbox: &mut Streaming<proto::FromReceiver>,
     flow: &Flow,
 ) -> Result<(), SessionError> {
@@ -340,8 +259,8 @@ async fn take_receipts(
             message.ok_or_else(|| SessionError::Refused(Status::ok("no reason given")))?;
         match FromReceiver::try_from(message)? {
             FromReceiver::Receipt(receipt, nonce) => {
-                exchange::acknowledge(node, peer, &receipt).await?;
-                flow.answered(nonce);
+                sending.take(node, &receipt, nonce).await?;
+                flow.answered();
             }
             FromReceiver::Resume(_) => return Err(SessionError::NoResume),
         }

@@ -5,9 +5,7 @@ use tonic::{Code, Status};
 
 use super::refusal::{Malformed, refusal};
 use crate::admin::Described;
-use crate::exchange::{
-    Batch, DispatchError, Item, Nonce, ReceiveError, Resume, ResumeError, Standing, Statement,
-};
+use crate::exchange::{Batch, Item, Nonce, ReceiveError, Resume, Standing, Statement};
 use crate::id::Digest;
 use crate::reason::Reason;
 
@@ -213,27 +211,4 @@ pub fn receive_status(error: &ReceiveError) -> Status {
         }
     };
     refusal(code, reason, &error.to_string())
-}
-
-/// The stable reason why a stream to a peer does not go on, for people and counters.
-pub fn resume_reason(error: &ResumeError) -> &'static str {
-    match error {
-        ResumeError::LostState(_) => "lost_state",
-        ResumeError::PeerStopped(_) => "peer_lost_state",
-        ResumeError::Unproven(_) => "unproven_place",
-        ResumeError::Dispatch(error) => dispatch_reason(error),
-    }
-}
-
-/// As [`resume_reason`].
-pub fn dispatch_reason(error: &DispatchError) -> &'static str {
-    match error {
-        DispatchError::NotActive => "not_active",
-        DispatchError::Halted(_) => "stream_halted",
-        DispatchError::LostState => "lost_state",
-        DispatchError::KeyEnded(_) => "statement_key_ended",
-        DispatchError::Unasked => "not_asked_yet",
-        DispatchError::Holding(_) => "own_alert_unreadable",
-        DispatchError::Node(_) | DispatchError::Store(_) => "store_unavailable",
-    }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::error::SendError;
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
 use crate::exchange::pages::{PAGE, within};
 use crate::exchange::parked;
 use crate::exchange::statement::{RECEIPT_TYP, Receipt};
 use crate::id::{AuthorityId, Digest, Epoch, StreamSeq, Version};
-use crate::jose::{self, JoseError};
+use crate::jose;
 use crate::node::SharedNode;
 use crate::store::{
     CommitError, Committed, Disclosed, Ledger, LedgerEntry, Offer, Offered, Offers, Parked,
@@ -19,45 +20,38 @@ use crate::telemetry;
 /// Longest reason of a refusal that is kept, in bytes: it is the peer's text.
 const REASON_BYTES_MAX: usize = 64;
 
-/// Why a receipt was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AcknowledgeError {
-    /// Not a receipt that this peer signed.
-    #[error("the receipt does not verify: {0}")]
-    Receipt(#[from] JoseError),
-    /// For other parties, another epoch, or a place that was never offered.
-    #[error("the receipt is not for this stream")]
-    Misdirected,
-    /// Its chain value is not ours: the receiver committed something else.
-    #[error("the receipt's chain value at {0} is not the one that was sent")]
-    Forked(StreamSeq),
+/// Why a receipt is not entered.
+enum Refusal {
     /// A later one of another connection was quicker; the place that it settled.
-    #[error("everything up to {0} is acknowledged already")]
     Overtaken(StreamSeq),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    Failed(SendError),
+}
+
+impl<E: Into<SendError>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// Makes durable that `peer` holds everything up to the receipt's place; returns that place.
 ///
 /// # Errors
 /// When the receipt is not the peer's, not for this stream, or names another chain value.
-pub async fn acknowledge(
+pub(super) async fn acknowledge(
     node: &SharedNode,
     peer: &AuthorityId,
     jws: &str,
-) -> Result<StreamSeq, AcknowledgeError> {
+) -> Result<StreamSeq, SendError> {
     let now = node.clock.now();
     let directory = node.directory.load_full();
     let receipt: Receipt =
         jose::verify(RECEIPT_TYP, jws, |kid| directory.statement_key(peer, kid, now))?;
     if receipt.iss != *peer || receipt.aud != node.authority {
-        return Err(AcknowledgeError::Misdirected);
+        return Err(SendError::Misdirected);
     }
-    let stream = node.store.get::<StreamsOut>(peer)?.ok_or(AcknowledgeError::Misdirected)?;
+    let stream = node.store.get::<StreamsOut>(peer)?.ok_or(SendError::Misdirected)?;
     if receipt.epoch != stream.epoch || receipt.seq > stream.tail {
-        return Err(AcknowledgeError::Misdirected);
+        return Err(SendError::Misdirected);
     }
     if receipt.seq <= stream.acked {
         return Ok(stream.acked);
@@ -69,8 +63,8 @@ pub async fn acknowledge(
             (0..refused).for_each(|_| telemetry::refused(&node.authority, peer, "out", "by_peer"));
             Ok(place)
         }
-        Err(CommitError::Refused(AcknowledgeError::Overtaken(place))) => Ok(place),
-        Err(CommitError::Refused(error)) => Err(error),
+        Err(CommitError::Refused(Refusal::Overtaken(place))) => Ok(place),
+        Err(CommitError::Refused(Refusal::Failed(error))) => Err(error),
         Err(CommitError::Store(error)) => Err(error.into()),
     }
 }
@@ -81,13 +75,13 @@ fn enter(
     peer: &AuthorityId,
     receipt: &Receipt,
     jws: String,
-) -> Result<Committed<usize>, AcknowledgeError> {
-    let stream = tx.get::<StreamsOut>(peer)?.ok_or(AcknowledgeError::Misdirected)?;
+) -> Result<Committed<usize>, Refusal> {
+    let stream = tx.get::<StreamsOut>(peer)?.ok_or(SendError::Misdirected)?;
     if stream.epoch != receipt.epoch {
-        return Err(AcknowledgeError::Misdirected);
+        return Err(SendError::Misdirected.into());
     }
     if receipt.seq <= stream.acked {
-        return Err(AcknowledgeError::Overtaken(stream.acked));
+        return Err(Refusal::Overtaken(stream.acked));
     }
     let refused: HashMap<_, _> =
         receipt.refused.iter().map(|r| (r.seq, shortened(&r.reason))).collect();
@@ -99,7 +93,7 @@ fn enter(
         let last = (receipt.seq - seq).min(PAGE as u64) as usize;
         let page = tx.scan::<Offers>(&within(peer), Some(&from), last)?;
         if page.is_empty() {
-            return Err(AcknowledgeError::Forked(receipt.seq));
+            return Err(SendError::Forked(receipt.seq).into());
         }
         for ((_, place), offer) in page {
             let refusal = refused.get(&place).map(String::as_str);
@@ -112,7 +106,7 @@ fn enter(
         }
     }
     if seq != receipt.seq || chain != receipt.chain {
-        return Err(AcknowledgeError::Forked(receipt.seq));
+        return Err(SendError::Forked(receipt.seq).into());
     }
     let event = acknowledged_event(peer, &stream, receipt, &jws);
     let held = StreamOut { acked: seq, acked_chain: chain, receipt: jws, ..stream };

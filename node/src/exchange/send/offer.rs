@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::error::DispatchError;
+use super::error::SendError;
 use super::plan::{Pick, Plan, Planner, Position};
 use super::rules::{key_in_force, sweep_after_rule_end};
 use crate::alert::ClaimSet;
@@ -23,17 +23,17 @@ use crate::store::{
 use crate::trust::PeerState;
 
 /// What was offered, durable, ready to be sent.
-pub struct Offering {
+pub(super) struct Offering {
     /// The stream after it.
-    pub stream: StreamOut,
+    pub(super) stream: StreamOut,
     /// In the order of the stream.
-    pub items: Vec<Item>,
+    pub(super) items: Vec<Item>,
     /// Nothing more is to be decided for this peer at this moment.
-    pub caught_up: bool,
+    pub(super) caught_up: bool,
 }
 
 /// Decides for one peer, during one connection.
-pub struct Dispatcher {
+pub(super) struct Dispatcher {
     peer: AuthorityId,
     schema_max: u32,
     /// Where deciding stands, when it is further than the store says.
@@ -43,7 +43,7 @@ pub struct Dispatcher {
 enum Refusal {
     /// What was decided is no longer current: decide again.
     Stale,
-    Failed(DispatchError),
+    Failed(SendError),
 }
 
 impl From<StoreError> for Refusal {
@@ -54,7 +54,7 @@ impl From<StoreError> for Refusal {
 
 impl Dispatcher {
     /// For a peer that reads alert schemas up to `schema_max`.
-    pub fn new(peer: AuthorityId, schema_max: u32) -> Self {
+    pub(super) fn new(peer: AuthorityId, schema_max: u32) -> Self {
         Self { peer, schema_max, ahead: None }
     }
 
@@ -62,7 +62,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// When the peer is not active, its stream or the node is stopped, or the store failed.
-    pub async fn offer_next(&mut self, node: &SharedNode) -> Result<Offering, DispatchError> {
+    pub(super) async fn offer_next(&mut self, node: &SharedNode) -> Result<Offering, SendError> {
         key_in_force(node)?;
         sweep_after_rule_end(node, &self.peer).await?;
         loop {
@@ -95,13 +95,13 @@ impl Dispatcher {
         }
     }
 
-    async fn plan_on_worker(&self, node: &SharedNode) -> Result<Plan, DispatchError> {
+    async fn plan_on_worker(&self, node: &SharedNode) -> Result<Plan, SendError> {
         let (node, peer) = (node.clone(), self.peer.clone());
         let (schema_max, ahead) = (self.schema_max, self.ahead.clone());
         let planned = tokio::task::spawn_blocking(move || {
             Planner::new(&node, &peer, schema_max, ahead).and_then(Planner::plan)
         });
-        planned.await.unwrap_or(Err(DispatchError::NotActive))
+        planned.await.unwrap_or(Err(SendError::NotActive))
     }
 }
 
@@ -145,11 +145,11 @@ fn offer(tx: &mut Tx<'_>, peer: &AuthorityId, plan: Plan) -> Result<Committed<Of
 /// The stream as it stands, if everything the plan was made from still holds.
 fn current(tx: &Tx<'_>, peer: &AuthorityId, plan: &Plan) -> Result<StreamOut, Refusal> {
     if is_stopped(tx)? {
-        return Err(Refusal::Failed(DispatchError::LostState));
+        return Err(Refusal::Failed(SendError::LostState));
     }
     let held = tx.get::<Peers>(peer)?.filter(|held| held.state == PeerState::Active);
-    let held = held.ok_or(Refusal::Failed(DispatchError::NotActive))?;
-    let stream = tx.get::<StreamsOut>(peer)?.ok_or(Refusal::Failed(DispatchError::NotActive))?;
+    let held = held.ok_or(Refusal::Failed(SendError::NotActive))?;
+    let stream = tx.get::<StreamsOut>(peer)?.ok_or(Refusal::Failed(SendError::NotActive))?;
     let basis = &plan.basis;
     let same_place = (stream.epoch, stream.tail) == (basis.stream.epoch, basis.stream.tail)
         && (stream.cursor, stream.sweeps) == (basis.stream.cursor, basis.stream.sweeps)

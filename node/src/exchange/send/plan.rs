@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::error::DispatchError;
+use super::error::SendError;
 use crate::alert::{ClaimSet, View};
 use crate::exchange::batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Statement};
 use crate::exchange::ledger::{may_hold, may_outlive};
@@ -99,18 +99,18 @@ impl<'a> Planner<'a> {
         peer: &'a AuthorityId,
         schema_max: u32,
         ahead: Option<Position>,
-    ) -> Result<Self, DispatchError> {
+    ) -> Result<Self, SendError> {
         if lost_state(node)? {
-            return Err(DispatchError::LostState);
+            return Err(SendError::LostState);
         }
         if must_ask(node, peer)? {
-            return Err(DispatchError::Unasked);
+            return Err(SendError::Unasked);
         }
         let directory = node.directory.load();
-        let trust = directory.active(peer).ok_or(DispatchError::NotActive)?.peer.revision;
-        let stream = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
+        let trust = directory.active(peer).ok_or(SendError::NotActive)?.peer.revision;
+        let stream = node.store.get::<StreamsOut>(peer)?.ok_or(SendError::NotActive)?;
         if let Some(reason) = stream.halted {
-            return Err(DispatchError::Halted(reason));
+            return Err(SendError::Halted(reason));
         }
         let policy = node.policy.load_full();
         let position = Position::of(&stream, ahead);
@@ -127,7 +127,7 @@ impl<'a> Planner<'a> {
         Ok(Self { node, peer, policy, schema_max, now, bytes: 0, seen: HashSet::new(), plan })
     }
 
-    pub(super) fn plan(mut self) -> Result<Plan, DispatchError> {
+    pub(super) fn plan(mut self) -> Result<Plan, SendError> {
         if !self.retry_parked()? {
             return Ok(self.plan);
         }
@@ -147,7 +147,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Decides again what was parked and is due; false when more is left of it than fits.
-    fn retry_parked(&mut self) -> Result<bool, DispatchError> {
+    fn retry_parked(&mut self) -> Result<bool, SendError> {
         let due = parked::due(self.node, self.peer, self.now)?;
         let all = due.len() < PAGE;
         for alert in due {
@@ -163,7 +163,7 @@ impl<'a> Planner<'a> {
         Ok(all)
     }
 
-    fn sweep_held(&mut self, after: Option<AlertId>) -> Result<(), DispatchError> {
+    fn sweep_held(&mut self, after: Option<AlertId>) -> Result<(), SendError> {
         let from = after.clone().map(|alert| (self.peer.clone(), alert));
         let page = self.node.store.scan::<Ledger>(&within(self.peer), from.as_ref(), PAGE)?;
         let ended = page.len() < PAGE;
@@ -180,7 +180,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn sweep_feed(&mut self, after: u64) -> Result<(), DispatchError> {
+    fn sweep_feed(&mut self, after: u64) -> Result<(), SendError> {
         let page = self.node.store.scan::<Feed>(&[], Some(&(after + 1)), PAGE)?;
         let ended = page.len() < PAGE;
         let mut last = after;
@@ -202,7 +202,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn follow_feed(&mut self) -> Result<(), DispatchError> {
+    fn follow_feed(&mut self) -> Result<(), SendError> {
         let from = self.plan.position.cursor + 1;
         let page = self.node.store.scan::<Feed>(&[], Some(&from), PAGE)?;
         let ended = page.len() < PAGE;
@@ -222,7 +222,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Compares what policy allows with what the ledger says, and picks the difference.
-    fn decide(&mut self, alert: &AlertId, again: bool) -> Result<(), DispatchError> {
+    fn decide(&mut self, alert: &AlertId, again: bool) -> Result<(), SendError> {
         if !self.seen.insert(alert.clone()) {
             return Ok(());
         }
@@ -282,7 +282,7 @@ impl<'a> Planner<'a> {
         view: View,
         claims: ClaimSet,
         rule: Option<String>,
-    ) -> Result<(), DispatchError> {
+    ) -> Result<(), SendError> {
         let alert = view.head.id.clone();
         let text =
             view.disclose(claims).map_err(|error| HoldingError::Alert(alert.clone(), error))?;
@@ -304,7 +304,7 @@ impl<'a> Planner<'a> {
 
     /// The issuer's last word goes to whoever ever held something of the alert; the end of its time
     /// needs a word only where an older version may outlive it.
-    fn last_word(&mut self, alert: &AlertId) -> Result<(), DispatchError> {
+    fn last_word(&mut self, alert: &AlertId) -> Result<(), SendError> {
         let key = (self.peer.clone(), alert.clone());
         let Some(tombstone) = self.node.store.get::<Tombstones>(alert)? else { return Ok(()) };
         let Some(ledger) = self.node.store.get::<Ledger>(&key)? else {

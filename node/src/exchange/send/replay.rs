@@ -1,6 +1,6 @@
 //! What was offered and not acknowledged is made again, byte for byte, or replaced in its place.
 
-use super::error::{DispatchError, ResumeError};
+use super::error::SendError;
 use super::plan::retraction;
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
@@ -20,7 +20,7 @@ pub(super) async fn replay_after(
     node: &SharedNode,
     peer: &AuthorityId,
     (epoch, seq): (Epoch, StreamSeq),
-) -> Result<Vec<Item>, ResumeError> {
+) -> Result<Vec<Item>, SendError> {
     let (held, to) = (node.clone(), peer.clone());
     let worked = tokio::task::spawn_blocking(move || {
         let from = (to.clone(), seq + 1);
@@ -28,9 +28,9 @@ pub(super) async fn replay_after(
         offers
             .into_iter()
             .map(|((_, seq), offer)| Ok((replay(&held, &to, seq, &offer)?, offer)))
-            .collect::<Result<Vec<_>, DispatchError>>()
+            .collect::<Result<Vec<_>, SendError>>()
     });
-    let replayed = worked.await.unwrap_or(Err(DispatchError::NotActive))?;
+    let replayed = worked.await.unwrap_or(Err(SendError::NotActive))?;
     let mut replaced = Vec::new();
     let mut items = Vec::with_capacity(replayed.len());
     for (replay, offer) in replayed {
@@ -50,7 +50,7 @@ async fn replace(
     peer: &AuthorityId,
     epoch: Epoch,
     replaced: Vec<(StreamSeq, Offer, String)>,
-) -> Result<(), ResumeError> {
+) -> Result<(), SendError> {
     let peer = peer.clone();
     let committed = node.store.commit(move |tx| {
         let mut events = Vec::new();
@@ -99,7 +99,7 @@ fn replay(
     peer: &AuthorityId,
     seq: StreamSeq,
     offer: &Offer,
-) -> Result<Replayed, DispatchError> {
+) -> Result<Replayed, SendError> {
     let digest = offer.digest;
     let same = |statement| Replayed { item: Item { seq, digest, statement }, replaced: None };
     let (version, claims) = match &offer.offered {
@@ -123,7 +123,7 @@ fn still_allowed(
     alert: &AlertId,
     version: Version,
     claims: ClaimSet,
-) -> Result<Option<String>, DispatchError> {
+) -> Result<Option<String>, SendError> {
     let now = node.clock.now();
     let own = node.store.get::<Own>(alert)?;
     let own = own.filter(|own| own.version == version && own.expires_at > now);

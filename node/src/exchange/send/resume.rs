@@ -2,7 +2,7 @@
 //! state.
 
 use super::compare;
-use super::error::{DispatchError, ResumeError};
+use super::error::SendError;
 use super::replay::replay_after;
 use crate::alert::SCHEMA;
 use crate::audit::{Event, Operation};
@@ -18,11 +18,11 @@ use crate::node::{Node, SharedNode};
 use crate::store::{CommitError, Committed, Offers, StoreError, StreamOut, StreamsOut};
 
 /// The place from which to send.
-pub struct Resumed {
+pub(super) struct Resumed {
     /// The place the receiver stands at.
-    pub place: Place,
+    pub(super) place: Place,
     /// What was offered after it, to be sent again.
-    pub items: Vec<Item>,
+    pub(super) items: Vec<Item>,
 }
 
 enum Standing {
@@ -37,24 +37,24 @@ enum Standing {
 /// Finds the place from which to send, and makes again what was offered after it.
 ///
 /// # Errors
-/// [`ResumeError`]; what it says was made durable before this returns.
-pub async fn resume(
+/// [`SendError`]; what it says was made durable before this returns.
+pub(super) async fn resume(
     node: &SharedNode,
     peer: &AuthorityId,
     theirs: &Resume,
-) -> Result<Resumed, ResumeError> {
+) -> Result<Resumed, SendError> {
     // No offer is sent again that is applied and not durable yet.
-    node.store.settled().await.map_err(DispatchError::from)?;
+    node.store.settled().await?;
     if compare::compare(node, peer, theirs).await? {
-        return Err(ResumeError::LostState(peer.clone()));
+        return Err(SendError::LostStateShown(peer.clone()));
     }
     if lost_state(node)? {
-        return Err(DispatchError::LostState.into());
+        return Err(SendError::LostState);
     }
     if theirs.stopped {
-        return Err(ResumeError::PeerStopped(peer.clone()));
+        return Err(SendError::PeerStopped(peer.clone()));
     }
-    let ours = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
+    let ours = node.store.get::<StreamsOut>(peer)?.ok_or(SendError::NotActive)?;
     wake_for_schema(node, peer, theirs.schema_max).await?;
     match standing(node, peer, &ours, theirs)? {
         Standing::At(seq) => {
@@ -72,11 +72,11 @@ pub async fn resume(
         }
         Standing::Ahead if proves(node, peer, theirs) => {
             compare::stop_for_place(node, peer).await?;
-            Err(ResumeError::LostState(peer.clone()))
+            Err(SendError::LostStateShown(peer.clone()))
         }
         Standing::Ahead => {
             halt_unproven(node, peer).await?;
-            Err(ResumeError::Unproven(peer.clone()))
+            Err(SendError::Unproven(peer.clone()))
         }
     }
 }
@@ -125,9 +125,9 @@ async fn renew(
     node: &SharedNode,
     peer: &AuthorityId,
     (seen, before): (&StreamOut, Epoch),
-) -> Result<Resumed, ResumeError> {
+) -> Result<Resumed, SendError> {
     start_epoch(node, peer, (seen, before)).await?;
-    let renewed = node.store.get::<StreamsOut>(peer)?.ok_or(DispatchError::NotActive)?;
+    let renewed = node.store.get::<StreamsOut>(peer)?.ok_or(SendError::NotActive)?;
     let (epoch, chain) = (renewed.epoch, renewed.tail_chain);
     Ok(Resumed { place: Place { epoch, seq: 0, chain }, items: vec![] })
 }
@@ -137,7 +137,7 @@ async fn start_epoch(
     node: &SharedNode,
     peer: &AuthorityId,
     (seen, before): (&StreamOut, Epoch),
-) -> Result<(), ResumeError> {
+) -> Result<(), SendError> {
     let (from, peer, seen) = (node.authority.clone(), peer.clone(), seen.epoch);
     let committed = node.store.commit(move |tx| {
         let mut event = Event::new(Operation::Disclose, "stream.epoch_started", "node").peer(&peer);
@@ -153,7 +153,7 @@ async fn start_epoch(
     Ok(committed.await.map_err(CommitError::flatten)?)
 }
 
-async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), ResumeError> {
+async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), SendError> {
     let peer = peer.clone();
     let committed = node.store.commit(move |tx| {
         let event = stream::halt(
@@ -172,7 +172,7 @@ async fn wake_for_schema(
     node: &SharedNode,
     peer: &AuthorityId,
     schema_max: u32,
-) -> Result<(), ResumeError> {
+) -> Result<(), SendError> {
     let lacking = parked::lacks_schema(node, peer)?;
     let waiting = lacking && schema_max < SCHEMA;
     node.streams.live(peer).status().waiting = waiting.then(|| waits_for_schema(peer));

@@ -1,6 +1,6 @@
 //! Rules that end while nothing else changes: the stream decides anew.
 
-use super::error::DispatchError;
+use super::error::SendError;
 use crate::audit::{Event, Operation};
 use crate::exchange::stream::begin_sweep;
 use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
@@ -11,10 +11,10 @@ use crate::trust::Part;
 /// Whether peers take what this node signs.
 ///
 /// # Errors
-/// [`DispatchError::KeyEnded`] when they would refuse it.
-pub fn key_in_force(node: &Node) -> Result<(), DispatchError> {
+/// [`SendError::KeyEnded`] when they would refuse it.
+pub fn key_in_force(node: &Node) -> Result<(), SendError> {
     let ended = node.ends.load().ended(Part::StatementKey, node.clock.now());
-    ended.map_or(Ok(()), |at| Err(DispatchError::KeyEnded(at)))
+    ended.map_or(Ok(()), |at| Err(SendError::KeyEnded(at)))
 }
 
 /// When the next rule ends, since this peer's stream last decided everything anew: a time in the
@@ -36,7 +36,7 @@ pub fn next_rule_end(node: &Node, peer: &AuthorityId) -> Result<Option<Timestamp
 pub(super) async fn sweep_after_rule_end(
     node: &SharedNode,
     peer: &AuthorityId,
-) -> Result<(), DispatchError> {
+) -> Result<(), SendError> {
     if next_rule_end(node, peer)?.is_none_or(|end| end > node.clock.now()) {
         return Ok(());
     }

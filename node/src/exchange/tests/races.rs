@@ -9,9 +9,9 @@ use super::{ALL, delivered};
 use crate::admin;
 use crate::audit::Entry;
 use crate::desk;
-use crate::exchange::{self, ReceiveError};
+use crate::exchange::ReceiveError;
 use crate::id::Timestamp;
-use crate::store::{Committed, Expiries, Store, StoreError, StreamsOut};
+use crate::store::{Committed, Expiries, Store, StoreError};
 use crate::trust::PeerState;
 
 /// The writer waits from now on, until what is returned is dropped; commits queue up in their
@@ -38,17 +38,18 @@ async fn a_receipt_that_a_later_one_overtook_changes_nothing() {
     let mut receipts = Vec::new();
     for number in [11, 12] {
         dk.create(number).await;
-        receipts.push(link.receipt().await);
+        let batch = link.offer().await;
+        receipts.push(link.give(batch).await.unwrap());
     }
     let held = hold(&dk.node.store);
-    let peer = &fr.node.authority;
-    let later = exchange::acknowledge(&dk.node, peer, &receipts[1]);
-    let earlier = exchange::acknowledge(&dk.node, peer, &receipts[0]);
+    let later = link.take(&receipts[1].0, receipts[1].1);
+    let earlier = link.take(&receipts[0].0, receipts[0].1);
     let release = async { drop(held) };
     let (later, earlier, ()) = tokio::join!(later, earlier, release);
-    let acked = dk.stream(&fr).acked;
-    assert_eq!((later.unwrap(), earlier.unwrap()), (acked, acked));
-    assert_eq!(dk.node.store.get::<StreamsOut>(peer).unwrap().unwrap().tail, acked);
+    later.unwrap();
+    earlier.unwrap();
+    let stream = dk.stream(&fr);
+    assert_eq!((stream.acked, stream.acked_chain), (stream.tail, stream.tail_chain));
 }
 
 /// Who is trusted, and by which keys, may change while a batch is judged.

@@ -1,0 +1,146 @@
+//! One outgoing stream: what goes next under which head, and what a receipt settles.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use super::acknowledge::acknowledge;
+use super::error::SendError;
+use super::offer::{Dispatcher, Offering};
+use super::resume::{Resumed, resume};
+use crate::exchange::batch::{Batch, Item, Place, batches};
+use crate::exchange::greeting::Resume;
+use crate::exchange::statement::{HEAD_TYP, Head, Nonce};
+use crate::id::AuthorityId;
+use crate::jose;
+use crate::node::{Node, SharedNode};
+use crate::store::StreamsOut;
+
+/// One outgoing stream, from the receiver's resume on; the counterpart of
+/// [`Reception`](crate::exchange::Reception). Receipts are taken while the next batch is made.
+pub struct Sending {
+    peer: AuthorityId,
+    /// The newest that the receiver gave: the next head answers it.
+    nonce: Mutex<Nonce>,
+    turn: tokio::sync::Mutex<Turn>,
+}
+
+/// What only one batch at a time may move.
+struct Turn {
+    /// Offered before the stream was cut, to be sent again first.
+    again: VecDeque<Vec<Item>>,
+    /// After the last batch.
+    place: Place,
+    dispatcher: Dispatcher,
+    /// Revision of the peer's record that the stream began under.
+    trust: u64,
+}
+
+impl Sending {
+    /// Goes on from what the receiver says it holds.
+    ///
+    /// # Errors
+    /// [`SendError`]; what it says was made durable before this returns.
+    pub async fn resume(
+        node: &SharedNode,
+        peer: &AuthorityId,
+        theirs: &Resume,
+    ) -> Result<Self, SendError> {
+        let Resumed { place, items } = resume(node, peer, theirs).await?;
+        let turn = Turn {
+            again: batches(items).into(),
+            place,
+            dispatcher: Dispatcher::new(peer.clone(), theirs.schema_max),
+            trust: trust_revision(node, peer)?,
+        };
+        let (peer, nonce) = (peer.clone(), Mutex::new(theirs.nonce));
+        Ok(Self { peer, nonce, turn: tokio::sync::Mutex::new(turn) })
+    }
+
+    /// The next batch, whose offers are durable. When there is nothing to send: a head alone where
+    /// a `heartbeat` is due, else `None`.
+    ///
+    /// # Errors
+    /// [`SendError`]; the stream has ended.
+    pub async fn next(
+        &self,
+        node: &SharedNode,
+        heartbeat: bool,
+    ) -> Result<Option<Batch>, SendError> {
+        let mut turn = self.turn.lock().await;
+        if trust_revision(node, &self.peer)? != turn.trust {
+            return Err(SendError::Moved);
+        }
+        if let Some(items) = turn.again.pop_front() {
+            turn.place = turn.place.after(&items);
+            return self.batch(node, turn.place, items, Said::default()).map(Some);
+        }
+        let Offering { stream, items, caught_up } = turn.dispatcher.offer_next(node).await?;
+        let next = turn.place.after(&items);
+        if (stream.epoch, stream.tail) != (next.epoch, next.seq) {
+            return Err(SendError::Moved);
+        }
+        turn.place = next;
+        if items.is_empty() && !heartbeat {
+            return Ok(None);
+        }
+        let said = Said { caught_up, snapshot_complete: !stream.snapshot };
+        self.batch(node, next, items, said).map(Some)
+    }
+
+    /// Makes durable what a receipt settles; the next head answers `nonce`.
+    ///
+    /// # Errors
+    /// [`SendError`]; the stream has ended.
+    pub async fn take(
+        &self,
+        node: &SharedNode,
+        receipt: &str,
+        nonce: Nonce,
+    ) -> Result<(), SendError> {
+        acknowledge(node, &self.peer, receipt).await?;
+        *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = nonce;
+        Ok(())
+    }
+
+    fn batch(
+        &self,
+        node: &Node,
+        place: Place,
+        items: Vec<Item>,
+        said: Said,
+    ) -> Result<Batch, SendError> {
+        let stream = node.store.get::<StreamsOut>(&self.peer)?;
+        let acknowledged = stream.map_or(0, |stream| stream.acked);
+        Ok(Batch { items, head: self.head(node, place, said), acknowledged })
+    }
+
+    fn head(&self, node: &Node, place: Place, said: Said) -> String {
+        let log = node.store.log();
+        let head = Head {
+            iss: node.authority.clone(),
+            aud: self.peer.clone(),
+            epoch: place.epoch,
+            seq: place.seq,
+            chain: place.chain,
+            iat: node.clock.told().seconds(),
+            nonce: *self.nonce.lock().unwrap_or_else(PoisonError::into_inner),
+            caught_up: said.caught_up,
+            snapshot_complete: said.snapshot_complete,
+            log_size: log.size(),
+            log_root: log.root(),
+        };
+        jose::sign(HEAD_TYP, &head, &node.statement_key)
+    }
+}
+
+/// What a head says beside the place: nothing of either while offers are sent again.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    caught_up: bool,
+    snapshot_complete: bool,
+}
+
+fn trust_revision(node: &Node, peer: &AuthorityId) -> Result<u64, SendError> {
+    let directory = node.directory.load();
+    Ok(directory.active(peer).ok_or(SendError::NotActive)?.peer.revision)
+}
