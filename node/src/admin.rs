@@ -122,15 +122,6 @@ pub enum AdminError {
     Store(#[from] StoreError),
 }
 
-impl From<CommitError<AdminError>> for AdminError {
-    fn from(error: CommitError<AdminError>) -> Self {
-        match error {
-            CommitError::Refused(refusal) => refusal,
-            CommitError::Store(error) => error.into(),
-        }
-    }
-}
-
 impl AdminError {
     /// Stable and machine-readable.
     pub fn reason(&self) -> Reason {
@@ -181,7 +172,7 @@ pub async fn reload(node: &SharedNode, by: &str) -> Result<Reloaded, AdminError>
         Some(why) => event.with("refused", why.as_str()),
     };
     let committed = node.store.commit(|_| Ok::<_, AdminError>(Committed::new((), event)));
-    committed.await?;
+    committed.await.map_err(CommitError::flatten)?;
     outcome.map_err(AdminError::Reload)
 }
 

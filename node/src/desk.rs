@@ -34,7 +34,7 @@ use crate::id::{AlertId, Timestamp, Version};
 use crate::matching::MatchError;
 use crate::node::ClockDoubt;
 use crate::reason::Reason;
-use crate::store::{CommitError, Erased, StoreError};
+use crate::store::{Erased, StoreError};
 
 /// Longest justification, reason or confirmation, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
@@ -193,15 +193,6 @@ pub enum DeskError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<CommitError<DeskError>> for DeskError {
-    fn from(error: CommitError<DeskError>) -> Self {
-        match error {
-            CommitError::Refused(refusal) => refusal,
-            CommitError::Store(error) => error.into(),
-        }
-    }
 }
 
 impl DeskError {

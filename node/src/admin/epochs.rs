@@ -260,7 +260,7 @@ pub async fn propose_epoch(
         let event = Event::new(Operation::Key, "epoch.proposed", &by).with("proposal", number);
         Ok(Committed::new(number, event.with("reason", why).with("review", review)))
     });
-    Ok(committed.await?)
+    committed.await.map_err(CommitError::flatten)
 }
 
 /// Refused before it is counted what peers would get.
@@ -301,7 +301,7 @@ pub async fn approve_epoch(
                 return Ok(());
             }
             Err(CommitError::Refused(AdminError::ReviewChanged)) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error.flatten()),
         }
     }
     Err(AdminError::ReviewChanged)

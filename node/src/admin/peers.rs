@@ -7,7 +7,7 @@ use crate::id::{AlertId, AuthorityId};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{
-    Change, Committed, Parked, ParkedIn, ParkedOut, Peers, StoreError, TableKey, Tx,
+    Change, CommitError, Committed, Parked, ParkedIn, ParkedOut, Peers, StoreError, TableKey, Tx,
 };
 use crate::trust::{Fingerprint, Peer, PeerState, SignedDescriptor};
 
@@ -110,7 +110,7 @@ async fn change(
         let event = facts.into_iter().fold(event.with("state", peer.state.as_str()), with);
         Ok::<_, AdminError>(Committed::new(peer, event))
     });
-    let peer = committed.await?;
+    let peer = committed.await.map_err(CommitError::flatten)?;
     node.refresh()?;
     node.store.announce(Change::Peers);
     Ok(peer)
@@ -131,7 +131,7 @@ pub async fn retry_parked(
         let retried = exchange::retry_parked(tx, &peer, |_| true)?;
         Ok::<_, AdminError>(Committed::new(retried, event.with("retried", retried)))
     });
-    Ok(committed.await?)
+    committed.await.map_err(CommitError::flatten)
 }
 
 /// What is parked with a peer: theirs that we refused (`true`), ours that they refused.

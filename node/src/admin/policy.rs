@@ -10,8 +10,8 @@ use crate::node::{Node, SharedNode};
 use crate::policy::{Policy, Sharing};
 use crate::roles::Actor;
 use crate::store::{
-    Change, Committed, Ledger, LedgerEntry, Own, Policies, PolicyRecord, Proposal, Proposals,
-    Proposed, StoreError, TakenBack, Tx,
+    Change, CommitError, Committed, Ledger, LedgerEntry, Own, Policies, PolicyRecord, Proposal,
+    Proposals, Proposed, StoreError, TakenBack, Tx,
 };
 
 /// Proposals that may wait at once: more is a mistake, or an attack on the second person's
@@ -100,7 +100,7 @@ pub async fn apply(
         let applied = Applied { version, proposal: Some(number), widens, changes, unmatched };
         Ok(Committed::new(applied, event))
     });
-    let applied = committed.await?;
+    let applied = committed.await.map_err(CommitError::flatten)?;
     node.refresh()?;
     Ok(applied)
 }
@@ -141,7 +141,7 @@ pub async fn approve(node: &SharedNode, number: u64, actor: &Actor) -> Result<Ap
         let applied = Applied { version, proposal: None, widens, changes, unmatched };
         Ok(Committed::new(applied, event))
     });
-    let applied = committed.await?;
+    let applied = committed.await.map_err(CommitError::flatten)?;
     node.refresh()?;
     Ok(applied)
 }
@@ -250,7 +250,7 @@ pub async fn explain(
     let event = Event::new(Operation::Consult, "policy.explained", &actor.name);
     let event = event.alert(alert).peer(peer);
     let looked = node.store.commit_look(|_| Ok::<_, AdminError>(Committed::new((), event)));
-    looked.await?;
+    looked.await.map_err(CommitError::flatten)?;
     Ok(explained)
 }
 

@@ -6,7 +6,7 @@ use crate::audit::{Event, Operation};
 use crate::id::{Digest, Timestamp};
 use crate::node::{Node, SharedNode};
 use crate::roles::{Actor, Role};
-use crate::store::{Change, Committed, StoreError, Tx, User, UserState, Users};
+use crate::store::{Change, CommitError, Committed, StoreError, Tx, User, UserState, Users};
 use crate::trust::{Identity, check_leaf, key_digest};
 
 /// Users of one authority.
@@ -52,7 +52,7 @@ pub async fn add_user(
         let event = Event::new(Operation::User, "user.added", &by);
         Ok(enter(tx, &name, user, event))
     });
-    changed(node, committed.await?)
+    changed(node, committed.await.map_err(CommitError::flatten)?)
 }
 
 fn checked(
@@ -114,7 +114,7 @@ pub async fn approve_user(
         let event = Event::new(Operation::User, "user.approved", &by);
         Ok(enter(tx, &name, user, event))
     });
-    changed(node, committed.await?)
+    changed(node, committed.await.map_err(CommitError::flatten)?)
 }
 
 /// Removes a user; its next call is refused.
@@ -135,7 +135,7 @@ pub async fn remove_user(node: &SharedNode, name: &str, actor: &Actor) -> Result
         let event = Event::new(Operation::User, "user.removed", &by);
         Ok(enter(tx, &name, user, event))
     });
-    changed(node, committed.await?)
+    changed(node, committed.await.map_err(CommitError::flatten)?)
 }
 
 fn is_last(tx: &Tx<'_>, name: &str, role: Role) -> Result<bool, StoreError> {

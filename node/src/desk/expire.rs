@@ -6,7 +6,7 @@ use crate::exchange;
 use crate::holding::{erase_copy, erase_own};
 use crate::id::{AlertId, Timestamp};
 use crate::node::{SharedNode, clock_doubt};
-use crate::store::{Committed, Copies, Erased, Expiries, Feed, Own, StoreError, Tx};
+use crate::store::{CommitError, Committed, Copies, Erased, Expiries, Feed, Own, StoreError, Tx};
 
 /// Alerts erased in one commit: keeps the writer free for others.
 const PAGE: usize = 256;
@@ -39,7 +39,7 @@ pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
         let swept = swept.with("count", events.len());
         Ok::<_, DeskError>(events.into_iter().fold(Committed::new((), swept), Committed::and))
     });
-    committed.await?;
+    committed.await.map_err(CommitError::flatten)?;
     Ok(count)
 }
 

@@ -8,7 +8,9 @@ use crate::holding::read_held;
 use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Committed, Copies, Erased, Own, OwnAlert, StoreError, Tombstones, Tx};
+use crate::store::{
+    CommitError, Committed, Copies, Erased, Own, OwnAlert, StoreError, Tombstones, Tx,
+};
 
 /// Where an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,5 +240,5 @@ pub(super) async fn log(
     let committed = node.store.commit_look(|_| {
         Ok::<_, DeskError>(second.into_iter().fold(Committed::new((), event), Committed::and))
     });
-    Ok(committed.await?)
+    committed.await.map_err(CommitError::flatten)
 }

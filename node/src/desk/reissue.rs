@@ -11,7 +11,8 @@ use crate::id::{AlertId, CLOCK_TOLERANCE_S, Timestamp};
 use crate::jose;
 use crate::node::SharedNode;
 use crate::store::{
-    Change, Committed, Own, OwnAlert, ParkedOut, StoreError, Table, Tombstone, Tombstones,
+    Change, CommitError, Committed, Own, OwnAlert, ParkedOut, StoreError, Table, Tombstone,
+    Tombstones,
 };
 
 /// Records read at once.
@@ -132,7 +133,7 @@ async fn alert_anew(node: &SharedNode, id: &AlertId, held: OwnAlert) -> Result<b
         tx.announce(Change::Alert { kind: "updated", id: key, version });
         Ok::<_, DeskError>(Committed::new(true, event))
     });
-    Ok(committed.await?)
+    committed.await.map_err(CommitError::flatten)
 }
 
 /// The same last word, signed anew.
@@ -155,5 +156,5 @@ async fn withdrawal_anew(
         exchange::feed(tx, &key, true, None);
         Ok::<_, DeskError>(Committed::new(true, event))
     });
-    Ok(committed.await?)
+    committed.await.map_err(CommitError::flatten)
 }

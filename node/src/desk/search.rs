@@ -15,7 +15,7 @@ use crate::id::{AlertId, AuthorityId, Digest, Timestamp, Version};
 use crate::matching::{MatchKey, Quality, Query, match_keys};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Committed, Copies, IndexKey, MatchEntry, Matches, StoreError};
+use crate::store::{CommitError, Committed, Copies, IndexKey, MatchEntry, Matches, StoreError};
 use crate::telemetry;
 
 /// Alerts that one value may find: more are no hit but a list, and the answer says that there are
@@ -140,7 +140,7 @@ pub async fn search(
         let index = tx.log_index();
         Ok::<_, DeskError>(Committed::new(index, event))
     });
-    let log_entry = committed.await?;
+    let log_entry = committed.await.map_err(CommitError::flatten)?;
     let (silent, unheard) = (exchange::silent_peers(node), exchange::unheard_peers(node));
     Ok(Found { hits, more, log_entry, silent, unheard })
 }

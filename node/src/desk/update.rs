@@ -14,7 +14,7 @@ use crate::id::{AlertId, Version};
 use crate::matching::unsearchable;
 use crate::node::SharedNode;
 use crate::roles::Actor;
-use crate::store::{Committed, Own};
+use crate::store::{CommitError, Committed, Own};
 
 /// Replaces the content of an own alert. `expected` is the version the officer looked at; 0 for
 /// whatever is held.
@@ -75,7 +75,7 @@ pub async fn update(
         enter(tx, &sealed, Some(own.feed), "updated");
         Ok(Committed::new((), event))
     });
-    committed.await?;
+    committed.await.map_err(CommitError::flatten)?;
     if held.recovered {
         warnings.push(
             "this alert was recovered from peers: claims that no peer had were lost, so give them \

@@ -10,7 +10,7 @@ use crate::holding::erase_own;
 use crate::id::AlertId;
 use crate::node::SharedNode;
 use crate::roles::Actor;
-use crate::store::{Committed, Erased, Own};
+use crate::store::{CommitError, Committed, Erased, Own};
 
 /// Withdraws an own alert for good. The reason stays in this node's log.
 ///
@@ -42,6 +42,6 @@ pub async fn withdraw(
         erase_own(tx, &key, &own, Erased::Withdrawn, Some(statement));
         Ok(Committed::new((), event))
     });
-    committed.await?;
+    committed.await.map_err(CommitError::flatten)?;
     Ok(Issued { id: id.clone(), version, warnings: vec![] })
 }

@@ -11,11 +11,12 @@ pub enum CommitError<E> {
     Store(StoreError),
 }
 
-impl CommitError<StoreError> {
-    /// The one error, for transactions that fail only with the store.
-    pub fn flatten(self) -> StoreError {
+impl<E: From<StoreError>> CommitError<E> {
+    /// The one error, for callers to whom a refusal and a failed store are answers alike.
+    pub fn flatten(self) -> E {
         match self {
-            Self::Refused(error) | Self::Store(error) => error,
+            Self::Refused(error) => error,
+            Self::Store(error) => error.into(),
         }
     }
 }

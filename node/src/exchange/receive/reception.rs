@@ -167,10 +167,7 @@ impl Reception {
             sound,
         };
         let committed = node.store.commit(move |tx| apply::apply(tx, arrival, judged)).await;
-        let applied = committed.map_err(|error| match error {
-            CommitError::Refused(error) => error,
-            CommitError::Store(error) => error.into(),
-        })?;
+        let applied = committed.map_err(CommitError::flatten)?;
         for reason in applied.reasons {
             telemetry::refused(&node.authority, &self.peer, "in", reason);
         }

@@ -56,5 +56,5 @@ async fn drop_copies(
             .with("complete", completes);
         Ok(events.into_iter().fold(Committed::new((), first), Committed::and))
     });
-    Ok(committed.await.map_err(CommitError::flatten)?)
+    committed.await.map_err(CommitError::flatten)
 }

@@ -82,7 +82,7 @@ async fn replace(
         let first = Event::new(Operation::Disclose, "disclose.resumed", "node").peer(&peer);
         Ok(events.into_iter().fold(Committed::new((), first), Committed::and))
     });
-    Ok(committed.await.map_err(CommitError::flatten)?)
+    committed.await.map_err(CommitError::flatten)
 }
 
 /// An offer that is sent again, or the retraction that took its place.

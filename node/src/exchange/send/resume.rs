@@ -150,7 +150,7 @@ async fn start_epoch(
         }
         Ok(Committed::new((), event))
     });
-    Ok(committed.await.map_err(CommitError::flatten)?)
+    committed.await.map_err(CommitError::flatten)
 }
 
 async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), SendError> {
@@ -164,7 +164,7 @@ async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), Send
         )?;
         Ok(Committed::new((), event))
     });
-    Ok(committed.await.map_err(CommitError::flatten)?)
+    committed.await.map_err(CommitError::flatten)
 }
 
 /// What waited because the peer could not read its schema is offered again once it can.
@@ -185,5 +185,5 @@ async fn wake_for_schema(
         let event = Event::new(Operation::Disclose, "disclose.retried", "node").peer(&peer);
         Ok(Committed::new((), event.with("count", retried)))
     });
-    Ok(committed.await.map_err(CommitError::flatten)?)
+    committed.await.map_err(CommitError::flatten)
 }

@@ -46,7 +46,7 @@ pub(super) async fn sweep_after_rule_end(
             tx.put::<StreamsOut>(&held, &begin_sweep(stream, tx.now()));
         }
         let event = Event::new(Operation::Policy, "policy.rule_ended", "node").peer(&held);
-        Ok::<_, StoreError>(Committed::new((), event))
+        Ok(Committed::new((), event))
     });
-    Ok(committed.await.map_err(CommitError::flatten)?)
+    committed.await.map_err(CommitError::flatten)
 }
