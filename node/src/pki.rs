@@ -1,7 +1,10 @@
 //! Makes certificates in the profile: roots, node certificates, user certificates, and a whole
 //! example PKI.
 
+mod fault;
 mod request;
+
+pub use fault::{certificate_fault, key_fault};
 pub use request::{Request, request};
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -21,7 +24,6 @@ use rcgen::{
 use crate::id::{AuthorityId, Entropy, Secret, Timestamp};
 use crate::jose::SigningKey;
 use crate::text;
-use crate::tls::key_fault;
 
 /// Validity of what is made here, in days: within the profile's 398.
 const LEAF_DAYS: i64 = 397;

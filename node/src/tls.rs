@@ -8,23 +8,25 @@ mod identity;
 mod pem;
 mod refusal;
 mod server;
+mod target;
 mod vouch;
 
 pub use answer::answered;
-pub use client::{Target, connect, handshake};
-pub(crate) use client::{chain, channel};
+pub(crate) use client::channel;
+pub use client::connect;
 pub use dial::{Dialled, Missed, STEP_TIMEOUT, Step, Wanted, Why, dial, told};
 pub use identity::TlsIdentity;
-pub use pem::{key_fault, read_pem_certificates};
+pub use pem::read_pem_certificates;
 pub use refusal::Refusal;
 pub use server::{Desk, DoorTls, Exchange, desk_config, exchange_config};
+pub use target::{Target, handshake};
 
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{SignatureVerificationAlgorithm, UnixTime, alg_id};
 
-use crate::id::Timestamp;
+use crate::id::{Timestamp, printable};
 use crate::trust::CertificateError;
 
 /// Why TLS could not be set up.
@@ -79,4 +81,19 @@ fn in_profile(all: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
 
 fn timestamp(now: UnixTime) -> Timestamp {
     Timestamp::from_seconds(now.as_secs().cast_signed())
+}
+
+/// An error with its causes, as it may be shown: certificates and other services put their texts
+/// into it.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    printable(&text)
 }

@@ -19,7 +19,7 @@ pub(super) async fn connect(node: &SharedNode, peer: &AuthorityId) -> Result<Cha
     let dialled = dial(&known, &target, Wanted::First).await;
     let Some((tls, ..)) = dialled.reached else { return Err(tls::told(&dialled.missed)) };
     let tls = tls::answered(tls, &target).await?;
-    tls::channel(tls).await.map_err(|error| tls::chain(&error))
+    tls::channel(tls).await.map_err(|error| tls::with_causes(&error))
 }
 
 async fn dial(known: &Known, target: &Target, wanted: Wanted) -> Dialled {
@@ -79,7 +79,7 @@ pub(super) async fn connect_stepwise(
     match tls::channel(tls).await {
         Ok(channel) => Some(channel),
         Err(error) => {
-            steps.push(TestStep::failed("their trust", tls::chain(&error), THEIR_TRUST_HINT));
+            steps.push(TestStep::failed("their trust", tls::with_causes(&error), THEIR_TRUST_HINT));
             None
         }
     }

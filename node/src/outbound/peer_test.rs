@@ -10,7 +10,7 @@ use super::connection::connect_stepwise;
 use crate::admin::{self, Described, THEIR_TRUST_HINT, TestStep};
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
-use crate::tls::{STEP_TIMEOUT, chain};
+use crate::tls::{STEP_TIMEOUT, with_causes};
 
 /// Tries each step towards a peer in turn; stops at the first that fails.
 pub async fn test_peer(node: &SharedNode, peer: &AuthorityId) -> Vec<TestStep> {
@@ -56,6 +56,7 @@ async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestSt
 
 /// A refused certificate shows as a broken connection: the reason is among the causes.
 fn refused(status: &Status) -> String {
-    let causes = status.source().map(|cause| format!(": {}", chain(cause))).unwrap_or_default();
+    let causes =
+        status.source().map(|cause| format!(": {}", with_causes(cause))).unwrap_or_default();
     printable(&format!("{}{causes}", status.message()))
 }

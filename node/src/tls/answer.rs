@@ -9,7 +9,7 @@ use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::Target;
+use super::target::Target;
 use crate::trust::Identity;
 
 /// How long the server may take to speak: it does so as soon as it lets somebody in.

@@ -1,57 +1,23 @@
 //! The caller's side: a node towards a peer, a person towards the own node.
 
-use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::answer::answered;
 use super::dial::{Wanted, dial, listed};
-use super::vouch::{Side, vouched};
-use super::{TlsError, TlsIdentity, answered, provider, timestamp};
-use crate::id::{AuthorityId, printable};
-use crate::trust::{CertificateError, Identity, check_leaf};
+use super::target::Target;
+use super::with_causes;
 
 /// How often an idle connection is checked.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How long an answer to that check may take.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Whom to call, and what proves that it is they.
-#[derive(Clone)]
-pub struct Target {
-    /// Whose node.
-    pub authority: AuthorityId,
-    /// The roots that vouch for it.
-    pub roots: Vec<CertificateDer<'static>>,
-    /// Who calls.
-    pub own: TlsIdentity,
-}
-
-impl Target {
-    fn config(&self) -> Result<ClientConfig, TlsError> {
-        let verifier = Verifier { authority: self.authority.clone(), roots: self.roots.clone() };
-        let key = SingleCertAndKey::from(self.own.certified_key());
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::new(key));
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        config.resumption = rustls::client::Resumption::disabled();
-        Ok(config)
-    }
-}
 
 /// Makes a connection to `endpoint` (`host:port`), and a channel over it. A lost connection is not
 /// made again: the caller decides, with the trust of that moment.
@@ -62,20 +28,7 @@ pub async fn connect(endpoint: &str, target: &Target) -> Result<Channel, String>
     let dialled = dial(&[endpoint.to_owned()], target, Wanted::First).await;
     let Some((tls, ..)) = dialled.reached else { return Err(listed(&dialled.missed)) };
     let tls = answered(tls, target).await?;
-    channel(tls).await.map_err(|error| chain(&error))
-}
-
-/// The TLS handshake over a connection that stands; [`answered`] tells what the other side made of
-/// it.
-///
-/// # Errors
-/// What rustls refused, or the other side before it saw who calls.
-pub async fn handshake(tcp: TcpStream, target: &Target) -> io::Result<TlsStream<TcpStream>> {
-    tcp.set_nodelay(true)?;
-    let config = target.config().map_err(io::Error::other)?;
-    // The name is never used: the verifier goes by the URI in the certificate.
-    let name = ServerName::try_from("entente.invalid").map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+    channel(tls).await.map_err(|error| with_causes(&error))
 }
 
 /// A channel over one connection.
@@ -94,94 +47,4 @@ pub(crate) async fn channel(tls: TlsStream<TcpStream>) -> Result<Channel, tonic:
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await
-}
-
-/// An error with its causes, as it may be shown: certificates and other services put their texts
-/// into it.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    printable(&text)
-}
-
-/// Why the certificate of whoever answers is not that of the node which is called.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WrongCertificate {
-    #[error("the certificate does not fit: {0}")]
-    Unfit(CertificateError),
-    #[error("the certificate names {named}, not {expected}")]
-    Misnamed { named: String, expected: AuthorityId },
-}
-
-impl From<WrongCertificate> for Error {
-    fn from(wrong: WrongCertificate) -> Self {
-        Self::InvalidCertificate(rustls::CertificateError::Other(OtherError(Arc::new(wrong))))
-    }
-}
-
-/// Verifies one node: its chain by its own roots, its name by the URI in the certificate.
-struct Verifier {
-    authority: AuthorityId,
-    roots: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        match check_leaf(leaf, timestamp(now)).map_err(WrongCertificate::Unfit)? {
-            Identity::Node(authority) if authority == self.authority => {}
-            other => {
-                let named = match other {
-                    Identity::Node(authority) => format!("the node of {authority}"),
-                    Identity::User(authority, _) => format!("a person of {authority}"),
-                };
-                let expected = self.authority.clone();
-                return Err(WrongCertificate::Misnamed { named, expected }.into());
-            }
-        }
-        vouched(&self.roots, leaf, chain, Side::Called, now)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Verifier of {}", self.authority)
-    }
 }

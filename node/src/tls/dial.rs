@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use super::client::{Target, WrongCertificate, chain, handshake};
+use super::target::{Target, WrongCertificate, handshake};
+use super::with_causes;
 use crate::id::printable;
 use crate::trust::{CertificateError, Reach};
 
@@ -152,7 +153,7 @@ impl Why {
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
                     Self::OtherService("it closed the connection in the handshake".to_owned())
                 }
-                _ => Self::Tls(chain(error)),
+                _ => Self::Tls(with_causes(error)),
             };
         };
         match tls {
@@ -166,10 +167,10 @@ impl Why {
                 | rustls::AlertDescription::NoApplicationProtocol
                 | rustls::AlertDescription::HandshakeFailure
                 | rustls::AlertDescription::UnrecognisedName,
-            ) => Self::OtherService(chain(tls)),
+            ) => Self::OtherService(with_causes(tls)),
             RustlsError::InvalidCertificate(error) => Self::of_certificate(error),
             RustlsError::General(error) => Self::UnknownRoot(printable(error)),
-            _ => Self::Tls(chain(tls)),
+            _ => Self::Tls(with_causes(tls)),
         }
     }
 

@@ -11,7 +11,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::TlsError;
 use crate::id::printable;
-use crate::text::{BYTE_ORDER_MARK, FILE_BYTES_MAX, other_encoding};
+use crate::pki::{certificate_fault, key_fault};
+use crate::text::{BYTE_ORDER_MARK, FILE_BYTES_MAX};
 
 /// The certificates in a PEM file.
 ///
@@ -30,48 +31,6 @@ pub(super) fn read_pem_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErr
     let bytes = read(path)?;
     let key = PrivateKeyDer::from_pem_slice(without_mark(&bytes));
     key.map_err(|_| unfit(path, key_fault(&bytes).unwrap_or("holds no private key in PEM")))
-}
-
-/// What bytes are that should be a private key in PEM; `None` when it can't be told.
-pub fn key_fault(bytes: &[u8]) -> Option<&'static str> {
-    if holds(bytes, "ENCRYPTED") {
-        return Some(
-            "holds a key under a passphrase, and nobody is there to type it: take it off with \
-             `openssl pkey -in FILE -out NEW`, and let nobody else read the folder",
-        );
-    }
-    if holds(bytes, "-----BEGIN CERTIFICATE") {
-        return Some("holds a certificate, not its private key: are the two files exchanged?");
-    }
-    not_pem(bytes)
-}
-
-fn certificate_fault(bytes: &[u8]) -> &'static str {
-    if holds(bytes, "PRIVATE KEY-----") {
-        return "holds a private key, not a certificate: are the two files exchanged?";
-    }
-    if holds(bytes, "-----BEGIN CERTIFICATE REQUEST") {
-        return "holds a certificate request: what the CA made of it belongs here";
-    }
-    if holds(bytes, "-----BEGIN CERTIFICATE") {
-        return "holds a certificate that was cut or changed: its PEM can't be read";
-    }
-    not_pem(bytes).unwrap_or("holds no certificate in PEM")
-}
-
-/// What a file holds that is no text with a `-----BEGIN`.
-fn not_pem(bytes: &[u8]) -> Option<&'static str> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Some("is empty");
-    }
-    // A SEQUENCE of more than 127 bytes: every certificate, key and PKCS#12 file begins so.
-    if bytes.starts_with(&[0x30, 0x81]) || bytes.starts_with(&[0x30, 0x82]) {
-        return Some(
-            "is DER or PKCS#12, not PEM: convert it with `openssl x509`, `openssl pkey` or \
-             `openssl pkcs12`",
-        );
-    }
-    other_encoding(bytes).map(|_| "is UTF-16 or UTF-32, not PEM: save it as plain text")
 }
 
 /// What is wrong with the order of a chain: the first certificate must be the bearer's own, each
@@ -123,8 +82,4 @@ fn unfit(path: &Path, what: &str) -> TlsError {
 
 fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
-}
-
-fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
