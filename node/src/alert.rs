@@ -10,6 +10,7 @@ mod explain;
 mod fault;
 mod fields;
 mod identifier;
+mod nearest;
 mod reading;
 mod regions;
 mod rules;

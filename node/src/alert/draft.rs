@@ -8,7 +8,7 @@ use super::fault::{FaultKind, Faults, Path};
 use super::reading::{self, Source};
 use super::regions;
 use super::vocabulary::{Category, Exploitation, Handling, Urgency};
-use super::{AlertError, IdentifierKind, View, rules, template};
+use super::{AlertError, IdentifierKind, rules, template};
 use crate::id::{Digest, Timestamp};
 use crate::jose::{self, JoseError};
 
@@ -62,8 +62,8 @@ impl Draft {
 
     /// The draft of what was issued, to be issued anew, to end no later than the retention of its
     /// category from `now`.
-    pub fn again(issued: &View, now: Timestamp) -> Self {
-        let mut content = issued.content.clone();
+    pub fn again(issued: &Content, now: Timestamp) -> Self {
+        let mut content = issued.clone();
         let latest = content.category.map_or(now, |category| now.plus(category.retention_s()));
         content.expires_at = content.expires_at.map(|end| end.min(latest));
         Self { content }

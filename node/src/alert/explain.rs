@@ -2,6 +2,7 @@
 
 use super::fields::{self, FIELDS, Field, Form, IDENTIFIER_FIELDS};
 use super::identifier::IdentifierKind;
+use super::nearest::nearest;
 use super::reading::describe;
 use super::rules;
 use super::vocabulary::{Category, SubjectCategory};
@@ -41,7 +42,7 @@ pub fn explain(name: &str) -> Result<Vec<Explained>, Option<&'static str>> {
     let found = FIELDS.iter().find(|field| field.name == name);
     let by_last = || FIELDS.iter().find(|field| field.last() == name);
     let Some(field) = found.or_else(by_last) else {
-        return Err(fields::nearest(&name, FIELDS.iter().flat_map(|f| [f.name, f.last()])));
+        return Err(nearest(&name, FIELDS.iter().flat_map(|f| [f.name, f.last()])));
     };
     let below = fields::of(field.name);
     Ok(std::iter::once(field).chain(below).map(explained).collect())

@@ -84,20 +84,6 @@ pub(super) fn find(parent: &str, name: &str) -> Option<&'static Field> {
     of(parent).find(|field| field.last() == name)
 }
 
-/// The known word that is most like `text`, if one is like it.
-pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let text: String = text.chars().take(ALIKE_CHARS_MAX).collect::<String>().to_lowercase();
-    let alike = |word: &str| strsim::jaro_winkler(&text, &word.to_lowercase());
-    let best = known.map(|word| (alike(word), word)).max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(likeness, _)| *likeness >= ALIKE_MIN).map(|(_, word)| word)
-}
-
-/// Characters that are compared: no word is longer.
-const ALIKE_CHARS_MAX: usize = 40;
-
-/// How much alike a suggestion must be, from 0 to 1 (Jaro-Winkler): below it is another word.
-const ALIKE_MIN: f64 = 0.75;
-
 const fn one(name: &'static str, form: Form, example: &'static str, means: &'static str) -> Field {
     Field { name, form, many: false, made: false, means, example }
 }

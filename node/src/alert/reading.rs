@@ -8,6 +8,7 @@ use super::dates;
 use super::fault::{FaultKind, Faults, Path};
 use super::fields::{self, Field, Form, IDENTIFIER_FIELDS, LIST_MAX};
 use super::identifier::{Identifier, IdentifierKind, Unfit};
+use super::nearest::{nearest, no_word};
 use super::regions;
 use super::text::{NAME_BYTES_MAX, checked, country};
 use crate::id::{Timestamp, printable};
@@ -87,7 +88,7 @@ impl Reader<'_> {
 
     fn unknown<'n>(&mut self, at: Path<'_>, name: &str, known: impl Iterator<Item = &'n str>) {
         let shown: String = printable(name).chars().take(UNKNOWN_CHARS_MAX).collect();
-        let expected = match fields::nearest(name, known) {
+        let expected = match nearest(name, known) {
             Some(near) => format!("there is no such field: did you mean {near}?"),
             None => "there is no such field: `entente alert explain` lists all".to_owned(),
         };
@@ -311,14 +312,6 @@ fn normal(form: Form, text: &str) -> Result<String, Expected> {
         }
         Form::Record | Form::Identifier | Form::Year => Err((describe(form), None)),
     }
-}
-
-/// That a text is none of `words`, with the nearest, and the nearest.
-pub(super) fn no_word(words: &[&'static str], text: &str) -> Expected {
-    let near = fields::nearest(text, words.iter().copied());
-    let meant =
-        near.map_or("there is no such word:".to_owned(), |near| format!("did you mean {near}?"));
-    (format!("{meant} it is one of {}", words.join(", ")), near.map(str::to_owned))
 }
 
 /// Only their form: a newer node may know regions of a newer edition, and drafts are held to the

@@ -1,5 +1,7 @@
 //! Countries and regions: which there are, and the nearest to what somebody wrote.
 
+use super::nearest::nearest;
+
 /// ISO 3166-1: alpha-2, alpha-3, name; with EU and UN, which it reserves, for their own travel
 /// documents, and XK for Kosovo.
 const COUNTRIES: &str = include_str!("countries.txt");
@@ -41,7 +43,7 @@ pub(super) fn nearest_country(text: &str) -> Option<(&'static str, &'static str)
 /// As [`nearest_country`], by its English name too.
 pub(super) fn meant_country(text: &str) -> Option<(&'static str, &'static str)> {
     let by_name = || {
-        let name = super::fields::nearest(text, countries().map(|found| found.2))?;
+        let name = nearest(text, countries().map(|found| found.2))?;
         countries().find(|found| found.2 == name).map(|found| (found.0, found.2))
     };
     nearest_country(text).or_else(|| (text.chars().count() > 3).then(by_name).flatten())

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::nearest::no_word;
+
 /// Declares a vocabulary: its words, in the order people read them.
 macro_rules! vocabulary {
     ($(#[$doc:meta])* $name:ident {
@@ -39,7 +41,7 @@ macro_rules! vocabulary {
 
             fn from_str(text: &str) -> Result<Self, String> {
                 Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or_else(|| {
-                    crate::alert::reading::no_word(Self::WORDS, text).0
+                    no_word(Self::WORDS, text).0
                 })
             }
         }

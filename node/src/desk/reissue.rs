@@ -109,7 +109,7 @@ async fn alert_anew(node: &SharedNode, id: &AlertId, held: OwnAlert) -> Result<b
     if before.head.version != held.version || !is_ahead(node, before.head.issued_at) {
         return Ok(false);
     }
-    let draft = Draft::again(&before, node.clock.now());
+    let draft = Draft::again(&before.content, node.clock.now());
     let (followed, previous) = exchange::followed(node, id, (held.version, held.jwt_digest))?;
     let version = followed + 1;
     let sealed = next_version(node, &draft, id, (version, previous))?;
