@@ -53,7 +53,11 @@ enum Command {
     Check(Home),
     /// Brings the store of an earlier version to this one; the earlier version can't read it then
     #[command(
-        after_help = "End the node and make a backup of the home first. What was ended or killed goes on when it is run again.\n\nExample:\n  cp -a dk dk.backup\n  entente-node upgrade --home dk"
+        after_help = "End the node and make a backup of the home first. What was ended or killed \
+                      goes on when it is run again.\n\n\
+                      Example:\n  \
+                      cp -a dk dk.backup\n  \
+                      entente-node upgrade --home dk"
     )]
     Upgrade(Home),
     /// Runs until SIGTERM or SIGINT; SIGHUP reads certificates and the descriptor anew

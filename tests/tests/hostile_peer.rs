@@ -233,7 +233,14 @@ async fn a_false_stream_ends_with_a_reason_and_keeps_nothing() -> anyhow::Result
         assert!(refused.is_some(), "{name} was taken");
         assert_eq!(dk.node().store.count::<Copies>(), 0, "{name}");
     }
-    // A head that another key signed, and one that is no head.
+    federation.stop().await
+}
+
+/// A head that another key signed, and one that is no head.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_the_peer_did_not_sign_ends_the_stream() -> anyhow::Result<()> {
+    let federation = pair().await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     for head in [None, Some("no head".to_owned())] {
         let mut stream = Hostile::open(fr, dk).await?;
         let view = alert(&fresh_id(&fr.authority), &stream.key, 1);
@@ -242,7 +249,15 @@ async fn a_false_stream_ends_with_a_reason_and_keeps_nothing() -> anyhow::Result
         let head = head.unwrap_or_else(|| jose::sign(HEAD_TYP, &stream.head(), &other));
         assert!(stream.send_signed(items, head).await.is_err());
     }
-    // Before a hello, without one, and two of them.
+    assert_eq!(dk.node().store.count::<Copies>(), 0);
+    federation.stop().await
+}
+
+/// Before a hello, without one, and two of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_does_not_begin_with_one_hello_ends() -> anyhow::Result<()> {
+    let federation = pair().await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     for messages in [
         vec![],
         vec![

@@ -304,18 +304,22 @@ fn a_version_follows_the_one_held_or_is_refused() {
     }
 }
 
-#[test]
-fn hostile_texts_are_refused_in_every_field() {
-    let suspect = |claim: &'static str| {
-        move |d: &mut Value, v: Value| {
+type Put = Box<dyn Fn(&mut Value, Value)>;
+
+/// Fields of texts that only people in checks have.
+fn texts_of_suspects() -> [(&'static str, Put); 4] {
+    ["role", "modus_operandi", "behaviour", "finances"].map(|claim| {
+        let put = move |d: &mut Value, v: Value| {
             d["category"] = json!("discreet_check");
             d["subjects"][0]["category"] = json!("suspect");
             d["subjects"][0][claim] = v;
-        }
-    };
-    type Put = Box<dyn Fn(&mut Value, Value)>;
-    let of_suspects = ["role", "modus_operandi", "behaviour", "finances"];
-    let of_suspects = of_suspects.map(|claim| (claim, Box::new(suspect(claim)) as Put));
+        };
+        (claim, Box::new(put) as Put)
+    })
+}
+
+#[test]
+fn hostile_texts_are_refused_in_every_field() {
     let fields: [(&str, fn(&mut Value, Value)); 14] = [
         ("convictions", |d, v| {
             d["category"] = json!("discreet_check");
@@ -365,7 +369,7 @@ fn hostile_texts_are_refused_in_every_field() {
         long.as_str(),
     ];
     let fields = fields.map(|(field, put)| (field, Box::new(put) as Put));
-    for (field, put) in fields.into_iter().chain(of_suspects) {
+    for (field, put) in fields.into_iter().chain(texts_of_suspects()) {
         for text in hostile {
             let mut draft = missing_person();
             put(&mut draft, json!(text));

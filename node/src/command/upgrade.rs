@@ -22,7 +22,8 @@ pub(super) fn upgrade(home: &Path) -> anyhow::Result<()> {
     say(&match shown.at {
         None => format!("nothing to do: the store has schema {SCHEMA_VERSION} already"),
         Some(_) => format!(
-            "upgraded to schema {SCHEMA_VERSION}. Start the node, and keep the backup until you are content with it"
+            "upgraded to schema {SCHEMA_VERSION}. Start the node, and keep the backup until you \
+             are content with it"
         ),
     })?;
     Ok(())
@@ -59,7 +60,8 @@ impl Shown<'_> {
         };
         tell(&format!(
             "The store was written by {by}, which can't read it any more once it is upgraded.\n\
-             Have a backup of {}, made while no node ran. An upgrade that is ended goes on from there when it is run again.",
+             Have a backup of {}, made while no node ran. An upgrade that is ended goes on from \
+             there when it is run again.",
             self.home.display()
         ));
         if io::stdin().is_terminal() && io::stderr().is_terminal() {

@@ -36,8 +36,8 @@ pub async fn create(
     create_draft(node, &draft, Confirmed::everything(confirmation), actor, None, None).await
 }
 
-/// As [`create`], for a checked draft; an import enters the draft's digest, so that it makes nothing
-/// twice, and its turn ends with the commit.
+/// As [`create`], for a checked draft; an import enters the draft's digest, so that it makes
+/// nothing twice, and its turn ends with the commit.
 pub(super) async fn create_draft(
     node: &SharedNode,
     draft: &Draft,

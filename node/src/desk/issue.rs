@@ -1,5 +1,5 @@
-//! What every version of an own alert goes through, whichever use case issues it: whether one may be
-//! issued now, signing and sealing it, and entering it into store and feed.
+//! What every version of an own alert goes through, whichever use case issues it: whether one may
+//! be issued now, signing and sealing it, and entering it into store and feed.
 
 use super::DeskError;
 use crate::alert::{self, Draft, View};

@@ -52,8 +52,9 @@ pub enum StoreError {
     },
     /// Upgraded by a later version.
     #[error(
-        "the store was upgraded by Entente {program} to schema {found}; this is Entente {}, which reads schemas up to \
-         {known}: run that version or a later one, or restore a backup from before the upgrade",
+        "the store was upgraded by Entente {program} to schema {found}; this is Entente {}, which \
+         reads schemas up to {known}: run that version or a later one, or restore a backup from \
+         before the upgrade",
         crate::VERSION
     )]
     Newer {

@@ -92,8 +92,8 @@ pub(super) fn open(
     Ok((shared, opened))
 }
 
-/// What needs records in the shape of this version: the rest of the checks, and the erasures that an
-/// earlier process left half-done. Only then are places of slots given away again.
+/// What needs records in the shape of this version: the rest of the checks, and the erasures that
+/// an earlier process left half-done. Only then are places of slots given away again.
 pub(super) fn settle(shared: &Shared) -> Result<(), StoreError> {
     let database = shared.database()?;
     let tree = database.tree();

@@ -1,4 +1,5 @@
-//! Refusals as they leave every door: a status with a reason for programs and a sentence for people.
+//! Refusals as they leave every door: a status with a reason for programs and a sentence for
+//! people.
 
 use tonic::{Code, Status};
 

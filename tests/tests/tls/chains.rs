@@ -26,6 +26,19 @@ fn der(pem: &str) -> anyhow::Result<Vec<u8>> {
     Ok(rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes())?.to_vec())
 }
 
+fn bytes(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+/// With a byte-order mark.
+fn marked(text: &str) -> Vec<u8> {
+    [b"\xEF\xBB\xBF", text.as_bytes()].concat()
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificate_files_are_refused_for_what_is_wrong_with_them() -> anyhow::Result<()> {
     let mut federation = Federation::start(&["dk.politi"]).await?;
@@ -45,14 +58,11 @@ async fn certificate_files_are_refused_for_what_is_wrong_with_them() -> anyhow::
     let issued = own.node(&dk.authority, &[], clock.now())?;
     let ended = own.node(&dk.authority, &[], clock.now().plus(-400 * DAY_S))?;
     let (leaf, leaf_key) = (issued.certificate_pem, issued.key_pem.expose().clone());
-    let marked = |text: &str| [b"\xEF\xBB\xBF", text.as_bytes()].concat();
-    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let sealed = leaf_key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     let legacy =
         leaf_key.replacen('\n', "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1);
     let chain = leaf.clone() + &middle;
     let request = entente_node::pki::request(&dk.authority, "jensen", clock.now())?.request_pem;
-    let bytes = |text: &str| text.as_bytes().to_vec();
     let day = clock.now().plus(-400 * DAY_S + 396 * DAY_S).date().to_string();
     for (certificate, key, says) in [
         (bytes(&chain), bytes(&leaf_key), &[][..]),
