@@ -24,7 +24,6 @@ mod stream;
 pub use batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement};
 pub use greeting::{Resume, Standing, standing_of_log};
 pub use lease::{Heard, behind, heard, is_silent, lease, lease_of, silent_peers, unheard_peers};
-pub(crate) use ledger::may_hold;
 pub(crate) use pages::within;
 pub use parked::{FUTURE_IAT, retry_parked};
 pub use peer_log::log_alarm;

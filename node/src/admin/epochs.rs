@@ -200,7 +200,7 @@ fn count_one(node: &Node, peer: &mut Reviewed, id: &AlertId) -> Result<(), Store
     let key = (peer.authority.clone(), id.clone());
     let ledger = node.store.get::<Ledger>(&key)?.unwrap_or_default();
     peer.counts.alerts += 1;
-    peer.counts.anew += u64::from(!exchange::may_hold(&ledger));
+    peer.counts.anew += u64::from(!ledger.may_hold());
     peer.counts.again += u64::from(node.store.get::<TakenBack>(&key)?.is_some());
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! The stream to a peer: what begins, turns and stops it inside a transaction.
 
 use super::batch::chain_start;
-use super::ledger::may_outlive;
 use super::pages::{PAGE, within};
 use super::peer_log::settle_log;
 use crate::audit::{Event, Operation};
@@ -129,7 +128,7 @@ pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), Sto
 pub fn outlived(tx: &Tx<'_>, alert: &AlertId, last: Version) -> Result<bool, StoreError> {
     for (peer, _) in streams(tx)? {
         let ledger = tx.get::<Ledger>(&(peer, alert.clone()))?;
-        if ledger.is_some_and(|ledger| may_outlive(&ledger, last)) {
+        if ledger.is_some_and(|ledger| ledger.may_outlive(last)) {
             return Ok(true);
         }
     }

@@ -4,7 +4,6 @@
 use super::fork::note_fork;
 use crate::alert::{self, AlertError, ClaimSet, View};
 use crate::audit::{self, Event, Operation, RESTORE_RECOVERED, STATEMENT};
-use crate::exchange::ledger::bound;
 use crate::exchange::restores::keep_restore;
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::exchange::stream::feed;
@@ -13,8 +12,8 @@ use crate::id::{AlertId, AuthorityId, Bounds, TIMESTAMP_MAX, Timestamp};
 use crate::jose;
 use crate::node::{Node, SharedNode};
 use crate::store::{
-    CommitError, Committed, Disclosed, Erased, Ledger, LedgerEntry, Own, OwnAlert, Restores,
-    StoreError, TakenBack, Tombstone, Tombstones, Tx,
+    CommitError, Committed, Erased, Ledger, Own, OwnAlert, Restores, StoreError, TakenBack,
+    Tombstone, Tombstones, Tx,
 };
 
 /// Why a recovered statement was not kept.
@@ -156,10 +155,9 @@ fn keep_retraction(
 ) -> Result<Committed<bool>, StoreError> {
     let key = (peer.clone(), id.clone());
     let new = tx.get::<TakenBack>(&key)?.is_none();
-    let ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
-    let taken_back = ledger.taken_back.or(Some((0, 0)));
-    let erased = LedgerEntry { held: None, possible: vec![], taken_back, erased: true };
-    tx.put::<Ledger>(&key, &erased);
+    let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
+    ledger.retraction_handed_back();
+    tx.put::<Ledger>(&key, &ledger);
     tx.put::<TakenBack>(&key, &text);
     let event = Event::new(Operation::Erase, "disclose.retraction_recovered", "node");
     Ok(Committed::new(new, event.alert(id).peer(peer).with("new", new)))
@@ -267,15 +265,8 @@ fn note_held(
 ) -> Result<(), StoreError> {
     let key = (peer.clone(), view.head.id.clone());
     let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
-    let version = view.head.version;
-    let known = |d: &Disclosed| d.version == version && claims.is_subset(d.claims);
-    if ledger.held.iter().chain(&ledger.possible).any(known) && ledger.taken_back.is_none() {
-        return Ok(());
+    if ledger.handed_back(view.head.version, claims, tx.now()) {
+        tx.put::<Ledger>(&key, &ledger);
     }
-    ledger.possible.push(Disclosed { epoch: 0, seq: 0, version, claims, at: tx.now() });
-    bound(&mut ledger.possible);
-    ledger.taken_back = None;
-    ledger.erased = false;
-    tx.put::<Ledger>(&key, &ledger);
     Ok(())
 }

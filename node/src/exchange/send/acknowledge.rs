@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 
 use super::error::SendError;
-use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
+use crate::exchange::ledger::{Effect, OfferedAt};
 use crate::exchange::pages::{PAGE, within};
 use crate::exchange::parked;
 use crate::exchange::statement::{RECEIPT_TYP, Receipt};
-use crate::id::{AuthorityId, Digest, Epoch, StreamSeq, Version};
+use crate::id::{AuthorityId, Digest, StreamSeq};
 use crate::jose;
 use crate::node::SharedNode;
 use crate::store::{
-    CommitError, Committed, Disclosed, Ledger, LedgerEntry, Offer, Offered, Offers, Parked,
-    StoreError, StreamOut, StreamsOut, Tx,
+    CommitError, Committed, Ledger, Offer, Offers, Parked, StoreError, StreamOut, StreamsOut, Tx,
 };
 use crate::telemetry;
 
@@ -119,30 +118,22 @@ fn enter(
 fn settle(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
-    place: Place,
+    place: OfferedAt,
     offer: &Offer,
     refusal: Option<&str>,
 ) -> Result<(), StoreError> {
     let key = (peer.clone(), offer.alert.clone());
     let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
-    let overtaken = newest_place(&ledger) > place;
-    match (&offer.offered, refusal) {
-        (Offered::View { .. }, None) => hold(&mut ledger, place),
-        (Offered::Withdrawal(_) | Offered::Retraction(_), None) => erase(&mut ledger, place),
-        (Offered::View { .. }, Some(_)) => {}
-        // It still holds what it was to erase.
-        (Offered::Withdrawal(_) | Offered::Retraction(_), Some(_)) => {
-            ledger.taken_back = ledger.taken_back.filter(|taken_back| *taken_back != place);
-        }
+    let (overtaken, effect) = (ledger.newest_place() > place, Effect::of(&offer.offered));
+    match refusal {
+        Some(_) => ledger.refused(place, effect),
+        None => ledger.acknowledged(place, effect),
     }
     match refusal {
         Some(reason) if !overtaken => {
             let parked = Parked {
-                version: newest_version(&ledger),
-                claims: match &offer.offered {
-                    Offered::View { claims, .. } => *claims,
-                    _ => ClaimSet::EMPTY,
-                },
+                version: ledger.newest_version(),
+                claims: effect.claims(),
                 reason: reason.to_owned(),
                 at: tx.now(),
                 epoch: place.0,
@@ -156,39 +147,6 @@ fn settle(
     }
     tx.put::<Ledger>(&key, &ledger);
     Ok(())
-}
-
-/// Epoch and place in it.
-type Place = (Epoch, StreamSeq);
-
-fn place_of(disclosed: &Disclosed) -> Place {
-    (disclosed.epoch, disclosed.seq)
-}
-
-/// The last place at which something was offered of the alert.
-fn newest_place(ledger: &LedgerEntry) -> Place {
-    let views = ledger.possible.iter().chain(&ledger.held).map(place_of);
-    views.chain(ledger.taken_back).max().unwrap_or_default()
-}
-
-fn newest_version(ledger: &LedgerEntry) -> Version {
-    let views = ledger.possible.iter().chain(&ledger.held);
-    views.map(|disclosed| disclosed.version).max().unwrap_or_default()
-}
-
-/// The peer erased what it had been offered up to `place`; something later may stand.
-fn erase(ledger: &mut LedgerEntry, place: Place) {
-    ledger.held = None;
-    ledger.possible.retain(|later| place_of(later) > place);
-    ledger.erased = ledger.taken_back == Some(place);
-}
-
-/// The peer replaced whatever it held by what was offered at `place`.
-fn hold(ledger: &mut LedgerEntry, place: Place) {
-    if let Some(held) = ledger.possible.iter().find(|disclosed| place_of(disclosed) == place) {
-        ledger.held = Some(held.clone());
-    }
-    ledger.possible.retain(|disclosed| place_of(disclosed) > place);
 }
 
 fn shortened(reason: &str) -> String {

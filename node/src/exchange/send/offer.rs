@@ -11,14 +11,14 @@ use super::rules::{key_in_force, sweep_after_rule_end};
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
 use crate::exchange::batch::{Item, chain_next};
-use crate::exchange::ledger::bound;
+use crate::exchange::ledger::Effect;
 use crate::exchange::parked::{self, SCHEMA_LACKING, waits_for_schema};
 use crate::exchange::stop::is_stopped;
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::node::SharedNode;
 use crate::store::{
-    CommitError, Committed, Disclosed, Ledger, Offer, Offered, Offers, Own, Parked, Peers,
-    StoreError, StreamOut, StreamsOut, Tx,
+    CommitError, Committed, Ledger, Offer, Offered, Offers, Own, Parked, Peers, StoreError,
+    StreamOut, StreamsOut, Tx,
 };
 use crate::trust::PeerState;
 
@@ -178,17 +178,7 @@ fn enter_ledger(
 ) -> Result<(), Refusal> {
     let key = (peer.clone(), pick.alert.clone());
     let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
-    match pick.offered {
-        Offered::View { version, claims } => {
-            let (epoch, seq) = (stream.epoch, stream.tail);
-            ledger.possible.retain(|d| (d.version, d.claims) != (version, claims));
-            ledger.possible.push(Disclosed { epoch, seq, version, claims, at });
-            bound(&mut ledger.possible);
-            ledger.taken_back = None;
-            ledger.erased = false;
-        }
-        _ => ledger.taken_back = Some((stream.epoch, stream.tail)),
-    }
+    ledger.offered((stream.epoch, stream.tail), Effect::of(&pick.offered), at);
     parked::unpark(tx, &key)?;
     tx.put::<Ledger>(&key, &ledger);
     let offer = Offer {

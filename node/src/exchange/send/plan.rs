@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use super::error::SendError;
 use crate::alert::{ClaimSet, View};
 use crate::exchange::batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Statement};
-use crate::exchange::ledger::{may_hold, may_outlive};
 use crate::exchange::pages::{PAGE, within};
 use crate::exchange::parked::{self, CLOCK_IN_DOUBT, SCHEMA_LACKING};
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
@@ -17,8 +16,8 @@ use crate::jose;
 use crate::node::Node;
 use crate::policy::{Policy, Sharing};
 use crate::store::{
-    Feed, FeedEntry, Ledger, LedgerEntry, Offered, Own, ParkedOut, StreamOut, StreamsOut, Sweep,
-    TakenBack, Tombstones,
+    Feed, FeedEntry, Ledger, Offered, Own, ParkedOut, StreamOut, StreamsOut, Sweep, TakenBack,
+    Tombstones,
 };
 
 /// Feed places that may be decided as "nothing for this peer" before the cursor is written down:
@@ -243,7 +242,7 @@ impl<'a> Planner<'a> {
         match decision.sharing {
             // It was taken back before a restore, and nobody confirmed that it may go out again.
             Sharing::View(_) if stays_back => {}
-            Sharing::None if may_hold(&ledger) => self.retract(alert),
+            Sharing::None if ledger.may_hold() => self.retract(alert),
             Sharing::None => {}
             Sharing::View(allowed) => {
                 let claims = allowed.intersection(view.claims);
@@ -254,7 +253,7 @@ impl<'a> Planner<'a> {
                     });
                 if view.head.schema > self.schema_max {
                     self.plan.parks.push((alert.clone(), own.version, SCHEMA_LACKING));
-                } else if !parked && (again || !stands(&ledger, epoch, own.version, claims)) {
+                } else if !parked && (again || !ledger.stands(epoch, own.version, claims)) {
                     if self.may_have_ended(own.expires_at, &view, claims) {
                         self.plan.parks.push((alert.clone(), own.version, CLOCK_IN_DOUBT));
                     } else {
@@ -318,7 +317,7 @@ impl<'a> Planner<'a> {
                 let offered = Offered::Withdrawal(text.clone());
                 self.pick_word(alert, offered, Statement::Withdrawal(text));
             }
-            None if may_outlive(&ledger, tombstone.version) => self.retract(alert),
+            None if ledger.may_outlive(tombstone.version) => self.retract(alert),
             None => {}
         }
         Ok(())
@@ -346,11 +345,4 @@ pub(super) fn retraction(
         in_place_of,
     };
     jose::sign(RETRACTION_TYP, &retraction, &node.statement_key)
-}
-
-/// Whether the newest that was offered is just this.
-fn stands(ledger: &LedgerEntry, epoch: u64, version: Version, claims: ClaimSet) -> bool {
-    let newest = ledger.possible.last().or(ledger.held.as_ref());
-    ledger.taken_back.is_none()
-        && newest.is_some_and(|d| (d.epoch, d.version, d.claims) == (epoch, version, claims))
 }

@@ -63,10 +63,7 @@ async fn replace(
             }
             let key = (peer.clone(), offer.alert.clone());
             let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
-            // A later offer of the same alert still stands.
-            if ledger.possible.iter().all(|offered| (offered.epoch, offered.seq) <= (epoch, seq)) {
-                ledger.taken_back = Some((epoch, seq));
-            }
+            ledger.replaced((epoch, seq));
             tx.put::<Ledger>(&key, &ledger);
             offer.offered = Offered::Retraction(text);
             events.push(
