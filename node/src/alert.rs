@@ -35,6 +35,7 @@ pub use vocabulary::{
 };
 pub use withdrawal::{Withdrawal, verify_withdrawal, withdraw};
 
+use crate::id::Versions;
 use crate::jose::JoseError;
 use crate::reason::Reason;
 
@@ -46,6 +47,9 @@ pub const WITHDRAWAL_TYP: &str = "entente-withdrawal+jwt";
 
 /// Schema of alerts that this version writes, and the newest it reads.
 pub const SCHEMA: u32 = 1;
+
+/// Versions of the schema that this version reads.
+pub const SCHEMAS: Versions = Versions::new(1, SCHEMA);
 
 /// A token with all its disclosures, in bytes.
 pub const TOKEN_BYTES_MAX: usize = crate::jose::TOKEN_BYTES_MAX;

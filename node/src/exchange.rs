@@ -41,8 +41,14 @@ pub use stop::{is_unasked, lost_heads, lost_state, must_ask, own_log_alarm};
 pub(crate) use stream::policy_version;
 pub use stream::{decide_anew, feed, halt, open_stream, outlived, sweep};
 
-/// Version of the protocol between nodes.
-pub const PROTOCOL: u32 = 1;
+/// Versions of the protocol between nodes that this version speaks; each stream goes by the highest
+/// that both its ends do.
+///
+/// - 1: the first. Receivers of 1 refuse every hello that does not name just 1.
+/// - 2: hellos name a range, and receipts the version that was agreed upon.
+pub const PROTOCOLS: Versions = Versions::new(1, 2);
+
+use crate::id::Versions;
 
 #[cfg(test)]
 mod tests;

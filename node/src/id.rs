@@ -4,9 +4,11 @@
 
 mod clock;
 mod printable;
+mod versions;
 
 pub use clock::{Bounds, CLOCK_TOLERANCE_S, Clock, Doubt, LEAP_AT_START_S, LEAP_S};
 pub use printable::{PRINTABLE_CHARS_MAX, is_hidden, printable, visible};
+pub use versions::Versions;
 
 use std::cell::RefCell;
 use std::fmt;

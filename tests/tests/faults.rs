@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use entente_node::admin;
-use entente_node::alert::SCHEMA;
+use entente_node::alert::SCHEMAS;
 use entente_node::desk;
-use entente_node::exchange::{Nonce, Resume};
+use entente_node::exchange::{Nonce, PROTOCOLS, Resume};
 use entente_node::home::{Home, Layout};
 use entente_node::id::Entropy;
 use entente_node::reason::Reason;
@@ -179,7 +179,8 @@ async fn a_peer_that_never_sends_a_receipt_holds_up_nobody() -> anyhow::Result<(
             chain: held.chain,
             head: held.head,
             nonce: Nonce([7; 16]),
-            schema_max: SCHEMA,
+            protocol: PROTOCOLS.max,
+            schemas: SCHEMAS,
             log: String::new(),
             other_log: String::new(),
             stopped: false,

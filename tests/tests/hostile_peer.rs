@@ -3,7 +3,7 @@
 use entente_node::alert::{self, Draft};
 use entente_node::audit::Entry;
 use entente_node::exchange::{
-    Batch, HEAD_TYP, Head, Item, Nonce, PROTOCOL, RECEIPT_TYP, Receipt, Standing, Statement,
+    Batch, HEAD_TYP, Head, Item, Nonce, RECEIPT_TYP, Receipt, Standing, Statement,
 };
 use entente_node::home::Layout;
 use entente_node::id::{AlertId, AuthorityId, Clock, Digest, Entropy, StreamSeq};
@@ -49,9 +49,7 @@ fn chain_next(before: &Digest, seq: StreamSeq, digest: &Digest) -> Digest {
 impl Hostile {
     async fn open(peer: &TestNode, node: &TestNode) -> anyhow::Result<Self> {
         let (outbox, sent) = mpsc::channel(16);
-        outbox
-            .send(FromSender::Hello { protocol: PROTOCOL, standing: Standing::default() }.into())
-            .await?;
+        outbox.send(FromSender::Hello(Standing::default()).into()).await?;
         let mut client = ExchangeClient::new(node.as_peer(peer).await?);
         let mut inbox = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
         let first = inbox.message().await?.ok_or_else(|| anyhow::anyhow!("no resume"))?;
@@ -261,8 +259,8 @@ async fn a_stream_that_does_not_begin_with_one_hello_ends() -> anyhow::Result<()
     for messages in [
         vec![],
         vec![
-            FromSender::Hello { protocol: PROTOCOL, standing: Standing::default() }.into(),
-            FromSender::Hello { protocol: PROTOCOL, standing: Standing::default() }.into(),
+            FromSender::Hello(Standing::default()).into(),
+            FromSender::Hello(Standing::default()).into(),
         ],
         vec![proto::FromSender::default()],
     ] {

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use entente_node::admin;
 use entente_node::admin::TestStep;
-use entente_node::alert::SCHEMA;
-use entente_node::exchange::{Nonce, PROTOCOL, Resume};
+use entente_node::alert::{SCHEMA, SCHEMAS};
+use entente_node::exchange::{Nonce, PROTOCOLS, Resume};
 use entente_node::home::Layout;
 use entente_node::id::{AuthorityId, Clock, Digest};
 use entente_node::outbound::test_peer;
@@ -239,7 +239,8 @@ impl exchange_server::Exchange for StandIn {
             chain: Some(Digest::of(b"never reached")),
             head: String::new(),
             nonce: Nonce([7; 16]),
-            schema_max: SCHEMA,
+            protocol: PROTOCOLS.max,
+            schemas: SCHEMAS,
             log: String::new(),
             other_log: String::new(),
             stopped: false,
@@ -262,7 +263,7 @@ impl exchange_server::Exchange for StandIn {
         let mut described = proto::DescribeResponse {
             authority: self.authority.to_string(),
             software: "entente 9".to_owned(),
-            protocols: vec![PROTOCOL],
+            protocols: vec![PROTOCOLS.min],
             schema_min: SCHEMA,
             schema_max: SCHEMA,
             time: Clock::system().now().seconds(),

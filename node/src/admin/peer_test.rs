@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::alert::SCHEMA;
-use crate::exchange::{self, PROTOCOL};
-use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, printable};
+use crate::exchange::{self, PROTOCOLS};
+use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Versions, printable};
 use crate::node::SharedNode;
 use crate::store::StreamsOut;
 use crate::trust::PeerState;
@@ -46,12 +46,10 @@ pub const THEIR_TRUST_HINT: &str = "ask its coordinator whether this authority i
 pub struct Described {
     /// Its software.
     pub software: String,
-    /// The protocols that it speaks.
-    pub protocols: Vec<u32>,
-    /// The oldest schema of alerts that it reads.
-    pub schema_min: u32,
-    /// The newest.
-    pub schema_max: u32,
+    /// Versions of the protocol that it speaks.
+    pub protocols: Versions,
+    /// Versions of the alert schema that it reads.
+    pub schemas: Versions,
     /// Words for what it refuses its own people.
     pub refusing: Vec<String>,
     /// Its time, in seconds since 1970.
@@ -106,19 +104,19 @@ pub fn told_by(node: &SharedNode, theirs: &Described) -> Vec<TestStep> {
 
 fn version(theirs: &Described) -> TestStep {
     let found = format!(
-        "{}, protocols {}, schemas {} to {}",
+        "{}, protocol {}, schema {}",
         printable(&theirs.software),
-        printable(&format!("{:?}", theirs.protocols)),
-        theirs.schema_min,
-        theirs.schema_max
+        theirs.protocols,
+        theirs.schemas
     );
-    if !theirs.protocols.contains(&PROTOCOL) {
-        let hint =
-            format!("this node speaks protocol {PROTOCOL}: update the older of the two nodes");
+    if PROTOCOLS.common(theirs.protocols).is_none() {
+        let older =
+            if theirs.protocols.max < PROTOCOLS.min { "the peer's node" } else { "this node" };
+        let hint = format!("this node speaks protocol {PROTOCOLS}: upgrade {older}");
         return TestStep::failed("version", found, hint);
     }
-    if theirs.schema_max < SCHEMA {
-        let hint = "alerts wait until the peer has updated; `entente peer parked` lists them";
+    if !theirs.schemas.contains(SCHEMA) {
+        let hint = "alerts wait until the peer has upgraded; `entente peer parked` lists them";
         return TestStep::failed("version", found, hint);
     }
     TestStep::passed("version", found)

@@ -1,22 +1,35 @@
 //! What the two ends of a stream say first: the sender of its log, the receiver of what it holds.
 
+use super::PROTOCOLS;
 use super::restores::own_restores;
 use super::statement::Nonce;
 use super::stop::lost_state;
+use crate::alert::SCHEMAS;
 use crate::audit::{Checkpoint, sign_checkpoint};
-use crate::id::{Digest, Epoch, StreamSeq};
+use crate::id::{Digest, Epoch, StreamSeq, Versions};
 use crate::node::Node;
 use crate::store::StoreError;
 
 /// What a sender says of its log before anything else.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Standing {
+    /// Versions of the protocol that it speaks.
+    pub protocols: Versions,
+    /// Versions of the alert schema that it reads.
+    pub schemas: Versions,
     /// Its log now: a checkpoint, as signed. Empty from a node of an older version.
     pub checkpoint: String,
     /// The restores that two persons there approved, as signed.
     pub restores: Vec<String>,
     /// It knows that it lost state.
     pub stopped: bool,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        let (checkpoint, restores, stopped) = (String::new(), vec![], false);
+        Self { protocols: PROTOCOLS, schemas: SCHEMAS, checkpoint, restores, stopped }
+    }
 }
 
 /// What a receiver says first: what it durably holds.
@@ -32,8 +45,10 @@ pub struct Resume {
     pub head: String,
     /// The next head must answer it.
     pub nonce: Nonce,
-    /// Newest alert schema the receiver reads.
-    pub schema_max: u32,
+    /// The version of the protocol that the stream goes by: the highest that both speak.
+    pub protocol: u32,
+    /// Versions of the alert schema that the receiver reads.
+    pub schemas: Versions,
     /// The sender's signed word with the largest log that was seen here; empty when none was.
     pub log: String,
     /// A signed word of the sender's on a log that contradicts it; empty when none was seen.
@@ -55,6 +70,8 @@ pub fn standing_of_log(node: &Node) -> Result<Standing, StoreError> {
         iat: node.clock.now().seconds(),
     };
     Ok(Standing {
+        protocols: PROTOCOLS,
+        schemas: SCHEMAS,
         checkpoint: sign_checkpoint(&checkpoint, &node.log_key),
         restores: own_restores(node)?,
         stopped: lost_state(node)?,

@@ -110,6 +110,22 @@ pub struct Receipt {
     pub iat: i64,
     /// Places whose statements were refused, since the last receipt the sender is known to have.
     pub refused: Vec<Refused>,
+    /// From protocol 2 on: the version of the protocol that both ends speak on this
+    /// stream, by which statements were taken or refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u32>,
+}
+
+/// The version of the protocol from which on receipts name the version agreed upon; an earlier one
+/// refuses a receipt that does.
+pub(super) const RECEIPT_PROTOCOL: u32 = 2;
+
+impl Receipt {
+    /// Whether it is of the form that the version agreed upon has: no field that this version does
+    /// not know, and every field that it has.
+    pub fn fits(&self, protocol: u32) -> bool {
+        self.protocol == (protocol >= RECEIPT_PROTOCOL).then_some(protocol)
+    }
 }
 
 /// A statement that the receiver refused.

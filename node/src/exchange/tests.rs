@@ -7,6 +7,7 @@ mod link;
 mod nodes;
 mod races;
 mod stop;
+mod versions;
 
 use link::{Cut, Link};
 use nodes::{TestNode, join};
@@ -532,6 +533,7 @@ async fn what_is_narrowed_after_a_refusal_is_taken_back() {
         chain: head.chain,
         iat: dk.node.clock.now().seconds(),
         refused: vec![super::Refused { seq: head.seq, reason: "too_many_match_keys".to_owned() }],
+        protocol: Some(super::PROTOCOLS.max),
     };
     let receipt = jose::sign(super::RECEIPT_TYP, &receipt, &fr.node.statement_key);
     link.take(&receipt, head.nonce).await.unwrap();

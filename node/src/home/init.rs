@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::people::{self, Card};
 use super::{HomeError, Layout, read_config, read_node_key, read_text, shown, store_options};
 use crate::admin::first_user;
-use crate::alert::SCHEMA;
+use crate::alert::SCHEMAS;
 use crate::config::{Choices, Config};
 use crate::id::{AuthorityId, Clock, Digest, Entropy, Secret};
 use crate::jose::SigningKey;
@@ -189,7 +189,7 @@ pub fn draft_descriptor(home: &Path, clock: &Clock) -> Result<Draft, HomeError> 
         log_keys: vec![dated(&layout.log_key())?],
         tls_roots: split_pem(&read_text(&layout.roots())?),
         endpoints: vec![config.exchange.advertise.to_string()],
-        schemas: (SCHEMA, SCHEMA),
+        schemas: (SCHEMAS.min, SCHEMAS.max),
         contact: contact
             .map_or_else(|| format!("the 24 h desk of {}", config.authority), ToString::to_string),
     };

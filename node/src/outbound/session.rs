@@ -14,7 +14,7 @@ use tonic::{Status, Streaming};
 
 use super::connection::connect;
 use super::recovery::recover_from;
-use crate::exchange::{self, Batch, PROTOCOL, SendError, Sending};
+use crate::exchange::{self, Batch, SendError, Sending};
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
 use crate::store::Change;
@@ -114,7 +114,7 @@ async fn open(
         let channel = connect(node, peer).await.map_err(SessionError::Connect)?;
         let (outbox, statements) = mpsc::channel(BATCHES_OPEN_MAX);
         let standing = exchange::standing_of_log(node).map_err(SendError::from)?;
-        let _ = outbox.send(FromSender::Hello { protocol: PROTOCOL, standing }.into()).await;
+        let _ = outbox.send(FromSender::Hello(standing).into()).await;
         let mut client = ExchangeClient::new(channel);
         let answer = client.deliver(ReceiverStream::new(statements)).await;
         let mut inbox = answer.map_err(SessionError::Refused)?.into_inner();

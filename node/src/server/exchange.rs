@@ -10,8 +10,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::gate;
-use crate::alert::SCHEMA;
-use crate::exchange::{self, Handed, PROTOCOL, ReceiveError, Reception};
+use crate::alert::SCHEMAS;
+use crate::exchange::{self, Handed, PROTOCOLS, ReceiveError, Reception};
 use crate::id::AuthorityId;
 use crate::node::SharedNode;
 use crate::readiness::{Level, readiness};
@@ -74,9 +74,9 @@ impl Exchange for ExchangeService {
         Ok(Response::new(proto::DescribeResponse {
             authority: self.node.authority.to_string(),
             software: concat!("entente ", env!("CARGO_PKG_VERSION")).to_owned(),
-            protocols: vec![PROTOCOL],
-            schema_min: SCHEMA,
-            schema_max: SCHEMA,
+            protocols: (PROTOCOLS.min..=PROTOCOLS.max).collect(),
+            schema_min: SCHEMAS.min,
+            schema_max: SCHEMAS.max,
             time: self.node.clock.shown().seconds(),
             caller_state: "active".to_owned(),
             caller_epoch: held.epoch,
@@ -151,17 +151,15 @@ impl Incoming {
         let Some(first) = first.map_err(late)?? else {
             return Ok(None);
         };
-        let FromSender::Hello { protocol, standing } = FromSender::try_from(first)? else {
+        let FromSender::Hello(standing) = FromSender::try_from(first)? else {
             let message = "a stream begins with a hello";
             return Err(refusal(Code::InvalidArgument, Reason::NoHello, message));
         };
-        if protocol != PROTOCOL {
-            let message =
-                format!("this node speaks protocol {PROTOCOL}: one of the two must be updated");
-            return Err(refusal(Code::FailedPrecondition, Reason::UnknownProtocol, &message));
-        }
         let greeted = exchange::hello(&self.node, &self.peer, &standing).await;
-        let (reception, resume) = greeted.map_err(|error| receive_status(&error))?;
+        let (reception, resume) = greeted.map_err(|error| {
+            tracing::warn!(peer = %self.peer, "a stream was refused: {error}");
+            receive_status(&error)
+        })?;
         let _ = self.answers.send(Ok(FromReceiver::Resume(resume).into())).await;
         Ok(Some(reception))
     }

@@ -5,19 +5,17 @@ use tonic::{Code, Status};
 
 use super::refusal::{Malformed, refusal};
 use crate::admin::Described;
-use crate::exchange::{Batch, Item, Nonce, ReceiveError, Resume, Standing, Statement};
-use crate::id::Digest;
+use crate::exchange::{Batch, Item, Nonce, PROTOCOLS, ReceiveError, Resume, Standing, Statement};
+use crate::id::{Digest, Versions};
 use crate::reason::Reason;
+
+/// What a receiver speaks that does not say so.
+const FIRST_PROTOCOL: u32 = 1;
 
 /// What a sender may send.
 pub enum FromSender {
-    /// First.
-    Hello {
-        /// Version of the protocol that it speaks.
-        protocol: u32,
-        /// What it says of its log.
-        standing: Standing,
-    },
+    /// First: which versions it speaks, and what it says of its log.
+    Hello(Standing),
     /// Then.
     Batch(Batch),
 }
@@ -36,14 +34,13 @@ impl TryFrom<proto::FromSender> for FromSender {
     fn try_from(message: proto::FromSender) -> Result<Self, Malformed> {
         use proto::from_sender::Message;
         match message.message {
-            Some(Message::Hello(hello)) => Ok(Self::Hello {
-                protocol: hello.protocol,
-                standing: Standing {
-                    checkpoint: hello.checkpoint,
-                    restores: hello.restores,
-                    stopped: hello.stopped,
-                },
-            }),
+            Some(Message::Hello(hello)) => Ok(Self::Hello(Standing {
+                protocols: Versions::said(hello.protocol, hello.protocol_max),
+                schemas: Versions::said(hello.schema_min, hello.schema_max),
+                checkpoint: hello.checkpoint,
+                restores: hello.restores,
+                stopped: hello.stopped,
+            })),
             Some(Message::Batch(batch)) => Ok(Self::Batch(batch.try_into()?)),
             None => Err(Malformed("message")),
         }
@@ -54,8 +51,11 @@ impl From<FromSender> for proto::FromSender {
     fn from(message: FromSender) -> Self {
         use proto::from_sender::Message;
         let message = match message {
-            FromSender::Hello { protocol, standing } => Message::Hello(proto::Hello {
-                protocol,
+            FromSender::Hello(standing) => Message::Hello(proto::Hello {
+                protocol: standing.protocols.min,
+                protocol_max: standing.protocols.max,
+                schema_min: standing.schemas.min,
+                schema_max: standing.schemas.max,
                 checkpoint: standing.checkpoint,
                 restores: standing.restores,
                 stopped: standing.stopped,
@@ -139,13 +139,19 @@ impl TryFrom<proto::Resume> for Resume {
     fn try_from(resume: proto::Resume) -> Result<Self, Malformed> {
         let chain =
             if resume.chain.is_empty() { None } else { Some(digest(&resume.chain, "chain")?) };
+        let protocol = Versions::said(FIRST_PROTOCOL, resume.protocol).max;
+        // What it chose was not offered to it.
+        if !PROTOCOLS.contains(protocol) {
+            return Err(Malformed("protocol"));
+        }
         Ok(Self {
             epoch: resume.epoch,
             seq: resume.seq,
             chain,
             head: resume.head,
             nonce: nonce(&resume.nonce)?,
-            schema_max: resume.schema_max,
+            protocol,
+            schemas: Versions::new(resume.schema_min, resume.schema_max),
             log: resume.log,
             other_log: resume.other_log,
             stopped: resume.stopped,
@@ -161,7 +167,9 @@ impl From<Resume> for proto::Resume {
             chain: resume.chain.map(|chain| chain.0.to_vec()).unwrap_or_default(),
             head: resume.head,
             nonce: resume.nonce.0.to_vec(),
-            schema_max: resume.schema_max,
+            protocol: resume.protocol,
+            schema_min: resume.schemas.min,
+            schema_max: resume.schemas.max,
             log: resume.log,
             other_log: resume.other_log,
             stopped: resume.stopped,
@@ -173,9 +181,11 @@ impl From<proto::DescribeResponse> for Described {
     fn from(said: proto::DescribeResponse) -> Self {
         Self {
             software: said.software,
-            protocols: said.protocols,
-            schema_min: said.schema_min,
-            schema_max: said.schema_max,
+            protocols: Versions::new(
+                said.protocols.iter().min().copied().unwrap_or_default(),
+                said.protocols.iter().max().copied().unwrap_or_default(),
+            ),
+            schemas: Versions::new(said.schema_min, said.schema_max),
             refusing: said.refusing,
             time: said.time,
             caller_state: said.caller_state,
@@ -197,6 +207,7 @@ fn nonce(bytes: &[u8]) -> Result<Nonce, Malformed> {
 pub fn receive_status(error: &ReceiveError) -> Status {
     let (code, reason) = match error {
         ReceiveError::NotActive => (Code::PermissionDenied, Reason::NotActive),
+        ReceiveError::NoCommonProtocol(_) => (Code::FailedPrecondition, Reason::UnknownProtocol),
         ReceiveError::LostState => (Code::FailedPrecondition, Reason::LostState),
         ReceiveError::Superseded => (Code::Aborted, Reason::Superseded),
         ReceiveError::Head(_) => (Code::InvalidArgument, Reason::HeadInvalid),

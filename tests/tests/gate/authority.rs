@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use entente_node::admin;
-use entente_node::exchange::PROTOCOL;
+use entente_node::exchange::PROTOCOLS;
 use entente_node::home::Layout;
 use entente_node::sample::Samples;
 use entente_node::store::Own;
@@ -68,15 +68,7 @@ async fn deliver(
     fr: &TestNode,
 ) -> anyhow::Result<(mpsc::Sender<entente_proto::exchange::FromSender>, Streaming<FromReceiver>)> {
     let (lines, sent) = mpsc::channel(4);
-    lines
-        .send(
-            FromSender::Hello {
-                protocol: PROTOCOL,
-                standing: entente_node::exchange::Standing::default(),
-            }
-            .into(),
-        )
-        .await?;
+    lines.send(FromSender::Hello(entente_node::exchange::Standing::default()).into()).await?;
     let mut exchange = ExchangeClient::new(dk.as_peer(fr).await?);
     let mut answers = exchange.deliver(ReceiverStream::new(sent)).await?.into_inner();
     answers.message().await?.context("a resume")?;
@@ -213,7 +205,7 @@ async fn who_does_not_read_that_a_call_ended_is_cut_off() -> anyhow::Result<()> 
     let listing = Unreading::connect(&dk.home, &dk.authority, &auditor, desk).await?;
     let list = listing.ask("/entente.admin.v1.Audit/ListEntries", &[], true).await?;
     let delivering = Unreading::connect(&dk.home, &dk.authority, &peer, exchange).await?;
-    let hello = [0x0a, 2, 8, PROTOCOL as u8];
+    let hello = [0x0a, 2, 8, PROTOCOLS.min as u8];
     let path = "/entente.exchange.v1.Exchange/Deliver";
     let delivery = delivering.ask(path, &hello, false).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,7 @@
 //! Why a batch is not taken.
 
-use crate::id::StreamSeq;
+use crate::exchange::PROTOCOLS;
+use crate::id::{StreamSeq, Versions};
 use crate::jose::JoseError;
 use crate::store::StoreError;
 
@@ -10,6 +11,9 @@ pub enum ReceiveError {
     /// The sender is not an active peer now.
     #[error("the sender is not an active peer")]
     NotActive,
+    /// It speaks no version of the protocol that this node does.
+    #[error("{}", no_common_protocol(*.0))]
+    NoCommonProtocol(Versions),
     /// This node lost state.
     #[error(
         "this node lost state, and takes nothing before its people confirmed how it goes on: try \
@@ -40,4 +44,10 @@ pub enum ReceiveError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// As the sender reads it.
+fn no_common_protocol(theirs: Versions) -> String {
+    let older = if theirs.max < PROTOCOLS.min { "the sender" } else { "this node" };
+    format!("this node speaks protocol {PROTOCOLS}, the sender {theirs}: upgrade {older}")
 }

@@ -8,11 +8,14 @@ use super::error::ReceiveError;
 use super::verified::Sound;
 use super::witness::{self, Said};
 use super::{apply, judge, snapshot};
-use crate::alert::SCHEMA;
+use crate::alert::SCHEMAS;
+use crate::exchange::PROTOCOLS;
 use crate::exchange::batch::{BATCH_ITEMS_MAX, Batch};
 use crate::exchange::greeting::{Resume, Standing};
 use crate::exchange::peer_log;
-use crate::exchange::statement::{HEAD_TYP, Head, Nonce, RECEIPT_TYP, Receipt, Refused};
+use crate::exchange::statement::{
+    HEAD_TYP, Head, Nonce, RECEIPT_PROTOCOL, RECEIPT_TYP, Receipt, Refused,
+};
 use crate::exchange::stop::lost_state;
 use crate::id::{AuthorityId, Timestamp};
 use crate::jose;
@@ -38,6 +41,8 @@ pub struct Reception {
     number: u64,
     live: Arc<Live>,
     nonces: VecDeque<(Nonce, Timestamp)>,
+    /// The version of the protocol that both ends speak.
+    protocol: u32,
     /// A batch was taken.
     begun: bool,
 }
@@ -46,13 +51,16 @@ pub struct Reception {
 /// the peer says of its log is held against what is known of it.
 ///
 /// # Errors
-/// When the peer is not active or the store failed.
+/// When the peer is not active, speaks no version of the protocol that this node does, or the store
+/// failed.
 pub async fn hello(
     node: &SharedNode,
     peer: &AuthorityId,
     standing: &Standing,
 ) -> Result<(Reception, Resume), ReceiveError> {
     node.directory.load().active(peer).ok_or(ReceiveError::NotActive)?;
+    let protocol = PROTOCOLS.common(standing.protocols);
+    let protocol = protocol.ok_or(ReceiveError::NoCommonProtocol(standing.protocols))?;
     let live = node.streams.live(peer);
     let number = live.begin_incoming();
     // A batch of the older stream may be on its way to the disk: what is said here must not change
@@ -70,15 +78,17 @@ pub async fn hello(
     let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
     let log = peer_log::known(node, peer)?;
     let other_log = log.as_ref().and_then(|log| log.other.clone());
+    let nonces = VecDeque::new();
     let mut reception =
-        Reception { peer: peer.clone(), number, live, nonces: VecDeque::new(), begun: false };
+        Reception { peer: peer.clone(), number, live, nonces, protocol, begun: false };
     let resume = Resume {
         epoch: held.epoch,
         seq: held.seq,
         chain: held.chain,
         head: held.head,
         nonce: reception.fresh_nonce(node),
-        schema_max: SCHEMA,
+        protocol,
+        schemas: SCHEMAS,
         log: log.map(|log| log.word).unwrap_or_default(),
         other_log: other_log.map(|other| other.word).unwrap_or_default(),
         stopped: lost_state(node)?,
@@ -195,6 +205,7 @@ impl Reception {
             chain: head.chain,
             iat: node.clock.now().seconds(),
             refused,
+            protocol: (self.protocol >= RECEIPT_PROTOCOL).then_some(self.protocol),
         };
         jose::sign(RECEIPT_TYP, &receipt, &node.statement_key)
     }

@@ -32,19 +32,24 @@ impl<E: Into<SendError>> From<E> for Refusal {
     }
 }
 
-/// Makes durable that `peer` holds everything up to the receipt's place; returns that place.
+/// Makes durable that `peer` holds everything up to the receipt's place; returns that place. The
+/// stream goes by this version of the protocol.
 ///
 /// # Errors
-/// When the receipt is not the peer's, not for this stream, or names another chain value.
+/// When the receipt is not the peer's, not of the version's form, not for this stream, or names
+/// another chain value.
 pub(super) async fn acknowledge(
     node: &SharedNode,
-    peer: &AuthorityId,
+    (peer, protocol): (&AuthorityId, u32),
     jws: &str,
 ) -> Result<StreamSeq, SendError> {
     let now = node.clock.now();
     let directory = node.directory.load_full();
     let receipt: Receipt =
         jose::verify(RECEIPT_TYP, jws, |kid| directory.statement_key(peer, kid, now))?;
+    if !receipt.fits(protocol) {
+        return Err(SendError::ReceiptForm(protocol));
+    }
     if receipt.iss != *peer || receipt.aud != node.authority {
         return Err(SendError::Misdirected);
     }

@@ -42,6 +42,9 @@ pub enum SendError {
     /// Not a receipt that this peer signed.
     #[error("the receipt does not verify: {0}")]
     Receipt(#[from] JoseError),
+    /// A receipt of another version than the stream goes by.
+    #[error("the receipt is not of the form that protocol {0} has")]
+    ReceiptForm(u32),
     /// A receipt for other parties, another epoch, or a place that was never offered.
     #[error("the receipt is not for this stream")]
     Misdirected,
@@ -71,7 +74,9 @@ impl SendError {
             Self::KeyEnded(_) => "statement_key_ended",
             Self::Unasked => "not_asked_yet",
             Self::Moved => "stream_moved",
-            Self::Receipt(_) | Self::Misdirected | Self::Forked(_) => "receipt_refused",
+            Self::Receipt(_) | Self::ReceiptForm(_) | Self::Misdirected | Self::Forked(_) => {
+                "receipt_refused"
+            }
             Self::Holding(_) => "own_alert_unreadable",
             Self::Node(_) | Self::Store(_) => "store_unavailable",
         }

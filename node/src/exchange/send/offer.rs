@@ -14,7 +14,7 @@ use crate::exchange::batch::{Item, chain_next};
 use crate::exchange::ledger::Effect;
 use crate::exchange::parked::{self, SCHEMA_LACKING, waits_for_schema};
 use crate::exchange::stop::is_stopped;
-use crate::id::{AlertId, AuthorityId, Timestamp, Version};
+use crate::id::{AlertId, AuthorityId, Timestamp, Version, Versions};
 use crate::node::SharedNode;
 use crate::store::{
     CommitError, Committed, Ledger, Offer, Offered, Offers, Own, Parked, Peers, StoreError,
@@ -35,7 +35,7 @@ pub(super) struct Offering {
 /// Decides for one peer, during one connection.
 pub(super) struct Dispatcher {
     peer: AuthorityId,
-    schema_max: u32,
+    schemas: Versions,
     /// Where deciding stands, when it is further than the store says.
     ahead: Option<Position>,
 }
@@ -53,9 +53,9 @@ impl From<StoreError> for Refusal {
 }
 
 impl Dispatcher {
-    /// For a peer that reads alert schemas up to `schema_max`.
-    pub(super) fn new(peer: AuthorityId, schema_max: u32) -> Self {
-        Self { peer, schema_max, ahead: None }
+    /// For a peer that reads these versions of the alert schema.
+    pub(super) fn new(peer: AuthorityId, schemas: Versions) -> Self {
+        Self { peer, schemas, ahead: None }
     }
 
     /// Offers what is next for the peer; with no items when there is nothing.
@@ -97,9 +97,9 @@ impl Dispatcher {
 
     async fn plan_on_worker(&self, node: &SharedNode) -> Result<Plan, SendError> {
         let (node, peer) = (node.clone(), self.peer.clone());
-        let (schema_max, ahead) = (self.schema_max, self.ahead.clone());
+        let (schemas, ahead) = (self.schemas, self.ahead.clone());
         let planned = tokio::task::spawn_blocking(move || {
-            Planner::new(&node, &peer, schema_max, ahead).and_then(Planner::plan)
+            Planner::new(&node, &peer, schemas, ahead).and_then(Planner::plan)
         });
         planned.await.unwrap_or(Err(SendError::NotActive))
     }

@@ -11,7 +11,7 @@ use crate::exchange::parked::{self, CLOCK_IN_DOUBT, SCHEMA_LACKING};
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::exchange::stop::{lost_state, must_ask};
 use crate::holding::{HoldingError, read_own};
-use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion, Timestamp, Version};
+use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion, Timestamp, Version, Versions};
 use crate::jose;
 use crate::node::Node;
 use crate::policy::{Policy, Sharing};
@@ -85,7 +85,7 @@ pub(super) struct Planner<'a> {
     node: &'a Node,
     peer: &'a AuthorityId,
     policy: std::sync::Arc<(PolicyVersion, Policy)>,
-    schema_max: u32,
+    schemas: Versions,
     now: Timestamp,
     bytes: usize,
     seen: HashSet<AlertId>,
@@ -96,7 +96,7 @@ impl<'a> Planner<'a> {
     pub(super) fn new(
         node: &'a Node,
         peer: &'a AuthorityId,
-        schema_max: u32,
+        schemas: Versions,
         ahead: Option<Position>,
     ) -> Result<Self, SendError> {
         if lost_state(node)? {
@@ -123,7 +123,7 @@ impl<'a> Planner<'a> {
             caught_up: false,
         };
         let now = node.clock.now();
-        Ok(Self { node, peer, policy, schema_max, now, bytes: 0, seen: HashSet::new(), plan })
+        Ok(Self { node, peer, policy, schemas, now, bytes: 0, seen: HashSet::new(), plan })
     }
 
     pub(super) fn plan(mut self) -> Result<Plan, SendError> {
@@ -251,7 +251,7 @@ impl<'a> Planner<'a> {
                     && self.node.store.get::<ParkedOut>(&key)?.is_some_and(|p| {
                         (p.epoch, p.version, p.claims) == (epoch, own.version, claims)
                     });
-                if view.head.schema > self.schema_max {
+                if !self.schemas.contains(view.head.schema) {
                     self.plan.parks.push((alert.clone(), own.version, SCHEMA_LACKING));
                 } else if !parked && (again || !ledger.stands(epoch, own.version, claims)) {
                     if self.may_have_ended(own.expires_at, &view, claims) {

@@ -12,7 +12,7 @@ use crate::exchange::parked::{self, SCHEMA_LACKING, waits_for_schema};
 use crate::exchange::statement::{HEAD_TYP, Head};
 use crate::exchange::stop::lost_state;
 use crate::exchange::stream::{self, drop_offers, fresh, next_epoch};
-use crate::id::{AuthorityId, Epoch, StreamSeq};
+use crate::id::{AuthorityId, Epoch, StreamSeq, Versions};
 use crate::jose;
 use crate::node::{Node, SharedNode};
 use crate::store::{CommitError, Committed, Offers, StoreError, StreamOut, StreamsOut};
@@ -55,7 +55,7 @@ pub(super) async fn resume(
         return Err(SendError::PeerStopped(peer.clone()));
     }
     let ours = node.store.get::<StreamsOut>(peer)?.ok_or(SendError::NotActive)?;
-    wake_for_schema(node, peer, theirs.schema_max).await?;
+    wake_for_schema(node, peer, theirs.schemas).await?;
     match standing(node, peer, &ours, theirs)? {
         Standing::At(seq) => {
             let items = replay_after(node, peer, (ours.epoch, seq)).await?;
@@ -171,10 +171,10 @@ async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), Send
 async fn wake_for_schema(
     node: &SharedNode,
     peer: &AuthorityId,
-    schema_max: u32,
+    schemas: Versions,
 ) -> Result<(), SendError> {
     let lacking = parked::lacks_schema(node, peer)?;
-    let waiting = lacking && schema_max < SCHEMA;
+    let waiting = lacking && !schemas.contains(SCHEMA);
     node.streams.live(peer).status().waiting = waiting.then(|| waits_for_schema(peer));
     if waiting || !lacking {
         return Ok(());

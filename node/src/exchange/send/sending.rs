@@ -19,6 +19,8 @@ use crate::store::StreamsOut;
 /// [`Reception`](crate::exchange::Reception). Receipts are taken while the next batch is made.
 pub struct Sending {
     peer: AuthorityId,
+    /// The version of the protocol that both ends speak.
+    protocol: u32,
     /// The newest that the receiver gave: the next head answers it.
     nonce: Mutex<Nonce>,
     turn: tokio::sync::Mutex<Turn>,
@@ -49,11 +51,12 @@ impl Sending {
         let turn = Turn {
             again: batches(items).into(),
             place,
-            dispatcher: Dispatcher::new(peer.clone(), theirs.schema_max),
+            dispatcher: Dispatcher::new(peer.clone(), theirs.schemas),
             trust: trust_revision(node, peer)?,
         };
         let (peer, nonce) = (peer.clone(), Mutex::new(theirs.nonce));
-        Ok(Self { peer, nonce, turn: tokio::sync::Mutex::new(turn) })
+        let protocol = theirs.protocol;
+        Ok(Self { peer, protocol, nonce, turn: tokio::sync::Mutex::new(turn) })
     }
 
     /// The next batch, whose offers are durable. When there is nothing to send: a head alone where
@@ -97,7 +100,7 @@ impl Sending {
         receipt: &str,
         nonce: Nonce,
     ) -> Result<(), SendError> {
-        acknowledge(node, &self.peer, receipt).await?;
+        acknowledge(node, (&self.peer, self.protocol), receipt).await?;
         *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = nonce;
         Ok(())
     }

@@ -41,7 +41,7 @@ impl<'a> Link<'a> {
         let (sender, receiver) = (&from.node.authority, &to.node.authority);
         let standing = exchange::standing_of_log(&from.node).unwrap();
         let (reception, mut theirs) = exchange::hello(&to.node, sender, &standing).await.unwrap();
-        theirs.schema_max = schema_max;
+        theirs.schemas.max = schema_max;
         let sending = Sending::resume(&from.node, receiver, &theirs).await?;
         Ok(Self { from, to, sending, reception })
     }
