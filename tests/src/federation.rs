@@ -63,9 +63,9 @@ pub struct TestNode {
     running: Option<Running>,
 }
 
-/// A person of one role.
-pub fn person(role: &str) -> Actor {
-    Actor { name: role.to_owned(), roles: Role::parse(role).into_iter().collect() }
+/// A person of one role, whose name it is.
+pub fn person(role: Role) -> Actor {
+    Actor { name: role.as_str().to_owned(), roles: [role].into() }
 }
 
 impl Federation {
@@ -287,9 +287,9 @@ impl TestNode {
     /// Imports a descriptor and approves it.
     pub async fn admit(&self, descriptor: &SignedDescriptor) -> anyhow::Result<()> {
         let (node, authority) = (self.node(), &descriptor.descriptor().authority);
-        admin::import_peer(node, descriptor.jws(), &person("administrator")).await?;
+        admin::import_peer(node, descriptor.jws(), &person(Role::Administrator)).await?;
         let fingerprint = descriptor.fingerprint();
-        admin::approve_peer(node, authority, &fingerprint, &person("coordinator")).await?;
+        admin::approve_peer(node, authority, &fingerprint, &person(Role::Coordinator)).await?;
         Ok(())
     }
 
@@ -317,9 +317,10 @@ impl TestNode {
 
     /// Puts a policy in force, by two people where it takes them.
     pub async fn apply(&self, policy: &str) -> anyhow::Result<()> {
-        let applied = admin::apply(self.node(), policy, false, &person("administrator")).await?;
+        let applied =
+            admin::apply(self.node(), policy, false, &person(Role::Administrator)).await?;
         if let Some(number) = applied.proposal {
-            admin::approve(self.node(), number, &person("coordinator")).await?;
+            admin::approve(self.node(), number, &person(Role::Coordinator)).await?;
         }
         Ok(())
     }
@@ -327,7 +328,7 @@ impl TestNode {
     /// Creates an alert.
     pub async fn create(&self, draft: &serde_json::Value) -> anyhow::Result<AlertId> {
         let draft = draft.to_string();
-        Ok(desk::create(self.node(), &draft, "", &person("officer")).await?.id)
+        Ok(desk::create(self.node(), &draft, "", &person(Role::Officer)).await?.id)
     }
 
     /// Whether a copy is held.
@@ -351,7 +352,7 @@ impl TestNode {
     pub async fn confirm(&self) -> anyhow::Result<()> {
         let review = admin::review_epoch(self.node()).await?;
         let shown = admin::Shown { review: review.name.clone(), again: review.again() };
-        let (one, two) = (person("administrator"), person("coordinator"));
+        let (one, two) = (person(Role::Administrator), person(Role::Coordinator));
         let number = admin::propose_epoch(self.node(), "restored", &shown, &one).await?;
         admin::approve_epoch(self.node(), number, &shown, &two).await?;
         Ok(())

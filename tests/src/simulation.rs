@@ -14,7 +14,7 @@ use entente_node::id::{AlertId, CLOCK_TOLERANCE_S, Clock, Entropy, Version};
 use entente_node::jose;
 use entente_node::matching::Query;
 use entente_node::policy::Sharing;
-use entente_node::roles::Actor;
+use entente_node::roles::{Actor, Role};
 use entente_node::store::{
     Copies, Ledger, Own, ParkedOut, StreamOut, StreamsIn, StreamsOut, Tombstones,
 };
@@ -100,7 +100,7 @@ pub async fn run(simulation: &Simulation) -> anyhow::Result<Report> {
     let mut world = World {
         federation,
         entropy: Entropy::seeded(simulation.seed),
-        officer: person("officer"),
+        officer: person(Role::Officer),
         acknowledged: BTreeMap::new(),
         backups: NAMES.iter().map(|_| None).collect(),
         created: 0,
@@ -294,7 +294,7 @@ impl World {
         use entente_node::trust::PeerState;
         let peer = self.federation.nodes[(at + 1) % NAMES.len()].authority.clone();
         let node = self.federation.nodes[at].node();
-        let (one, two) = (person("administrator"), person("coordinator"));
+        let (one, two) = (person(Role::Administrator), person(Role::Coordinator));
         admin::change_peer(node, &peer, PeerState::Suspended, "incident", &one).await?;
         tokio::time::sleep(Duration::from_millis(20)).await;
         admin::change_peer(node, &peer, PeerState::Active, "closed", &two).await?;

@@ -4,6 +4,7 @@
 use entente_node::alert::IdentifierKind;
 use entente_node::audit::{Entry, Event, Operation};
 use entente_node::desk::{self, Line};
+use entente_node::roles::Role;
 use entente_node::store::{Committed, LastChanges, Meta, Recent, StoreError};
 use entente_proto::admin::ListEntriesRequest;
 use entente_proto::admin::audit_client::AuditClient;
@@ -328,7 +329,7 @@ async fn an_import_says_what_is_there_already_and_loses_nobody_who_disappears_ag
         clock.believe(&doubt);
     }
     let line = Line { draft: draft.to_string(), ..Line::default() };
-    let late = desk::import(federation.nodes[0].node(), &line, &person("officer")).await;
+    let late = desk::import(federation.nodes[0].node(), &line, &person(Role::Officer)).await;
     let says = late.expect_err("expired").to_string();
     assert!(says.contains(&anew) && says.contains("expired"), "{says}");
     federation.stop().await
@@ -630,7 +631,7 @@ async fn a_watch_goes_on_where_it_was_whoever_was_restarted() -> anyhow::Result<
         assert_eq!(next(&mut changes).await?.0, "ready");
     }
     let mut changes = watch(node, &page.place).await?;
-    desk::withdraw(node.node(), &one.parse()?, "found", &person("officer")).await?;
+    desk::withdraw(node.node(), &one.parse()?, "found", &person(Role::Officer)).await?;
     for _ in 0..3 {
         assert_eq!(next(&mut changes).await?.0, "created");
     }
@@ -661,7 +662,7 @@ async fn a_store_without_the_index_gets_it_at_its_first_start() -> anyhow::Resul
     }
     let id = federation.nodes[0].create(&numbered(9, "case B", false)).await?;
     federation.settle().await?;
-    desk::withdraw(federation.nodes[0].node(), &id, "found", &person("officer")).await?;
+    desk::withdraw(federation.nodes[0].node(), &id, "found", &person(Role::Officer)).await?;
     federation.settle().await?;
     let everything = async |node: &TestNode| -> anyhow::Result<Vec<Listed>> {
         let mut officer = DeskClient::new(node.desk("officer").await?);

@@ -166,7 +166,7 @@ async fn only_known_certificates_come_in_and_only_through_their_door() -> anyhow
     // A removed user's next call is refused, on the connection it has.
     let open = dk.desk("auditor").await?;
     assert!(whoami(Ok(open.clone())).await.is_ok());
-    admin::remove_user(dk.node(), "auditor", &person("administrator")).await?;
+    admin::remove_user(dk.node(), "auditor", &person(Role::Administrator)).await?;
     assert_eq!(whoami(Ok(open)).await, Err("unknown_user".to_owned()));
     assert_eq!(whoami(dk.desk("officer").await).await, Ok("officer".to_owned()));
     federation.stop().await

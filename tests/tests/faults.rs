@@ -13,6 +13,7 @@ use entente_node::exchange::{Nonce, PROTOCOLS, Resume};
 use entente_node::home::{Home, Layout};
 use entente_node::id::Entropy;
 use entente_node::reason::Reason;
+use entente_node::roles::Role;
 use entente_node::sample::Samples;
 use entente_node::store::{Copies, ParkedOut, StoreError, StreamsIn};
 use entente_node::trust::PeerState;
@@ -52,7 +53,7 @@ async fn a_suspended_peer_on_an_open_stream_gets_nothing_more() -> anyhow::Resul
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     let before = dk.create(&draft(1)).await?;
     federation.settle().await?;
-    let (one, two) = (person("administrator"), person("coordinator"));
+    let (one, two) = (person(Role::Administrator), person(Role::Coordinator));
     let change = |to, by| admin::change_peer(dk.node(), &fr.authority, to, "incident", by);
     change(PeerState::Suspended, &one).await?;
     let after = dk.create(&draft(2)).await?;
@@ -78,9 +79,9 @@ async fn a_full_disk_refuses_what_grows_and_takes_what_shrinks() -> anyhow::Resu
         node.configure(ROOM, FULL).await?;
     }
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
-    let refused = desk::create(dk.node(), &draft(2).to_string(), "", &person("officer")).await;
+    let refused = desk::create(dk.node(), &draft(2).to_string(), "", &person(Role::Officer)).await;
     assert_eq!(refused.expect_err("no room").reason(), Reason::DiskFull);
-    desk::withdraw(dk.node(), &id, "found", &person("officer")).await?;
+    desk::withdraw(dk.node(), &id, "found", &person(Role::Officer)).await?;
     until("the withdrawal at the peer", || Ok((!fr.holds(&id)?).then_some(()))).await?;
     federation.stop().await
 }
@@ -99,7 +100,7 @@ async fn a_full_peer_gets_later_what_it_has_no_room_for() -> anyhow::Result<()> 
     let parked = until("the refusal", || Ok(dk.node().store.get::<ParkedOut>(&key)?)).await?;
     assert_eq!(parked.reason, "no_room");
     assert!(parked.retry_at.is_some(), "it is offered again by itself");
-    desk::withdraw(dk.node(), &before, "found", &person("officer")).await?;
+    desk::withdraw(dk.node(), &before, "found", &person(Role::Officer)).await?;
     until("the withdrawal at the peer", || Ok((!fr.holds(&before)?).then_some(()))).await?;
     let mut officer = DeskClient::new(fr.desk("officer").await?);
     let refused =
@@ -108,7 +109,7 @@ async fn a_full_peer_gets_later_what_it_has_no_room_for() -> anyhow::Result<()> 
     assert_eq!(reason.as_deref(), Some("disk_full"));
     federation.nodes[1].configure(FULL, ROOM).await?;
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
-    admin::retry_parked(dk.node(), &fr.authority, &person("administrator")).await?;
+    admin::retry_parked(dk.node(), &fr.authority, &person(Role::Administrator)).await?;
     dk.wake();
     until("the alert", || Ok(fr.holds(&after)?.then_some(()))).await?;
     federation.settle().await?;

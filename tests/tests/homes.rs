@@ -13,6 +13,7 @@ use entente_node::desk::{self, State, Wanted};
 use entente_node::home::{Home, check};
 use entente_node::id::{Clock, Entropy};
 use entente_node::node::{Node, Parts, SharedNode};
+use entente_node::roles::Role;
 use entente_tests::federation::person;
 use serde_json::Value;
 
@@ -59,7 +60,7 @@ fn open(home: &Path, clock: &Clock) -> anyhow::Result<SharedNode> {
 /// Id, version, own, category and end of each alert that is listed.
 async fn listed(node: &SharedNode) -> anyhow::Result<Vec<(String, u64, bool, String, i64)>> {
     let wanted = Wanted::all(State::Live);
-    let page = desk::list(node, wanted, None, 500, &person("officer")).await?;
+    let page = desk::list(node, wanted, None, 500, &person(Role::Officer)).await?;
     ensure!(page.next.is_none(), "one page");
     let alerts = page.alerts.into_iter().map(|alert| {
         let category = alert.category.map(|category| category.as_str()).unwrap_or_default();

@@ -11,6 +11,7 @@ use entente_node::id::{AuthorityId, Clock, Entropy};
 use entente_node::jose::SigningKey;
 use entente_node::outbound::test_peer;
 use entente_node::pki::Authority;
+use entente_node::roles::Role;
 use entente_node::sample::Samples;
 use entente_node::trust::{Draft, PeerState, SignedDescriptor};
 use entente_proto::desk::desk_client::DeskClient;
@@ -224,7 +225,7 @@ async fn status_and_peer_test_name_what_answers_in_a_peers_place() -> anyhow::Re
         let last: &TestStep = steps.last().expect("a step");
         assert!(!last.ok && last.name == step, "{name}: {steps:?}");
         assert!(last.hint.contains(hint) && problem.contains(&last.found), "{name}: {last:?}");
-        let by = person("administrator");
+        let by = person(Role::Administrator);
         admin::change_peer(dk.node(), &peer, PeerState::Removed, "done", &by).await?;
     }
     ours.stop().await?;
@@ -287,7 +288,7 @@ async fn unknown_since_the_start_is_not_silence_and_removed_peers_leave() -> any
     let peer = shown(peers_of(dk).await?).expect("shown");
     assert!(peer.silent && peer.heard_at != 0, "{peer:?}");
     // A peer that is not listened to is not silent, and one that was removed is not there.
-    let by = person("administrator");
+    let by = person(Role::Administrator);
     for to in [PeerState::Suspended, PeerState::Removed] {
         admin::change_peer(dk.node(), &fr.authority, to, "done", &by).await?;
         let peer = shown(peers_of(dk).await?);

@@ -9,6 +9,7 @@ use entente_node::exchange::{Nonce, PROTOCOLS, Resume};
 use entente_node::home::Layout;
 use entente_node::id::{AuthorityId, Clock, Digest};
 use entente_node::outbound::test_peer;
+use entente_node::roles::Role;
 use entente_node::sample::Samples;
 use entente_node::store::StreamsOut;
 use entente_node::trust::PeerState;
@@ -78,7 +79,7 @@ async fn a_peer_that_we_do_not_trust_is_not_called() -> anyhow::Result<()> {
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     let unknown = "se.polisen".parse()?;
     fails(dk, &unknown, ("trust", "not known", "`entente peer import FILE`")).await?;
-    let (one, two) = (person("administrator"), person("coordinator"));
+    let (one, two) = (person(Role::Administrator), person(Role::Coordinator));
     let change = |to| admin::change_peer(dk.node(), &fr.authority, to, "incident", &one);
     change(PeerState::Suspended).await?;
     fails(dk, &fr.authority, ("trust", "suspended", "`entente peer resume`")).await?;
@@ -130,7 +131,7 @@ async fn a_peer_that_does_not_trust_us_is_named_as_such() -> anyhow::Result<()> 
     dk.trust(fr).await?;
     let expected = ("their trust", "refused", "approved there");
     fails(dk, &fr.authority, expected).await?;
-    let (one, two) = (person("administrator"), person("coordinator"));
+    let (one, two) = (person(Role::Administrator), person(Role::Coordinator));
     let descriptor = dk.descriptor()?;
     admin::import_peer(fr.node(), descriptor.jws(), &one).await?;
     fails(dk, &fr.authority, expected).await?;
@@ -325,7 +326,9 @@ async fn a_peer_that_answers_otherwise_than_this_version_is_named_as_such() -> a
     drop(trigger);
     federation.nodes[1].start().await?;
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
-    for (to, by) in [(PeerState::Suspended, "administrator"), (PeerState::Active, "coordinator")] {
+    for (to, by) in
+        [(PeerState::Suspended, Role::Administrator), (PeerState::Active, Role::Coordinator)]
+    {
         admin::change_peer(dk.node(), &fr.authority, to, "incident", &person(by)).await?;
     }
     federation.settle().await?;

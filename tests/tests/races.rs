@@ -11,6 +11,7 @@ use entente_node::holding::read_held;
 use entente_node::home::check;
 use entente_node::id::{AlertId, Clock, Entropy};
 use entente_node::matching::Query;
+use entente_node::roles::Role;
 use entente_node::store::{Committed, MatchEntry, Matches, Own, StoreError};
 use entente_tests::federation::{Federation, person};
 use serde_json::{Value, json};
@@ -56,13 +57,17 @@ async fn two_that_draw_the_same_number_at_once_both_stay() -> anyhow::Result<()>
         creating.spawn(async move {
             let draft = draft(number).to_string();
             let made = match number % 2 {
-                0 => desk::create(&node, &draft, "", &person("officer")).await.map(|made| made.id),
+                0 => desk::create(&node, &draft, "", &person(Role::Officer))
+                    .await
+                    .map(|made| made.id),
                 _ => {
                     let line = desk::Line { draft, ..Default::default() };
-                    desk::import(&node, &line, &person("officer")).await.map(|made| match made {
-                        desk::Imported::Created(made) => made.id,
-                        desk::Imported::Existing(id) => id,
-                    })
+                    desk::import(&node, &line, &person(Role::Officer)).await.map(
+                        |made| match made {
+                            desk::Imported::Created(made) => made.id,
+                            desk::Imported::Existing(id) => id,
+                        },
+                    )
                 }
             };
             made.map(|id| (id, number))
@@ -97,7 +102,7 @@ async fn found(federation: &Federation, number: &str) -> anyhow::Result<Vec<Aler
         aim: desk::Aim::Identify,
     };
     let (node, query) = (federation.nodes[0].node(), passport(number)?);
-    let found = desk::search(node, &query, &why, &person("officer")).await?;
+    let found = desk::search(node, &query, &why, &person(Role::Officer)).await?;
     Ok(found.hits.into_iter().map(|hit| hit.id).collect())
 }
 
@@ -108,7 +113,7 @@ async fn what_an_overwritten_alert_left_is_never_a_hit_and_check_says_who_lost_i
 -> anyhow::Result<()> {
     let mut federation = Federation::start(&["dk.politi"]).await?;
     let node = federation.nodes[0].node().clone();
-    let kept = desk::create(&node, &draft(2).to_string(), "", &person("officer")).await?.id;
+    let kept = desk::create(&node, &draft(2).to_string(), "", &person(Role::Officer)).await?.id;
     let left = node.store.index_key(&passport("P000001")?.keys()[0].bytes());
     let id = kept.clone();
     let entered = node.store.commit(move |tx| {
@@ -143,7 +148,8 @@ async fn no_transaction_overwrites_an_alert() -> anyhow::Result<()> {
     let node = federation.nodes[0].node().clone();
     let mut ids = Vec::new();
     for number in 0..2 {
-        let made = desk::create(&node, &draft(number).to_string(), "", &person("officer")).await?;
+        let made =
+            desk::create(&node, &draft(number).to_string(), "", &person(Role::Officer)).await?;
         ids.push(made.id);
     }
     let other = node.store.get::<Own>(&ids[1])?.expect("created");
@@ -194,7 +200,7 @@ async fn an_older_policy_never_comes_back_into_force() -> anyhow::Result<()> {
             format!("[[rule]]\nname = 'n{number}-{rule}'\nlevel = 'none'\npeers = ['*']\n")
         });
         let source: String = rules.collect();
-        admin::apply(&node, &source, false, &person("administrator")).await?;
+        admin::apply(&node, &source, false, &person(Role::Administrator)).await?;
     }
     done.store(true, Ordering::SeqCst);
     refreshing.into_iter().for_each(|thread| thread.join().expect("it ended"));

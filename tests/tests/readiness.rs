@@ -12,6 +12,7 @@ use entente_node::jose::SigningKey;
 use entente_node::outbound::test_peer;
 use entente_node::readiness::{Level, readiness};
 use entente_node::reason::Reason;
+use entente_node::roles::Role;
 use entente_node::sample::Samples;
 use entente_node::store::Own;
 use entente_node::trust::{Draft, SignedDescriptor};
@@ -150,7 +151,7 @@ async fn a_withdrawal_under_an_ended_key_stays_owed_until_it_is_prolonged() -> a
     for node in [dk, fr] {
         node.clock.pass(3600 + 400);
     }
-    withdraw(dk.node(), &id, "found safe", &person("officer")).await?;
+    withdraw(dk.node(), &id, "found safe", &person(Role::Officer)).await?;
     assert!(dk.node().store.get::<Own>(&id)?.is_none(), "erased here");
     dk.wake();
     until("the stream to stand", || {
@@ -193,7 +194,7 @@ async fn a_key_that_has_ended_stops_issuing_and_nothing_else() -> anyhow::Result
     dk.apply(ALL).await?;
     let mut samples = Samples::new(3);
     let mut draft = || samples.next().expect("a sample").to_string();
-    let officer = person("officer");
+    let officer = person(Role::Officer);
     let first = create(dk.node(), &draft(), "", &officer).await?.id;
 
     keys_end_in(dk, 89 * 86_400).await?;

@@ -11,6 +11,7 @@ use entente_node::audit::{
 use entente_node::home::Layout;
 use entente_node::id::{AlertId, Clock, Entropy};
 use entente_node::reason::Reason;
+use entente_node::roles::Role;
 use entente_node::run::{Options, Running, start};
 use entente_node::sample::Samples;
 use entente_node::store::{Change, Copies, Ledger, Own};
@@ -77,7 +78,7 @@ async fn shown(node: &TestNode) -> anyhow::Result<(admin::Review, Shown)> {
 }
 
 async fn propose(node: &TestNode, shown: &Shown) -> Result<u64, AdminError> {
-    admin::propose_epoch(node.node(), "restored", shown, &person("administrator")).await
+    admin::propose_epoch(node.node(), "restored", shown, &person(Role::Administrator)).await
 }
 
 /// DK had shared 200 alerts and taken them back; its backup is from before that.
@@ -142,13 +143,13 @@ async fn a_named_number_is_confirmed_and_one_person_is_not_enough() -> anyhow::R
         let (said, node) = (said.clone(), dk.node());
         async move { admin::approve_epoch(node, number, &said, &person(role)).await }
     };
-    let same = approve(&said, "administrator").await.expect_err("the same person");
+    let same = approve(&said, Role::Administrator).await.expect_err("the same person");
     assert_eq!(same.reason(), Reason::SamePerson);
     let other = Shown { again: 7, ..said.clone() };
-    let refused = approve(&other, "coordinator").await.expect_err("another number");
+    let refused = approve(&other, Role::Coordinator).await.expect_err("another number");
     assert!(matches!(refused, AdminError::Again(200)));
     assert_eq!(copies(fr), 0);
-    approve(&said, "coordinator").await?;
+    approve(&said, Role::Coordinator).await?;
     federation.nodes.iter().for_each(TestNode::wake);
     federation.settle().await?;
     assert_eq!(copies(fr), 200, "they are two, and they were told the number");
@@ -169,7 +170,7 @@ async fn a_peer_that_is_asked_late_gets_nothing_again_unconfirmed() -> anyhow::R
     federation.nodes.iter().for_each(TestNode::wake);
     federation.settle().await?;
     assert_eq!(copies(fr), 0, "they stay back");
-    let by = person("administrator");
+    let by = person(Role::Administrator);
     let why = admin::explain(dk.node(), &ids[3], &fr.authority, &by).await?;
     let looks = logged(dk, "policy.explained")?;
     assert!(looks.iter().any(|look| look.actor == by.name && look.alert.as_ref() == Some(&ids[3])));
@@ -192,7 +193,7 @@ async fn a_suspended_peer_and_a_removed_officer_stay_out() -> anyhow::Result<()>
         federation.nodes[0].copy_store(&backup, false).await?;
         federation.settle().await?;
         let (dk, de) = (&federation.nodes[0], federation.nodes[2].authority.clone());
-        let (one, two) = (person("administrator"), person("coordinator"));
+        let (one, two) = (person(Role::Administrator), person(Role::Coordinator));
         let suspend = admin::change_peer(dk.node(), &de, PeerState::Suspended, "incident", &one);
         suspend.await?;
         admin::remove_user(dk.node(), "officer", &one).await?;
@@ -218,7 +219,7 @@ async fn a_suspended_peer_and_a_removed_officer_stay_out() -> anyhow::Result<()>
         admin::change_peer(dk.node(), &de, PeerState::Suspended, "incident", &one).await?;
         admin::remove_user(dk.node(), "officer", &one).await?;
         dk.confirm().await?;
-        let id = desk::create(dk.node(), &sample(9), "", &person("officer")).await?.id;
+        let id = desk::create(dk.node(), &sample(9), "", &person(Role::Officer)).await?.id;
         fr.wake();
         dk.wake();
         until("the new alert in France", || Ok(fr.holds(&id)?.then_some(()))).await?;
@@ -268,7 +269,7 @@ async fn a_forked_alert_is_healed_by_its_next_version() -> anyhow::Result<()> {
     let mut federation = federation(&["dk.politi", "fr.police-judiciaire", "de.bka"]).await?;
     let id = create(&federation.nodes[0], 1, 1).await?.remove(0);
     federation.settle().await?;
-    let officer = person("officer");
+    let officer = person(Role::Officer);
     let version = |node: &TestNode| {
         anyhow::Ok(node.node().store.get::<Copies>(&id)?.map_or(0, |copy| copy.version))
     };
@@ -323,7 +324,7 @@ async fn a_version_that_is_dated_before_the_one_it_follows_comes_back() -> anyho
     federation.nodes[0].copy_store(&backup, false).await?;
     federation.nodes[0].clock.shift(-140);
     let dk = &federation.nodes[0];
-    desk::update(dk.node(), &id, 0, &sample(2), "changed", &person("officer")).await?;
+    desk::update(dk.node(), &id, 0, &sample(2), "changed", &person(Role::Officer)).await?;
     federation.nodes.iter().for_each(TestNode::wake);
     federation.settle().await?;
     federation.nodes[0].copy_store(&backup, true).await?;

@@ -9,6 +9,7 @@ use entente_node::id::{Clock, Entropy};
 use entente_node::jose::SigningKey;
 use entente_node::node::SharedNode;
 use entente_node::pki::Authority;
+use entente_node::roles::Role;
 use entente_node::sample::Samples;
 use entente_node::store::{Feed, Log, Own, StreamOut, StreamsOut, Table};
 use entente_node::trust::{Draft, SignedDescriptor};
@@ -49,7 +50,7 @@ pub async fn fill(node: &TestNode, alerts: usize, at_once: usize) -> anyhow::Res
 async fn create_all(node: SharedNode, drafts: Arc<Mutex<Vec<String>>>) -> anyhow::Result<()> {
     let next = || drafts.lock().unwrap_or_else(PoisonError::into_inner).pop();
     while let Some(draft) = next() {
-        match desk::create(&node, &draft, "", &person("officer")).await {
+        match desk::create(&node, &draft, "", &person(Role::Officer)).await {
             // Two samples may have one name and birth date.
             Ok(_) | Err(DeskError::Incompatible(_) | DeskError::Raced(_)) => {}
             Err(error) => return Err(error.into()),
@@ -157,8 +158,8 @@ async fn unreachable(node: &TestNode, count: usize) -> anyhow::Result<()> {
             contact: "nobody".to_owned(),
         };
         let signed = SignedDescriptor::sign(draft, now, &SigningKey::generate(&Entropy::os()))?;
-        let (node, two) = (node.node(), person("coordinator"));
-        entente_node::admin::import_peer(node, signed.jws(), &person("administrator")).await?;
+        let (node, two) = (node.node(), person(Role::Coordinator));
+        entente_node::admin::import_peer(node, signed.jws(), &person(Role::Administrator)).await?;
         let (peer, digits) = (&signed.descriptor().authority, signed.fingerprint());
         entente_node::admin::approve_peer(node, peer, &digits, &two).await?;
     }

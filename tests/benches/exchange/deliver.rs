@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ed25519_dalek::{Signer, SigningKey};
 use entente_node::desk;
+use entente_node::roles::Role;
 use entente_node::sample::Samples;
 use entente_node::store::Change;
 use entente_tests::federation::{ALL, Federation, person};
@@ -43,7 +44,7 @@ pub async fn rows(size: Size) -> anyhow::Result<Vec<Row>> {
 
 async fn visible(federation: &Federation, size: Size) -> anyhow::Result<f64> {
     let (from, to) = (&federation.nodes[0], &federation.nodes[1]);
-    let officer = person("officer");
+    let officer = person(Role::Officer);
     let mut times = Vec::new();
     for sample in Samples::new(5).take(size.timed) {
         tokio::time::sleep(Duration::from_millis(10)).await;

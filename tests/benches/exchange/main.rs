@@ -8,6 +8,7 @@ mod imports;
 mod memory;
 mod search;
 
+use entente_node::roles::Role;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -223,7 +224,7 @@ pub async fn create_times(
     count: usize,
     seed: u64,
 ) -> anyhow::Result<Vec<Duration>> {
-    let officer = person("officer");
+    let officer = person(Role::Officer);
     let mut times = Vec::with_capacity(count);
     for sample in entente_node::sample::Samples::new(seed).take(count) {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -13,6 +13,7 @@ use entente_node::exchange;
 use entente_node::holding::read_own;
 use entente_node::id::{AlertId, AuthorityId, PolicyVersion, Version};
 use entente_node::policy::Sharing;
+use entente_node::roles::Role;
 use entente_node::store::{Copies, Erased, Own, Tombstones, UserState};
 use entente_node::trust::PeerState;
 use entente_proto::desk::WhoamiRequest;
@@ -67,7 +68,7 @@ impl Backup {
 
 impl Narrowing {
     async fn make(&self, node: &TestNode) -> anyhow::Result<()> {
-        let one = person("administrator");
+        let one = person(Role::Administrator);
         if self.policy {
             node.apply(NOTHING).await?;
         }
@@ -260,7 +261,7 @@ impl World {
 
     async fn resume(&self, at: usize, narrowing: &Narrowing) -> anyhow::Result<()> {
         if let Some(peer) = &narrowing.peer {
-            let (node, two) = (self.federation.nodes[at].node(), person("coordinator"));
+            let (node, two) = (self.federation.nodes[at].node(), person(Role::Coordinator));
             admin::change_peer(node, peer, PeerState::Active, "closed", &two).await?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use anyhow::Context;
 use entente_node::admin;
 use entente_node::exchange::PROTOCOLS;
 use entente_node::home::Layout;
+use entente_node::roles::Role;
 use entente_node::sample::Samples;
 use entente_node::store::Own;
 use entente_node::trust::PeerState;
@@ -97,7 +98,7 @@ async fn a_removed_users_open_calls_end_within_a_second() -> anyhow::Result<()> 
     let dk = &federation.nodes[0];
     let mut import = Import::open(dk).await?;
     let mut changes = watch(dk).await?;
-    admin::remove_user(dk.node(), "officer", &person("administrator")).await?;
+    admin::remove_user(dk.node(), "officer", &person(Role::Administrator)).await?;
     let _ = import.send().await;
     let (results, status) = ended(&mut import.results).await?;
     assert_eq!(reason(&status), "unknown_user", "{status:?}");
@@ -134,7 +135,7 @@ async fn a_suspended_peers_stream_ends_within_a_second() -> anyhow::Result<()> {
     federation.nodes[1].stop().await?;
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     let (_lines, mut answers) = deliver(dk, fr).await?;
-    let by = person("administrator");
+    let by = person(Role::Administrator);
     admin::change_peer(dk.node(), &fr.authority, PeerState::Suspended, "a doubt", &by).await?;
     let (_, status) = ended(&mut answers).await?;
     assert_eq!(reason(&status), "not_active");
@@ -211,7 +212,7 @@ async fn who_does_not_read_that_a_call_ended_is_cut_off() -> anyhow::Result<()> 
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (listing, delivering) = (listing.open, delivering.open);
     assert!(!listing.is_finished() && !delivering.is_finished(), "they are open");
-    let by = person("administrator");
+    let by = person(Role::Administrator);
     admin::remove_user(dk.node(), "auditor", &by).await?;
     tokio::time::timeout(ENDS_WITHIN, listing).await.context("the auditor's is open")??;
     admin::change_peer(dk.node(), &fr.authority, PeerState::Suspended, "a doubt", &by).await?;

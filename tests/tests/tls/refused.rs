@@ -9,6 +9,7 @@ use entente_node::home::Layout;
 use entente_node::id::Clock;
 use entente_node::outbound::test_peer;
 use entente_node::pki::Authority;
+use entente_node::roles::Role;
 use entente_node::tls::{Target, TlsIdentity, connect, read_pem_certificates};
 use entente_node::trust::PeerState;
 use entente_tests::federation::{Federation, TestNode, person, until};
@@ -49,7 +50,8 @@ async fn the_alert_does_not_tell_who_the_peers_are() -> anyhow::Result<()> {
     for (name, state) in [("se.polisen", PeerState::Suspended), ("no.kripos", PeerState::Removed)] {
         let (_, pem) = root("node CA", &key, IN_FORCE)?;
         let peer = dk.invent(name, vec![pem], "localhost:9", now).await?;
-        admin::change_peer(dk.node(), &peer, state, "incident", &person("administrator")).await?;
+        admin::change_peer(dk.node(), &peer, state, "incident", &person(Role::Administrator))
+            .await?;
     }
     let theirs = issuer(&Layout::new(&fr.home).roots(), &fr.home.join("tls/ca.key"))?;
     let mut ended = leaf(&fr.authority.uri(), &[ServerAuth, ClientAuth])?;
