@@ -8,8 +8,8 @@ use crate::id::{AlertId, FeedSeq, Timestamp, Version};
 use crate::matching::{self, MatchKey};
 use crate::node::Node;
 use crate::store::{
-    Change, Copies, Erased, Expiries, HeldCopy, IndexKey, MatchEntry, Matches, Own, OwnAlert,
-    SealedToken, Slot, SlotId, StoreError, Tombstone, Tombstones, Tx, about,
+    Change, Copies, Erased, Expiries, HeldCopy, IndexKey, MatchEntry, Matches, Own, OwnAlert, Read,
+    SealedToken, Slot, SlotId, Snapshot, StoreError, Tombstone, Tombstones, Tx, associated_data,
 };
 use crate::text::from_utf8;
 
@@ -39,7 +39,7 @@ impl Sealed {
     fn new(node: &Node, view: View, own: bool) -> Self {
         let store = &node.store;
         let slot = store.new_slot();
-        let token = store.seal(&slot, &about(own, &view.head.id), view.token.as_bytes());
+        let token = store.seal(&slot, &associated_data(own, &view.head.id), view.token.as_bytes());
         let index = |key: &MatchKey| (store.index_key(&key.bytes()), key.kind());
         let keys = matching::match_keys(&view).iter().map(index).collect();
         let case = case_key(node, &view);
@@ -149,54 +149,54 @@ pub(crate) fn erase_copy(
     Ok(held.is_some())
 }
 
-/// An own alert with all its claims.
-pub fn read_own(node: &Node, id: &AlertId, own: &OwnAlert) -> Result<View, HoldingError> {
-    match open(node, own.slot, true, id, &own.token) {
-        // Replaced between the two reads.
-        Err(HoldingError::Store(error)) => match node.store.get::<Own>(id)? {
-            Some(newer) => open(node, newer.slot, true, id, &newer.token),
-            None => Err(error.into()),
-        },
-        opened => opened,
-    }
+/// An own alert with all its claims, as `now` holds it.
+pub fn read_own(now: &Snapshot<'_>, id: &AlertId, own: &OwnAlert) -> Result<View, HoldingError> {
+    open(now, own.slot, true, id, &own.token)
 }
 
-/// A copy with the claims that its issuer disclosed.
-pub fn read_copy(node: &Node, id: &AlertId, copy: &HeldCopy) -> Result<View, HoldingError> {
-    match open(node, copy.slot, false, id, &copy.token) {
-        Err(HoldingError::Store(error)) => match node.store.get::<Copies>(id)? {
-            Some(newer) => open(node, newer.slot, false, id, &newer.token),
-            None => Err(error.into()),
-        },
-        opened => opened,
-    }
+/// A copy with the claims that its issuer disclosed, as `now` holds it.
+pub fn read_copy(now: &Snapshot<'_>, id: &AlertId, copy: &HeldCopy) -> Result<View, HoldingError> {
+    open(now, copy.slot, false, id, &copy.token)
 }
 
 /// The own alert or copy of this id, whichever is held, and whether it is our own.
-pub fn read_held(node: &Node, id: &AlertId) -> Result<Option<(View, bool)>, HoldingError> {
-    if let Some(own) = node.store.get::<Own>(id)? {
-        return match read_own(node, id, &own) {
-            Err(_) if node.store.get::<Own>(id)?.is_none() => Ok(None),
-            opened => Ok(Some((opened?, true))),
-        };
+pub fn read_held(now: &Snapshot<'_>, id: &AlertId) -> Result<Option<(View, bool)>, HoldingError> {
+    if let Some(own) = now.get::<Own>(id)? {
+        return Ok(Some((read_own(now, id, &own)?, true)));
     }
-    let Some(copy) = node.store.get::<Copies>(id)? else { return Ok(None) };
-    match read_copy(node, id, &copy) {
-        Err(_) if node.store.get::<Copies>(id)?.is_none() => Ok(None),
-        opened => Ok(Some((opened?, false))),
-    }
+    let Some(copy) = now.get::<Copies>(id)? else { return Ok(None) };
+    Ok(Some((read_copy(now, id, &copy)?, false)))
+}
+
+/// A copy as its issuer signed it.
+pub(crate) fn copy_text(
+    now: &Snapshot<'_>,
+    id: &AlertId,
+    copy: &HeldCopy,
+) -> Result<String, StoreError> {
+    text(now, copy.slot, false, id, &copy.token)
 }
 
 fn open(
-    node: &Node,
+    now: &Snapshot<'_>,
     slot: SlotId,
     own: bool,
     id: &AlertId,
     token: &SealedToken,
 ) -> Result<View, HoldingError> {
-    let text = from_utf8(node.store.unseal(slot, &about(own, id), token)?)
-        .map_err(|_| StoreError::Corrupt("a token is no text".to_owned()))?;
+    let text = text(now, slot, own, id, token)?;
     read(&text).map_err(|error| HoldingError::Alert(id.clone(), error))
+}
+
+fn text(
+    now: &Snapshot<'_>,
+    slot: SlotId,
+    own: bool,
+    id: &AlertId,
+    token: &SealedToken,
+) -> Result<String, StoreError> {
+    from_utf8(now.unseal(slot, &associated_data(own, id), token)?)
+        .map_err(|_| StoreError::Corrupt("a token is no text".to_owned()))
 }
 
 /// Why what is held can't be read; each is a fault of this node.

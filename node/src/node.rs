@@ -23,7 +23,7 @@ use crate::id::{AuthorityId, Clock, Entropy, KeyId, PolicyVersion};
 use crate::jose::{PublicKey, SigningKey};
 use crate::policy::{Policy, PolicyError};
 use crate::precedence::Precedence;
-use crate::store::{Peers, Policies, Store, StoreError, Table, User, Users};
+use crate::store::{Peers, Policies, PolicyRecord, Scan, Store, StoreError, User, Users};
 use crate::tls::TlsIdentity;
 use crate::trust::{Directory, Ends, Peer, SignedDescriptor, TrustError};
 
@@ -199,47 +199,25 @@ pub enum NodeError {
     Policy(#[from] PolicyError),
 }
 
-/// Records read at once while a table is walked: keeps the memory of a start small.
-const PAGE_RECORDS: usize = 256;
-
 fn directory(store: &Store) -> Result<Directory, NodeError> {
     let mut peers: Vec<Peer> = Vec::new();
-    walk::<Peers>(store, |_, peer| peers.push(peer))?;
+    Scan::<Peers>::all().for_each(store, |_, peer| peers.push(peer))?;
     Ok(Directory::new(peers)?)
 }
 
 fn users(store: &Store) -> Result<HashMap<String, User>, StoreError> {
     let mut users = HashMap::new();
-    walk::<Users>(store, |name, user| drop(users.insert(name, user)))?;
+    Scan::<Users>::all().for_each(store, |name, user| drop(users.insert(name, user)))?;
     Ok(users)
 }
 
 fn policy(store: &Store) -> Result<(PolicyVersion, Policy), NodeError> {
     let mut newest = None;
-    walk::<Policies>(store, |version, record| newest = Some((version, record.source)))?;
+    let note = |version, record: PolicyRecord| newest = Some((version, record.source));
+    Scan::<Policies>::all().for_each(store, note)?;
     match newest {
         Some((version, source)) => Ok((version, Policy::parse(&source)?)),
         None => Ok((0, Policy::empty())),
-    }
-}
-
-fn walk<T: Table>(store: &Store, mut each: impl FnMut(T::Key, T::Value)) -> Result<(), StoreError>
-where
-    T::Key: Clone + PartialEq,
-{
-    let mut last: Option<T::Key> = None;
-    loop {
-        let page = store.scan::<T>(&[], last.as_ref(), PAGE_RECORDS)?;
-        let full = page.len() == PAGE_RECORDS;
-        for (key, value) in page {
-            if last.as_ref() != Some(&key) {
-                last = Some(key.clone());
-                each(key, value);
-            }
-        }
-        if !full {
-            return Ok(());
-        }
     }
 }
 

@@ -17,6 +17,8 @@ mod group;
 mod writer;
 mod flusher;
 mod commit;
+mod scan;
+mod read;
 #[cfg(test)]
 mod tests;
 mod open;
@@ -29,9 +31,10 @@ pub use commit::Committed;
 pub use error::{CommitError, StoreError};
 pub use fsck::{Fsck, Problem, Remedy};
 pub use group::Tx;
-pub use keys::TableKey;
 pub use log::LogError;
+pub use read::{Read, Snapshot};
 pub use recent::Facet;
+pub use scan::{PAGE, Pages, RecordOf, Scan};
 pub use schema::*;
 pub use slots::Slot;
 pub use table::{Table, VALUE_BYTES_MAX};
@@ -45,7 +48,6 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc};
 
 use self::shared::Shared;
-use self::table::{decode, decode_record, key_bytes, scan_bounds};
 use crate::id::{AlertId, AuthorityId, Clock, Entropy, Secret, Version};
 
 /// Commits that may wait for the writer: past it callers wait, which bounds memory.
@@ -153,42 +155,6 @@ impl Store {
         self.0.shared.disk.free_bytes()
     }
 
-    /// Reads one record, as it is durable.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
-        let bytes = self.0.shared.database()?.get(&key_bytes::<T>(key))?;
-        bytes.map(|bytes| decode::<T>(&bytes)).transpose()
-    }
-
-    /// Reads durable records in the order of their keys, from `from` on, while the encoded key
-    /// begins with `within` (empty: the whole table), at most `limit`.
-    ///
-    /// # Errors
-    /// When one cannot be read.
-    pub fn scan<T: Table>(
-        &self,
-        within: &[u8],
-        from: Option<&T::Key>,
-        limit: usize,
-    ) -> Result<Vec<(T::Key, T::Value)>, StoreError> {
-        let (start, prefix) = scan_bounds::<T>(within, from);
-        let records = self.0.shared.database()?.range(&start, &prefix, limit)?;
-        records.iter().map(|(key, value)| decode_record::<T>(key, value)).collect()
-    }
-
-    /// The record with this key, or with the last key before it, durable or not.
-    fn at_or_before<T: Table>(
-        &self,
-        key: &T::Key,
-    ) -> Result<Option<(T::Key, T::Value)>, StoreError> {
-        let range = vec![T::PREFIX]..=key_bytes::<T>(key);
-        let database = self.0.shared.database()?;
-        let record = database.tree().range(range).next_back().transpose()?;
-        record.map(|(key, value)| decode_record::<T>(&key, &value)).transpose()
-    }
-
     /// How many records a counted table has ([`COUNTED`]); 0 for the others.
     pub fn count<T: Table>(&self) -> u64 {
         self.0.shared.counts.get(&T::PREFIX).map_or(0, |count| count.load(Ordering::Relaxed))
@@ -199,39 +165,10 @@ impl Store {
         self.0.shared.slots.reserve(&self.0.shared.entropy)
     }
 
-    /// The slot of a stored record.
-    ///
-    /// # Errors
-    /// [`StoreError::Erased`] when it was overwritten.
-    pub fn slot(&self, id: SlotId) -> Result<Slot, StoreError> {
-        self.0.shared.slots.read(id, &self.0.shared.keys)
-    }
-
-    /// Seals under the slot's key, AES-256-GCM; `about` is authenticated with it ([`about()`]).
-    pub fn seal(&self, slot: &Slot, about: &[u8], plain: &[u8]) -> Bytes {
-        seal::seal(slot.key(), about, plain, &self.0.shared.entropy).into()
-    }
-
-    /// Opens a token that was sealed under this slot's key.
-    ///
-    /// # Errors
-    /// [`StoreError::Erased`] when the slot was overwritten, [`StoreError::Corrupt`] when the
-    /// record is not the one that was sealed.
-    pub fn unseal(
-        &self,
-        id: SlotId,
-        about: &[u8],
-        sealed: &SealedToken,
-    ) -> Result<Vec<u8>, StoreError> {
-        let slot = self.slot(id)?;
-        let opened = match sealed {
-            SealedToken::Inline(sealed) => seal::unseal(slot.key(), about, sealed),
-            SealedToken::Cell(length) => {
-                let sealed = self.0.shared.cells.read(id, *length)?;
-                seal::unseal(slot.key(), about, &sealed)
-            }
-        };
-        opened.ok_or_else(|| StoreError::Corrupt("a sealed token does not open".to_owned()))
+    /// Seals under the slot's key, AES-256-GCM; what it is about is authenticated
+    /// with it ([`associated_data`]).
+    pub fn seal(&self, slot: &Slot, associated_data: &[u8], plain: &[u8]) -> Bytes {
+        seal::seal(slot.key(), associated_data, plain, &self.0.shared.entropy).into()
     }
 
     /// Keyed hash of a match key: the index tells a thief of the disk nothing.
@@ -280,14 +217,5 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl From<sled::Error> for StoreError {
-    fn from(error: sled::Error) -> Self {
-        match error {
-            sled::Error::Corruption { .. } => Self::Corrupt("a page does not verify".to_owned()),
-            other => Self::Io(other.to_string()),
-        }
     }
 }

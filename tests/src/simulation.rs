@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use entente_node::alert::ClaimSet;
+use entente_node::alert::{ClaimSet, View};
 use entente_node::audit::Entry;
 use entente_node::desk::{DeskError, Issued};
 use entente_node::exchange::{RECEIPT_TYP, Receipt};
@@ -13,10 +13,11 @@ use entente_node::holding::{read_held, read_own};
 use entente_node::id::{AlertId, CLOCK_TOLERANCE_S, Clock, Entropy, Version};
 use entente_node::jose;
 use entente_node::matching::Query;
+use entente_node::node::Node;
 use entente_node::policy::Sharing;
 use entente_node::roles::{Actor, Role};
 use entente_node::store::{
-    Copies, Ledger, Own, ParkedOut, StreamOut, StreamsIn, StreamsOut, Tombstones,
+    Copies, Ledger, Own, ParkedOut, Read, Scan, StreamOut, StreamsIn, StreamsOut, Tombstones,
 };
 use entente_node::{admin, desk};
 use serde_json::json;
@@ -307,7 +308,7 @@ impl World {
         let mut known = Vec::new();
         for node in self.federation.nodes.iter().enumerate().filter(|(n, _)| *n != at).map(|x| x.1)
         {
-            for (id, copy) in node.node().store.scan::<Copies>(&[], None, 10_000)? {
+            for (id, copy) in node.node().store.scan(Scan::<Copies>::all(), 10_000)? {
                 if id.authority() == &self.federation.nodes[at].authority {
                     known.push((id, copy.version));
                 }
@@ -364,7 +365,7 @@ impl World {
     fn parked(&self) -> anyhow::Result<Vec<String>> {
         let mut parked = Vec::new();
         for node in &self.federation.nodes {
-            for ((peer, id), why) in node.node().store.scan::<ParkedOut>(&[], None, 1000)? {
+            for ((peer, id), why) in node.node().store.scan(Scan::<ParkedOut>::all(), 1000)? {
                 parked.push(format!("{id} with {peer}: {}", why.reason));
             }
         }
@@ -394,10 +395,10 @@ impl World {
     /// A search finds what the records say, and nothing else.
     async fn check_searches(&self, here: &TestNode) -> anyhow::Result<()> {
         let (store, mut expected) = (&here.node().store, BTreeMap::<String, BTreeSet<_>>::new());
-        let own = store.scan::<Own>(&[], None, 100_000)?.into_iter().map(|(id, _)| id);
-        let copies = store.scan::<Copies>(&[], None, 100_000)?.into_iter().map(|(id, _)| id);
+        let own = store.scan(Scan::<Own>::all(), 100_000)?.into_iter().map(|(id, _)| id);
+        let copies = store.scan(Scan::<Copies>::all(), 100_000)?.into_iter().map(|(id, _)| id);
         for id in own.chain(copies) {
-            let (view, _) = read_held(here.node(), &id)?.context("held")?;
+            let (view, _) = alert_held(here.node(), &id)?;
             let people = view.content.subjects.iter().flat_map(|subject| &subject.identifiers);
             for passport in people {
                 expected.entry(passport.number().to_owned()).or_default().insert(id.clone());
@@ -441,6 +442,12 @@ fn is_conflict(error: &DeskError) -> bool {
     matches!(error, DeskError::Incompatible(_) | DeskError::Raced(_))
 }
 
+/// An alert that is held, and whether it is an own one.
+fn alert_held(node: &Node, id: &AlertId) -> anyhow::Result<(View, bool)> {
+    let held = node.store.read_blocking(|now| anyhow::Ok(read_held(now, id)?))?;
+    held.with_context(|| format!("{id} is not held"))
+}
+
 /// What `there` holds is what `here`'s policy names, and `here`'s ledger says so.
 fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
     let (sender, receiver) = (here.node(), there.node());
@@ -451,8 +458,8 @@ fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
     ensure!(ends, "the ends disagree: {} {} and {} {}", out.epoch, out.acked, held.epoch, held.seq);
     check_receipt(here, there, &out)?;
     let mut expected = HashSet::new();
-    for (id, own) in sender.store.scan::<Own>(&[], None, 100_000)? {
-        let view = read_own(sender, &id, &own)?;
+    for (id, own) in sender.store.scan(Scan::<Own>::all(), 100_000)? {
+        let view = sender.store.read_blocking(|now| read_own(now, &id, &own))?;
         let policy = sender.policy.load();
         let decision = policy.1.decide(&there.authority, &view.facts(), sender.clock.now());
         let Sharing::View(allowed) = decision.sharing else { continue };
@@ -461,7 +468,7 @@ fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
         let allowed = allowed.intersection(view.claims);
         ensure!(copy.version == own.version, "{id}: {} held, {} issued", copy.version, own.version);
         ensure!(copy.claims == allowed, "{id}: {:?} held, {allowed:?} allowed", copy.claims);
-        let (opened, _) = read_held(receiver, &id)?.context("held")?;
+        let (opened, _) = alert_held(receiver, &id)?;
         ensure!(opened.claims == allowed, "{id}: the token has other claims than its record");
         let key = (there.authority.clone(), id.clone());
         let ledger = sender.store.get::<Ledger>(&key)?.context("not in the ledger")?;
@@ -475,7 +482,7 @@ fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
         ensure!(ledger.possible.is_empty() && !ledger.erased, "{id}: the ledger is not settled");
         expected.insert(id);
     }
-    for (id, _) in receiver.store.scan::<Copies>(&[], None, 100_000)? {
+    for (id, _) in receiver.store.scan(Scan::<Copies>::all(), 100_000)? {
         let theirs = id.authority() == &here.authority;
         ensure!(!theirs || expected.contains(&id), "{id} is held, and no rule names it");
     }

@@ -5,7 +5,7 @@ use entente_node::alert::IdentifierKind;
 use entente_node::audit::{Entry, Event, Operation};
 use entente_node::desk::{self, Line};
 use entente_node::roles::Role;
-use entente_node::store::{Committed, LastChanges, Meta, Recent, StoreError};
+use entente_node::store::{Committed, LastChanges, Meta, Read, Recent, Scan, StoreError};
 use entente_proto::admin::ListEntriesRequest;
 use entente_proto::admin::audit_client::AuditClient;
 use entente_proto::desk::desk_client::DeskClient;
@@ -685,10 +685,10 @@ async fn a_store_without_the_index_gets_it_at_its_first_start() -> anyhow::Resul
         assert!(!before[0].is_empty() && !before[2].is_empty(), "{before:?}");
         let store = federation.nodes[index].node().store.clone();
         let committed = store.commit(|tx| {
-            for (key, _) in tx.scan::<LastChanges>(&[], None, 100)? {
+            for (key, _) in tx.scan(Scan::<LastChanges>::all(), 100)? {
                 tx.delete::<LastChanges>(&key);
             }
-            for (key, _) in tx.scan::<Recent>(&[], None, 100)? {
+            for (key, _) in tx.scan(Scan::<Recent>::all(), 100)? {
                 tx.delete::<Recent>(&key);
             }
             tx.delete::<Meta>(&"recent".to_owned());

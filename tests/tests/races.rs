@@ -79,7 +79,8 @@ async fn two_that_draw_the_same_number_at_once_both_stay() -> anyhow::Result<()>
         assert_eq!(made.insert(id.clone(), number), None, "{id} was given twice");
     }
     for (id, number) in &made {
-        let (view, own) = read_held(node, id)?.expect("it was acknowledged");
+        let held = node.store.read_blocking(|now| read_held(now, id))?;
+        let (view, own) = held.expect("it was acknowledged");
         let passport = view.content.subjects[0].identifiers[0].number();
         assert!(own && passport == format!("P{number:06}"), "{id} holds another's content");
     }
@@ -161,7 +162,8 @@ async fn no_transaction_overwrites_an_alert() -> anyhow::Result<()> {
     });
     let refused = refused.await.expect_err("it is occupied");
     assert!(matches!(refused, entente_node::store::CommitError::Store(StoreError::Occupied)));
-    let (view, _) = read_held(&node, &ids[0])?.expect("it stayed");
+    let held = node.store.read_blocking(|now| read_held(now, &ids[0]))?;
+    let (view, _) = held.expect("it stayed");
     assert_eq!(view.content.subjects[0].identifiers[0].number(), "P000000");
     drop(node);
     federation.stop().await

@@ -12,8 +12,8 @@ use crate::node::{Node, SharedNode};
 use crate::policy::Sharing;
 use crate::roles::Actor;
 use crate::store::{
-    Change, CommitError, Committed, Ledger, Own, Proposal, Proposals, Proposed, StoreError,
-    TakenBack, Tx, User, UserState,
+    Change, CommitError, Committed, Ledger, Own, Proposal, Proposals, Proposed, Read, Scan,
+    StoreError, TakenBack, Tx, User, UserState,
 };
 use crate::trust::PeerState;
 
@@ -134,7 +134,7 @@ impl Review {
 pub async fn review_epoch(node: &SharedNode) -> Result<Review, AdminError> {
     let held = node.clone();
     let reviewed = tokio::task::spawn_blocking(move || review(&held)).await;
-    reviewed.unwrap_or(Err(AdminError::ReviewChanged))
+    reviewed.unwrap_or_else(|_| Err(StoreError::Panicked.into()))
 }
 
 fn review(node: &Node) -> Result<Review, AdminError> {
@@ -173,35 +173,35 @@ fn active(peers: &[Reviewed]) -> impl Iterator<Item = &Reviewed> {
 
 /// Decides every own alert for every active peer.
 fn count(node: &Node, peers: &mut [Reviewed]) -> Result<(), AdminError> {
-    let (policy, now) = (node.policy.load_full(), node.clock.now());
-    let mut after: Option<AlertId> = None;
+    let (policy, time) = (node.policy.load_full(), node.clock.now());
+    let mut pages = Scan::<Own>::all().pages(PAGE);
     loop {
-        let page = node.store.scan::<Own>(&[], after.as_ref(), PAGE)?;
-        let ended = page.len() < PAGE;
-        for (id, own) in page {
-            if after.replace(id.clone()).as_ref() == Some(&id) || own.expires_at <= now {
-                continue;
-            }
-            let facts = read_own(node, &id, &own)?.facts();
-            for peer in peers.iter_mut().filter(|peer| peer.state == PeerState::Active) {
-                let decision = policy.1.decide(&peer.authority, &facts, now);
-                if decision.sharing != Sharing::None {
-                    count_one(node, peer, &id)?;
+        let counted = node.store.read_blocking(|now| {
+            let (mut pages, mut peers) = (pages.clone(), peers.to_vec());
+            let Some(page) = pages.next(now)? else { return Ok(None) };
+            for (id, own) in page.into_iter().filter(|(_, own)| own.expires_at > time) {
+                let facts = read_own(now, &id, &own)?.facts();
+                for peer in peers.iter_mut().filter(|peer| peer.state == PeerState::Active) {
+                    let decision = policy.1.decide(&peer.authority, &facts, time);
+                    if decision.sharing != Sharing::None {
+                        count_one(now, peer, &id)?;
+                    }
                 }
             }
-        }
-        if ended {
-            return Ok(());
-        }
+            Ok::<_, AdminError>(Some((pages, peers)))
+        });
+        let Some((rest, counted)) = counted? else { return Ok(()) };
+        pages = rest;
+        peers.clone_from_slice(&counted);
     }
 }
 
-fn count_one(node: &Node, peer: &mut Reviewed, id: &AlertId) -> Result<(), StoreError> {
+fn count_one(now: &impl Read, peer: &mut Reviewed, id: &AlertId) -> Result<(), StoreError> {
     let key = (peer.authority.clone(), id.clone());
-    let ledger = node.store.get::<Ledger>(&key)?.unwrap_or_default();
+    let ledger = now.get::<Ledger>(&key)?.unwrap_or_default();
     peer.counts.alerts += 1;
     peer.counts.anew += u64::from(!ledger.may_hold());
-    peer.counts.again += u64::from(node.store.get::<TakenBack>(&key)?.is_some());
+    peer.counts.again += u64::from(now.get::<TakenBack>(&key)?.is_some());
     Ok(())
 }
 
@@ -209,16 +209,7 @@ fn count_one(node: &Node, peer: &mut Reviewed, id: &AlertId) -> Result<(), Store
 fn taken_back(node: &Node, peers: &[Reviewed]) -> Result<u64, StoreError> {
     let mut count = 0;
     for peer in active(peers) {
-        let within = exchange::within(&peer.authority);
-        let mut after = None;
-        loop {
-            let page = node.store.scan::<TakenBack>(&within, after.as_ref(), PAGE)?;
-            count += page.len() as u64 - u64::from(after.is_some());
-            after = page.last().map(|(key, _)| key.clone());
-            if page.len() < PAGE {
-                break;
-            }
-        }
+        Scan::<TakenBack>::of(&peer.authority).for_each(&node.store, |_, _| count += 1)?;
     }
     Ok(count)
 }
@@ -234,7 +225,7 @@ pub fn waiting_restarts(node: &Node) -> Result<Vec<WaitingRestart>, StoreError> 
         }
         _ => None,
     };
-    let proposals = node.store.scan::<Proposals>(&[], None, PROPOSALS_MAX)?;
+    let proposals = node.store.scan(Scan::<Proposals>::all(), PROPOSALS_MAX)?;
     Ok(proposals.into_iter().filter_map(waiting).collect())
 }
 
@@ -265,15 +256,17 @@ pub async fn propose_epoch(
 
 /// Refused before it is counted what peers would get.
 fn still_needed(node: &Node) -> Result<(), AdminError> {
-    let waits =
-        exchange::lost_state(node)? || !node.store.scan::<TakenBack>(&[], None, 1)?.is_empty();
-    if waits { Ok(()) } else { Err(AdminError::NotStopped) }
+    needed(&node.store).map(|_| ())
 }
 
 /// Whether the node stands still.
-fn needed(tx: &Tx<'_>) -> Result<bool, AdminError> {
-    let stopped = exchange::is_stopped(tx)?;
-    if stopped || exchange::any_taken_back(tx)? { Ok(stopped) } else { Err(AdminError::NotStopped) }
+fn needed(from: &impl Read) -> Result<bool, AdminError> {
+    let stopped = exchange::is_stopped(from)?;
+    if stopped || exchange::any_taken_back(from)? {
+        Ok(stopped)
+    } else {
+        Err(AdminError::NotStopped)
+    }
 }
 
 /// Goes on as proposed and shown, by a second person: new epochs to every peer, the stop ends, and

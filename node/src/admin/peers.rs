@@ -7,7 +7,7 @@ use crate::id::{AlertId, AuthorityId};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{
-    Change, CommitError, Committed, Parked, ParkedIn, ParkedOut, Peers, StoreError, TableKey, Tx,
+    Change, CommitError, Committed, Parked, ParkedIn, ParkedOut, Peers, Read, Scan, StoreError, Tx,
 };
 use crate::trust::{Fingerprint, Peer, PeerState, SignedDescriptor};
 
@@ -142,10 +142,12 @@ pub fn parked(
     node: &Node,
     authority: &AuthorityId,
 ) -> Result<Vec<(bool, AlertId, Parked)>, StoreError> {
-    let mut within = Vec::new();
-    authority.encode(&mut within);
-    let out = node.store.scan::<ParkedOut>(&within, None, PARKED_SHOWN_MAX)?;
-    let theirs = node.store.scan::<ParkedIn>(&within, None, PARKED_SHOWN_MAX)?;
+    let parked = node.store.read_blocking(|now| {
+        let out = now.scan(Scan::<ParkedOut>::of(authority), PARKED_SHOWN_MAX)?;
+        let theirs = now.scan(Scan::<ParkedIn>::of(authority), PARKED_SHOWN_MAX)?;
+        Ok::<_, StoreError>((out, theirs))
+    });
+    let (out, theirs) = parked?;
     let out = out.into_iter().map(|((_, id), parked)| (false, id, parked));
     Ok(out.chain(theirs.into_iter().map(|((_, id), parked)| (true, id, parked))).collect())
 }

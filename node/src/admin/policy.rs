@@ -11,7 +11,7 @@ use crate::policy::{Policy, Sharing};
 use crate::roles::Actor;
 use crate::store::{
     Change, CommitError, Committed, Ledger, LedgerEntry, Own, Policies, PolicyRecord, Proposal,
-    Proposals, Proposed, StoreError, TakenBack, Tx,
+    Proposals, Proposed, Read, Scan, Snapshot, StoreError, TakenBack, Tx,
 };
 
 /// Proposals that may wait at once: more is a mistake, or an attack on the second person's
@@ -171,7 +171,7 @@ fn put_in_force(
 
 /// Enters a proposal; a newer one of the same kind by the same person takes the place of the older.
 pub(super) fn propose(tx: &mut Tx<'_>, what: Proposed, by: &str) -> Result<u64, AdminError> {
-    let waiting = tx.scan::<Proposals>(&[], None, PROPOSALS_MAX)?;
+    let waiting = tx.scan(Scan::<Proposals>::all(), PROPOSALS_MAX)?;
     let same_kind =
         |other: &Proposed| std::mem::discriminant(other) == std::mem::discriminant(&what);
     for (number, proposal) in &waiting {
@@ -201,7 +201,7 @@ pub fn pending(node: &Node) -> Result<Vec<Waiting>, StoreError> {
         }
         _ => None,
     };
-    let proposals = node.store.scan::<Proposals>(&[], None, PROPOSALS_MAX)?;
+    let proposals = node.store.scan(Scan::<Proposals>::all(), PROPOSALS_MAX)?;
     Ok(proposals.into_iter().filter_map(waiting).collect())
 }
 
@@ -246,7 +246,7 @@ pub async fn explain(
     peer: &AuthorityId,
     actor: &Actor,
 ) -> Result<Explained, AdminError> {
-    let explained = explained(node, alert, peer)?;
+    let explained = node.store.read_blocking(|now| explained(node, now, alert, peer))?;
     let event = Event::new(Operation::Consult, "policy.explained", &actor.name);
     let event = event.alert(alert).peer(peer);
     let looked = node.store.commit_look(|_| Ok::<_, AdminError>(Committed::new((), event)));
@@ -254,15 +254,20 @@ pub async fn explain(
     Ok(explained)
 }
 
-fn explained(node: &Node, alert: &AlertId, peer: &AuthorityId) -> Result<Explained, AdminError> {
-    let own = node.store.get::<Own>(alert)?;
+fn explained(
+    node: &Node,
+    now: &Snapshot<'_>,
+    alert: &AlertId,
+    peer: &AuthorityId,
+) -> Result<Explained, AdminError> {
+    let own = now.get::<Own>(alert)?;
     let own = own.ok_or_else(|| AdminError::UnknownAlert(alert.clone()))?;
-    let view = read_own(node, alert, &own)?;
-    let (policy, now) = (node.policy.load(), node.clock.now());
-    let mut decision = policy.1.decide(peer, &view.facts(), now);
-    let mut considered = policy.1.considered(peer, &view.facts(), now);
+    let view = read_own(now, alert, &own)?;
+    let (policy, time) = (node.policy.load(), node.clock.now());
+    let mut decision = policy.1.decide(peer, &view.facts(), time);
+    let mut considered = policy.1.considered(peer, &view.facts(), time);
     let key = (peer.clone(), alert.clone());
-    if decision.sharing != Sharing::None && node.store.get::<TakenBack>(&key)?.is_some() {
+    if decision.sharing != Sharing::None && now.get::<TakenBack>(&key)?.is_some() {
         decision.sharing = Sharing::None;
         considered.push(STAYS_BACK.to_owned());
     }
@@ -276,6 +281,6 @@ fn explained(node: &Node, alert: &AlertId, peer: &AuthorityId) -> Result<Explain
         claims: given.names(),
         withheld: view.claims.minus(given).names(),
         considered,
-        ledger: node.store.get::<Ledger>(&key)?,
+        ledger: now.get::<Ledger>(&key)?,
     })
 }

@@ -6,7 +6,9 @@ use crate::audit::{Event, Operation};
 use crate::id::{Digest, Timestamp};
 use crate::node::{Node, SharedNode};
 use crate::roles::{Actor, Role};
-use crate::store::{Change, CommitError, Committed, StoreError, Tx, User, UserState, Users};
+use crate::store::{
+    Change, CommitError, Committed, Read, Scan, StoreError, Tx, User, UserState, Users,
+};
 use crate::trust::{Identity, check_leaf, key_digest};
 
 /// Users of one authority.
@@ -25,7 +27,7 @@ pub fn actor(node: &Node, name: &str, key: &Digest) -> Option<Actor> {
 /// # Errors
 /// When the store cannot be read.
 pub fn users(node: &Node) -> Result<Vec<(String, User)>, StoreError> {
-    node.store.scan::<Users>(&[], None, USERS_MAX)
+    node.store.scan(Scan::<Users>::all(), USERS_MAX)
 }
 
 /// Adds a user; another person approves it.
@@ -139,7 +141,7 @@ pub async fn remove_user(node: &SharedNode, name: &str, actor: &Actor) -> Result
 }
 
 fn is_last(tx: &Tx<'_>, name: &str, role: Role) -> Result<bool, StoreError> {
-    let others = tx.scan::<Users>(&[], None, USERS_MAX)?;
+    let others = tx.scan(Scan::<Users>::all(), USERS_MAX)?;
     let active = |(other, user): &(String, User)| {
         other != name && user.state == UserState::Active && user.roles.contains(&role)
     };

@@ -9,7 +9,7 @@ use crate::holding::read_held;
 use crate::id::AlertId;
 use crate::matching::{Quality, content_keys};
 use crate::node::Node;
-use crate::store::{IndexKey, Matches, OwnAlert, Tx};
+use crate::store::{IndexKey, Matches, OwnAlert, Read, Scan, Snapshot, Tx};
 
 /// An officer's reasons to go on; empty where none was given.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ impl Conflicts {
     /// Refuses when another alert with the same match keys came in between.
     pub(super) fn unchanged(&self, tx: &Tx<'_>) -> Result<(), DeskError> {
         for key in &self.keys {
-            for ((_, id), entry) in tx.scan::<Matches>(key, None, HITS_MAX)? {
+            for ((_, id), entry) in tx.scan(Scan::<Matches>::of(key), HITS_MAX)? {
                 let counts = self.is_check || entry.own;
                 if counts && !self.seen.contains(&id) && Some(&id) != self.own.as_ref() {
                     return Err(DeskError::Raced(id));
@@ -118,6 +118,7 @@ impl Conflicts {
 /// the alert that the draft updates: what it shared with others before was confirmed then.
 pub(super) fn conflicts(
     node: &Node,
+    now: &Snapshot<'_>,
     draft: &Draft,
     held: Option<(&AlertId, &OwnAlert)>,
     confirmed: Confirmed<'_>,
@@ -139,16 +140,16 @@ pub(super) fn conflicts(
         if !tells && !found.is_check {
             continue;
         }
-        let (matched, more) = matches_of(node, &index)?;
+        let (matched, more) = matches_of(node, now, &index)?;
         for (id, entry) in matched {
             if Some(&id) == found.own.as_ref() {
                 continue;
             }
-            if found.is_check && !found.seen.contains(&id) && shows_protected(node, &id)? {
+            if found.is_check && !found.seen.contains(&id) && shows_protected(now, &id)? {
                 let sure = entry.own && Quality::of(key.kind()) >= Quality::Strong;
                 found.note_protected(&id, sure, confirmed.protected)?;
             }
-            if tells && entry.own && is_live(node, &id)? {
+            if tells && entry.own && is_live(node, now, &id)? {
                 found.note_same(&id, key.kind());
             }
             if !found.seen.contains(&id) {
@@ -176,7 +177,7 @@ fn tells_apart(field: &str) -> bool {
     })
 }
 
-fn shows_protected(node: &Node, id: &AlertId) -> Result<bool, DeskError> {
-    let held = read_held(node, id)?;
+fn shows_protected(now: &Snapshot<'_>, id: &AlertId) -> Result<bool, DeskError> {
+    let held = read_held(now, id)?;
     Ok(held.is_some_and(|(view, _)| view.people().iter().any(|person| person.protected())))
 }

@@ -48,7 +48,8 @@ pub(super) async fn create_draft(
 ) -> Result<Issued, DeskError> {
     may_date(node)?;
     key_in_force(node)?;
-    let conflict = Arc::new(conflicts(node, draft, None, confirmed)?);
+    let found = node.store.read_blocking(|now| conflicts(node, now, draft, None, confirmed));
+    let conflict = Arc::new(found?);
     let mut warnings = conflict.warnings();
     warnings.extend(unsearchable(draft.content()));
     for _ in 0..ID_TRIES {

@@ -6,7 +6,9 @@ use crate::exchange;
 use crate::holding::{erase_copy, erase_own};
 use crate::id::{AlertId, Timestamp};
 use crate::node::{SharedNode, clock_doubt};
-use crate::store::{CommitError, Committed, Copies, Erased, Expiries, Feed, Own, StoreError, Tx};
+use crate::store::{
+    CommitError, Committed, Copies, Erased, Expiries, Feed, Own, Read, Scan, StoreError, Tx,
+};
 
 /// Alerts erased in one commit: keeps the writer free for others.
 const PAGE: usize = 256;
@@ -21,7 +23,7 @@ pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
     if let Some(doubt) = clock_doubt(node) {
         return Err(DeskError::ClockInDoubt(Box::new(doubt)));
     }
-    let ended = node.store.scan::<Expiries>(&[], None, PAGE)?;
+    let ended = node.store.scan(Scan::<Expiries>::all(), PAGE)?;
     let ended: Vec<_> =
         ended.into_iter().map(|(key, ())| key).take_while(|key| key.0 <= now).collect();
     let count = ended.len();

@@ -48,7 +48,7 @@ pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imp
     let key = node.store.index_key(&[b"import\0", draft.digest().0.as_slice()].concat());
     let mut entry = ImportEntry { key, ended: None };
     if let Some(id) = node.store.get::<Imports>(&key)? {
-        if is_live(node, &id)? {
+        if is_live(node, &node.store, &id)? {
             drop(turn);
             node.store.settled().await?;
             return Ok(Imported::Existing(id));

@@ -1,15 +1,19 @@
 //! Listing what is held, newest change first. Every look is in the log before it is answered.
 
+use std::sync::Arc;
+
 use super::read::log;
 use super::{DeskError, State};
 use crate::alert::{Category, Urgency, View};
 use crate::audit::{Event, Operation};
 use crate::exchange;
-use crate::holding::{HoldingError, read_copy, read_own};
+use crate::holding::{read_copy, read_own};
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Copies, Facet, LastChanges, Own, RecentAlert, StoreError, Tombstones};
+use crate::store::{
+    Copies, Facet, IndexKey, LastChanges, Own, Read, RecentAlert, Snapshot, StoreError, Tombstones,
+};
 
 /// Contents opened for one page: a rare category can't keep a thread for longer than about a
 /// second.
@@ -131,78 +135,108 @@ pub async fn list(
     if wanted.state != State::Live && !wanted.case_ref.is_empty() {
         return Err(DeskError::CaseOfErased);
     }
-    let (here, by) = (node.clone(), actor.clone());
-    let before = before.unwrap_or(u64::MAX);
-    // It opens records: not for a thread that serves others.
-    let looked = tokio::task::spawn_blocking(move || look(&here, &wanted, before, limit, &by));
-    let page = looked.await.map_err(|_| DeskError::Store(StoreError::Closed))??;
+    let facet = wanted.facet(node, actor);
+    let by = node.store.user_key(&actor.name);
+    let look = Arc::new(Look { node: node.clone(), wanted, facet, by, limit });
+    let (mut page, mut at) = (Page::default(), At::before(before.unwrap_or(u64::MAX)));
+    // A state for some places each: contents that are erased meanwhile have few read again.
+    while !at.ended {
+        let (look, listed) = (Arc::clone(&look), page.alerts.len());
+        let (more, next) = node.store.read(move |now| look.page(now, at, listed)).await?;
+        page.alerts.extend(more);
+        at = next;
+    }
+    page.next = at.more.then_some(at.before);
     let event = Event::new(Operation::Consult, "consult.listed", &actor.name);
     log(node, event.with("count", page.alerts.len()), None).await?;
     Ok(page)
 }
 
-fn look(
-    node: &Node,
-    wanted: &Wanted,
-    mut before: u64,
+/// What is looked for.
+struct Look {
+    node: SharedNode,
+    wanted: Wanted,
+    facet: Facet,
+    by: IndexKey,
     limit: usize,
-    actor: &Actor,
-) -> Result<Page, DeskError> {
-    let facet = wanted.facet(node, actor);
-    let by = node.store.user_key(&actor.name);
-    let too_old = wanted.since.map(|since| since.plus(-SET_BACK_S));
-    let (mut page, mut opened, mut looked_at) = (Page::default(), 0, 0);
-    loop {
-        let places = node.store.recent(&facet, before, PAGE)?;
-        let ended = places.len() < PAGE;
-        for (entry, place) in places {
-            if page.alerts.len() >= limit || opened >= OPENED_MAX || looked_at >= LOOKED_AT_MAX {
-                page.next = Some(before);
-                return Ok(page);
-            }
-            if too_old.is_some_and(|oldest| place.at < oldest) {
-                return Ok(page);
-            }
-            before = entry;
-            looked_at += 1;
-            if !wanted.may_fit(&place) || wanted.mine && !created_by(node, &place.id, by)? {
-                continue;
-            }
-            opened += 1;
-            let listed = held(node, place)?.filter(|listed| wanted.fits(listed));
-            page.alerts.extend(listed);
-        }
-        if ended {
-            return Ok(page);
-        }
+}
+
+/// How far a look has come.
+#[derive(Clone, Copy)]
+struct At {
+    /// Places before this entry of the log are still to be looked at.
+    before: u64,
+    opened: usize,
+    looked_at: usize,
+    ended: bool,
+    /// It ended before the places did.
+    more: bool,
+}
+
+impl At {
+    fn before(before: u64) -> Self {
+        Self { before, opened: 0, looked_at: 0, ended: false, more: false }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.opened >= OPENED_MAX || self.looked_at >= LOOKED_AT_MAX
     }
 }
 
-fn created_by(node: &Node, id: &AlertId, by: [u8; 16]) -> Result<bool, StoreError> {
-    let change = node.store.get::<LastChanges>(id)?;
+impl Look {
+    /// The next places; `listed` were found before.
+    fn page(
+        &self,
+        now: &Snapshot<'_>,
+        mut at: At,
+        listed: usize,
+    ) -> Result<(Vec<Listed>, At), DeskError> {
+        let Self { node, wanted, .. } = self;
+        let too_old = wanted.since.map(|since| since.plus(-SET_BACK_S));
+        let places = now.recent(&self.facet, at.before, PAGE)?;
+        at.ended = places.len() < PAGE;
+        let mut found = Vec::new();
+        for (entry, place) in places {
+            if listed + found.len() >= self.limit || at.is_enough() {
+                return Ok((found, At { ended: true, more: true, ..at }));
+            }
+            if too_old.is_some_and(|oldest| place.at < oldest) {
+                return Ok((found, At { ended: true, ..at }));
+            }
+            at = At { before: entry, looked_at: at.looked_at + 1, ..at };
+            if !wanted.may_fit(&place) || wanted.mine && !created_by(now, &place.id, self.by)? {
+                continue;
+            }
+            at.opened += 1;
+            found.extend(held(node, now, place)?.filter(|listed| wanted.fits(listed)));
+        }
+        Ok((found, at))
+    }
+}
+
+fn created_by(now: &Snapshot<'_>, id: &AlertId, by: IndexKey) -> Result<bool, StoreError> {
+    let change = now.get::<LastChanges>(id)?;
     Ok(change.is_some_and(|change| change.by == Some(by)))
 }
 
-/// What is held of an alert now; `None` where it went in between.
-fn held(node: &Node, place: RecentAlert) -> Result<Option<Listed>, DeskError> {
+/// What is held of an alert.
+fn held(node: &Node, now: &Snapshot<'_>, place: RecentAlert) -> Result<Option<Listed>, DeskError> {
     let RecentAlert { id, at: changed_at } = place;
     let live = |id, version, own, confirmed, expires_at, view: &View| {
         let (category, urgency) = (view.content.category, view.content.urgency);
         let (state, expires_at) = (State::Live, Some(expires_at));
         Listed { id, version, state, own, category, urgency, confirmed, changed_at, expires_at }
     };
-    if let Some(own) = node.store.get::<Own>(&id)? {
-        let view = unless_gone(read_own(node, &id, &own), || node.store.get::<Own>(&id))?;
-        let listed = view.map(|view| live(id, own.version, true, true, own.expires_at, &view));
-        return Ok(listed);
+    if let Some(own) = now.get::<Own>(&id)? {
+        let view = read_own(now, &id, &own)?;
+        return Ok(Some(live(id, own.version, true, true, own.expires_at, &view)));
     }
-    if let Some(copy) = node.store.get::<Copies>(&id)? {
-        let view = unless_gone(read_copy(node, &id, &copy), || node.store.get::<Copies>(&id))?;
-        let Some(view) = view else { return Ok(None) };
-        let confirmed = exchange::lease_of(node, &id, copy.version)?.0;
+    if let Some(copy) = now.get::<Copies>(&id)? {
+        let view = read_copy(now, &id, &copy)?;
+        let confirmed = exchange::lease_of(node, now, &id, copy.version)?.0;
         return Ok(Some(live(id, copy.version, false, confirmed, copy.expires_at, &view)));
     }
-    let tombstone = node.store.get::<Tombstones>(&id)?;
+    let tombstone = now.get::<Tombstones>(&id)?;
     Ok(tombstone.map(|tombstone| Listed {
         own: *id.authority() == node.authority,
         id,
@@ -214,16 +248,4 @@ fn held(node: &Node, place: RecentAlert) -> Result<Option<Listed>, DeskError> {
         changed_at: tombstone.at,
         expires_at: None,
     }))
-}
-
-/// A record that does not open because it was erased since it was read is none.
-fn unless_gone<T>(
-    opened: Result<View, HoldingError>,
-    again: impl FnOnce() -> Result<Option<T>, StoreError>,
-) -> Result<Option<View>, DeskError> {
-    match opened {
-        Ok(view) => Ok(Some(view)),
-        Err(_) if again()?.is_none() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -9,7 +9,7 @@ use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{
-    CommitError, Committed, Copies, Erased, Own, OwnAlert, StoreError, Tombstones, Tx,
+    CommitError, Committed, Copies, Erased, Own, OwnAlert, Read, Snapshot, StoreError, Tombstones,
 };
 
 /// Where an alert stands.
@@ -93,7 +93,9 @@ pub async fn get(
         (true, "") => "own alert",
         (_, text) => reason("a justification with --justification", text)?,
     };
-    let Some((view, own)) = read_held(node, id)? else { return Err(gone_now(node, id)?) };
+    let (here, wanted) = (node.clone(), id.clone());
+    let read = node.store.read(move |now| look(&here, now, &wanted)).await?;
+    let Looked { view, own, gap, leased, confirmed_at } = read;
     if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
         return Err(DeskError::Gone { id: id.clone(), state: Erased::Expired });
     }
@@ -106,8 +108,6 @@ pub async fn get(
         None => None,
     };
     log(node, event, exported).await?;
-    let gap = node.store.get::<Copies>(id)?.is_some_and(|copy| copy.gap);
-    let (leased, confirmed_at) = exchange::lease_of(node, id, view.head.version)?;
     let confirmed = own || leased;
     Ok(Opened {
         own,
@@ -120,6 +120,22 @@ pub async fn get(
         withheld: (!own && restricts(&view, Handling::H2)).then_some(H2_MEANS),
         view,
     })
+}
+
+/// An alert as it is held.
+struct Looked {
+    view: View,
+    own: bool,
+    gap: bool,
+    leased: bool,
+    confirmed_at: Option<Timestamp>,
+}
+
+fn look(node: &Node, now: &Snapshot<'_>, id: &AlertId) -> Result<Looked, DeskError> {
+    let Some((view, own)) = read_held(now, id)? else { return Err(gone(now, id)?) };
+    let gap = now.get::<Copies>(id)?.is_some_and(|copy| copy.gap);
+    let (leased, confirmed_at) = exchange::lease_of(node, now, id, view.head.version)?;
+    Ok(Looked { view, own, gap, leased, confirmed_at })
 }
 
 /// What `H2` means to whoever opens a received alert.
@@ -202,27 +218,23 @@ pub(super) fn contact(node: &Node, issuer: &AuthorityId) -> String {
 }
 
 /// A live own alert.
-pub(super) fn own_alert(node: &Node, id: &AlertId) -> Result<OwnAlert, DeskError> {
-    match node.store.get::<Own>(id)? {
+pub(super) fn own_alert(node: &Node, now: &impl Read, id: &AlertId) -> Result<OwnAlert, DeskError> {
+    match now.get::<Own>(id)? {
         Some(own) => Ok(own),
         None if *id.authority() != node.authority => Err(DeskError::NotOwn(id.clone())),
-        None => Err(gone_now(node, id)?),
+        None => Err(gone(now, id)?),
     }
 }
 
 /// Whether an own alert is in force; one whose time is over is not, though it was not swept yet.
-pub(super) fn is_live(node: &Node, id: &AlertId) -> Result<bool, StoreError> {
-    let own = node.store.get::<Own>(id)?;
+pub(super) fn is_live(node: &Node, now: &impl Read, id: &AlertId) -> Result<bool, StoreError> {
+    let own = now.get::<Own>(id)?;
     Ok(own.is_some_and(|own| own.expires_at > node.clock.now()))
 }
 
-fn gone_now(node: &Node, id: &AlertId) -> Result<DeskError, StoreError> {
-    Ok(missing(id, node.store.get::<Tombstones>(id)?.map(|tombstone| tombstone.erased)))
-}
-
-/// Why an alert is not there, inside a transaction.
-pub(super) fn gone(tx: &Tx<'_>, id: &AlertId) -> Result<DeskError, StoreError> {
-    Ok(missing(id, tx.get::<Tombstones>(id)?.map(|tombstone| tombstone.erased)))
+/// Why an alert is not there.
+pub(super) fn gone(now: &impl Read, id: &AlertId) -> Result<DeskError, StoreError> {
+    Ok(missing(id, now.get::<Tombstones>(id)?.map(|tombstone| tombstone.erased)))
 }
 
 fn missing(id: &AlertId, erased: Option<Erased>) -> DeskError {

@@ -3,20 +3,17 @@
 
 use super::DeskError;
 use super::issue::{may_issue, next_version};
-use crate::alert::{self, Draft, WITHDRAWAL_TYP, Withdrawal};
+use crate::alert::{self, Draft, View, WITHDRAWAL_TYP, Withdrawal};
 use crate::audit::{Event, Operation};
 use crate::exchange::{self, FUTURE_IAT};
 use crate::holding::{forget_own, read_own};
 use crate::id::{AlertId, CLOCK_TOLERANCE_S, Timestamp};
 use crate::jose;
-use crate::node::SharedNode;
+use crate::node::{Node, SharedNode};
 use crate::store::{
-    Change, CommitError, Committed, Own, OwnAlert, ParkedOut, StoreError, Table, Tombstone,
-    Tombstones,
+    Change, CommitError, Committed, Own, OwnAlert, ParkedOut, Read, Scan, StoreError, Table,
+    Tombstone, Tombstones,
 };
-
-/// Records read at once.
-const PAGE: usize = 256;
 
 /// Which alerts are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,33 +62,28 @@ pub async fn reissue(node: &SharedNode, which: Ahead) -> Result<usize, DeskError
 
 /// The keys of a table whose records fit.
 fn keys<T: Table>(
-    node: &SharedNode,
+    node: &Node,
     fits: impl Fn(&T::Value) -> bool,
-) -> Result<Vec<T::Key>, StoreError>
-where
-    T::Key: Clone + PartialEq,
-{
+) -> Result<Vec<T::Key>, StoreError> {
     let mut keys = Vec::new();
-    let mut after: Option<T::Key> = None;
-    loop {
-        let page = node.store.scan::<T>(&[], after.as_ref(), PAGE)?;
-        let ended = page.len() < PAGE;
-        let seen = after.take();
-        after = page.last().map(|(key, _)| key.clone());
-        let new = page.into_iter().filter(|(key, value)| Some(key) != seen.as_ref() && fits(value));
-        keys.extend(new.map(|(key, _)| key));
-        if ended {
-            return Ok(keys);
+    Scan::<T>::all().for_each(&node.store, |key, value| {
+        if fits(&value) {
+            keys.push(key);
         }
-    }
+    })?;
+    Ok(keys)
 }
 
 async fn anew(node: &SharedNode, id: &AlertId) -> Result<bool, DeskError> {
     if *id.authority() != node.authority {
         return Ok(false);
     }
-    if let Some(own) = node.store.get::<Own>(id)? {
-        return alert_anew(node, id, own).await;
+    let looked = node.store.read_blocking(|now| match now.get::<Own>(id)? {
+        Some(own) => Ok::<_, DeskError>(Some((read_own(now, id, &own)?, own))),
+        None => Ok(None),
+    });
+    if let Some((before, own)) = looked? {
+        return alert_anew(node, id, before, own).await;
     }
     match node.store.get::<Tombstones>(id)? {
         Some(tombstone) => withdrawal_anew(node, id, tombstone).await,
@@ -104,13 +96,18 @@ fn is_ahead(node: &SharedNode, issued_at: Timestamp) -> bool {
 }
 
 /// The next version of the alert, with the right times and nothing else changed.
-async fn alert_anew(node: &SharedNode, id: &AlertId, held: OwnAlert) -> Result<bool, DeskError> {
-    let before = read_own(node, id, &held)?;
-    if before.head.version != held.version || !is_ahead(node, before.head.issued_at) {
+async fn alert_anew(
+    node: &SharedNode,
+    id: &AlertId,
+    before: View,
+    held: OwnAlert,
+) -> Result<bool, DeskError> {
+    if !is_ahead(node, before.head.issued_at) {
         return Ok(false);
     }
     let draft = Draft::again(&before.content, node.clock.now());
-    let (followed, previous) = exchange::followed(node, id, (held.version, held.jwt_digest))?;
+    let (followed, previous) =
+        exchange::followed(&node.store, id, (held.version, held.jwt_digest))?;
     let version = followed + 1;
     let sealed = next_version(node, &draft, id, (version, previous))?;
     let event = Event::new(Operation::Alter, "alert.reissued", "node")

@@ -15,7 +15,9 @@ use crate::id::{AlertId, AuthorityId, Digest, Timestamp, Version};
 use crate::matching::{MatchKey, Quality, Query, match_keys};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{CommitError, Committed, Copies, IndexKey, MatchEntry, Matches, StoreError};
+use crate::store::{
+    CommitError, Committed, Copies, IndexKey, MatchEntry, Matches, Read, Scan, Snapshot, StoreError,
+};
 use crate::telemetry;
 
 /// Alerts that one value may find: more are no hit but a list, and the answer says that there are
@@ -121,7 +123,8 @@ pub async fn search(
     actor: &Actor,
 ) -> Result<Found, DeskError> {
     let case_ref = reason("a case reference with --case", &why.case_ref)?;
-    let (hits, more) = find(node, query, why.subject)?;
+    let (here, keys, sought) = (node.clone(), query.clone(), why.subject);
+    let (hits, more) = node.store.read(move |now| find(&here, now, &keys, sought)).await?;
     let names = |list: Vec<String>| Value::from(list);
     let event = Event::new(Operation::Consult, "consult.asked", &actor.name)
         .with("case", Digest::of(case_ref.as_bytes()).to_string())
@@ -147,6 +150,7 @@ pub async fn search(
 
 fn find(
     node: &Node,
+    now: &Snapshot<'_>,
     query: &Query,
     sought: Option<SubjectCategory>,
 ) -> Result<(Vec<Hit>, bool), DeskError> {
@@ -154,7 +158,7 @@ fn find(
     let mut more = false;
     for key in query.keys() {
         let index = node.store.index_key(&key.bytes());
-        let (found, cut) = matches_of(node, &index)?;
+        let (found, cut) = matches_of(node, now, &index)?;
         more |= cut;
         for (id, _) in found {
             matched.entry(id).or_default().push(key);
@@ -162,7 +166,7 @@ fn find(
     }
     let mut hits = Vec::with_capacity(matched.len());
     for (id, keys) in matched {
-        hits.extend(hit(node, id, &keys, sought)?);
+        hits.extend(hit(node, now, id, &keys, sought)?);
     }
     hits.sort_by_key(|hit| std::cmp::Reverse(hit.quality));
     Ok((hits, more))
@@ -172,9 +176,10 @@ fn find(
 /// share and the own ones come first: nobody hides another's alerts by issuing many.
 pub(super) fn matches_of(
     node: &Node,
+    now: &Snapshot<'_>,
     index: &IndexKey,
 ) -> Result<(Vec<(AlertId, MatchEntry)>, bool), StoreError> {
-    let mut found = node.store.scan::<Matches>(index, None, HITS_MAX + 1)?;
+    let mut found = now.scan(Scan::<Matches>::of(index), HITS_MAX + 1)?;
     let more = found.len() > HITS_MAX;
     if more {
         let directory = node.directory.load();
@@ -183,8 +188,8 @@ pub(super) fn matches_of(
         let share = (HITS_MAX / issuers.len()).max(1);
         found = Vec::new();
         for issuer in issuers {
-            let within = [index.as_slice(), &exchange::within(issuer)].concat();
-            found.extend(node.store.scan::<Matches>(&within, None, share)?);
+            let of_issuer = Scan::<Matches>::of(&(*index, issuer.clone()));
+            found.extend(now.scan(of_issuer, share)?);
         }
         found.truncate(HITS_MAX);
     }
@@ -195,55 +200,42 @@ pub(super) fn matches_of(
 /// look: what the record itself does not say is no hit.
 fn having(
     node: &Node,
+    now: &Snapshot<'_>,
     id: &AlertId,
     keys: &[&MatchKey],
 ) -> Result<Option<(View, bool, Vec<&'static str>)>, DeskError> {
-    for again in [true, false] {
-        let Some((view, own)) = read_held(node, id)? else { return Ok(None) };
+    let held = read_held(now, id)?;
+    let having = held.and_then(|(view, own)| {
         let had = match_keys(&view);
-        let fields: Vec<_> =
-            keys.iter().filter(|key| had.contains(key)).map(|key| key.kind()).collect();
-        if !fields.is_empty() {
-            return Ok(Some((view, own, fields)));
-        }
-        // A new version without the key may have come in between; its place in the index went with
-        // it.
-        if again && !indexed(node, id, keys)? {
-            return Ok(None);
-        }
+        let fields = keys.iter().filter(|key| had.contains(key)).map(|key| key.kind());
+        let fields: Vec<_> = fields.collect();
+        (!fields.is_empty()).then_some((view, own, fields))
+    });
+    if having.is_none() && !now.is_torn() {
+        tracing::error!(
+            "the index names {id} for what it does not say, so it was not shown: end the node and \
+             run `entente-node check`"
+        );
+        telemetry::index_fault(&node.authority);
     }
-    tracing::error!(
-        "the index names {id} for what it does not say, so it was not shown: end the node and run \
-         `entente-node check`"
-    );
-    telemetry::index_fault(&node.authority);
-    Ok(None)
+    Ok(having)
 }
 
-fn indexed(node: &Node, id: &AlertId, keys: &[&MatchKey]) -> Result<bool, StoreError> {
-    for key in keys {
-        let place = (node.store.index_key(&key.bytes()), id.clone());
-        if node.store.get::<Matches>(&place)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// `None` when the alert was erased meanwhile, does not have the keys, or its time is over.
+/// `None` when the alert does not have the keys, or its time is over.
 fn hit(
     node: &Node,
+    now: &Snapshot<'_>,
     id: AlertId,
     keys: &[&MatchKey],
     sought: Option<SubjectCategory>,
 ) -> Result<Option<Hit>, DeskError> {
-    let Some((view, own, fields)) = having(node, &id, keys)? else { return Ok(None) };
+    let Some((view, own, fields)) = having(node, now, &id, keys)? else { return Ok(None) };
     if view.content.expires_at().is_some_and(|end| end <= node.clock.now()) {
         return Ok(None);
     }
-    let (leased, confirmed_at) = exchange::lease_of(node, &id, view.head.version)?;
+    let (leased, confirmed_at) = exchange::lease_of(node, now, &id, view.head.version)?;
     let confirmed = own || leased;
-    let gap = node.store.get::<Copies>(&id)?.is_some_and(|copy| copy.gap);
+    let gap = now.get::<Copies>(&id)?.is_some_and(|copy| copy.gap);
     let category = view.content.category;
     let action = category.filter(|category| confirmed || !category.coercive());
     Ok(Some(Hit {

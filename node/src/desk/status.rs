@@ -5,7 +5,8 @@ use crate::id::{AuthorityId, PolicyVersion, Timestamp};
 use crate::node::{ClockDoubt, Node, StreamStatus, clock_doubt};
 use crate::readiness::{Reason, readiness};
 use crate::store::{
-    Copies, Own, ParkedIn, ParkedOut, StoreError, StreamIn, StreamOut, StreamsIn, StreamsOut,
+    Copies, Own, ParkedIn, ParkedOut, Read, Scan, StoreError, StreamIn, StreamOut, StreamsIn,
+    StreamsOut,
 };
 use crate::trust::{Peer, PeerState};
 
@@ -114,9 +115,8 @@ fn peer_status(node: &Node, peer: &Peer) -> Result<PeerStatus, StoreError> {
         Some(Heard::NotYet(seconds)) => (None, seconds),
         None => (None, 0),
     };
-    let within = exchange::within(authority);
-    let parked_out = node.store.scan::<ParkedOut>(&within, None, PARKED_MAX)?.len();
-    let parked_in = node.store.scan::<ParkedIn>(&within, None, PARKED_MAX)?.len();
+    let parked_out = node.store.scan(Scan::<ParkedOut>::of(authority), PARKED_MAX)?.len();
+    let parked_in = node.store.scan(Scan::<ParkedIn>::of(authority), PARKED_MAX)?.len();
     Ok(PeerStatus {
         authority: authority.clone(),
         state: peer.state,

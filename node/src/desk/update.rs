@@ -2,7 +2,7 @@
 //! category, unless the draft names another. Where peers hold another version than the one issued
 //! here, since state was lost, the next one follows theirs.
 
-use super::conflicts::{Confirmed, conflicts};
+use super::conflicts::{Confirmed, Conflicts, conflicts};
 use super::issue::{enter, key_in_force, may_date, may_issue, next_version};
 use super::read::{gone, own_alert};
 use super::{DeskError, Issued, reason};
@@ -10,11 +10,11 @@ use crate::alert::{Draft, View};
 use crate::audit::{Event, Operation};
 use crate::exchange;
 use crate::holding::{forget_own, read_own};
-use crate::id::{AlertId, Version};
+use crate::id::{AlertId, Digest, Version};
 use crate::matching::unsearchable;
-use crate::node::SharedNode;
+use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{CommitError, Committed, Own};
+use crate::store::{CommitError, Committed, Own, OwnAlert, Snapshot};
 
 /// Replaces the content of an own alert. `expected` is the version the officer looked at; 0 for
 /// whatever is held.
@@ -30,22 +30,11 @@ pub async fn update(
     actor: &Actor,
 ) -> Result<Issued, DeskError> {
     key_in_force(node)?;
-    let held = own_alert(node, id)?;
-    let moved =
-        |held: Version, expected| DeskError::VersionMoved { id: id.clone(), held, expected };
-    if expected != 0 && expected != held.version {
-        return Err(moved(held.version, expected));
-    }
-    may_date(node)?;
-    let draft = Draft::parse(draft, node.clock.now())?;
-    let latest = draft.content().category.map_or(0, |category| category.retention_s());
-    let end = held.expires_at.min(node.clock.now().plus(latest));
-    let draft = draft.ending_at(end);
-    let confirmed = Confirmed::everything(confirmation);
-    let conflict = conflicts(node, &draft, Some((id, &held)), confirmed)?;
-    let before = read_own(node, id, &held)?;
+    let read = |now: &Snapshot<'_>| before_update(node, now, id, expected, draft, confirmation);
+    let Before { held, view: before, draft, conflict, followed } =
+        node.store.read_blocking(read)?;
     let recategorised = recategorised(&before, &draft, confirmation)?;
-    let (followed, previous) = exchange::followed(node, id, (held.version, held.jwt_digest))?;
+    let (followed, previous) = followed;
     let version = followed + 1;
     let sealed = next_version(node, &draft, id, (version, previous))?;
     let event = Event::new(Operation::Alter, "alert.updated", &actor.name)
@@ -84,6 +73,39 @@ pub async fn update(
         );
     }
     Ok(Issued { id: id.clone(), version, warnings })
+}
+
+/// What an update is made from.
+struct Before {
+    held: OwnAlert,
+    view: View,
+    draft: Draft,
+    conflict: Conflicts,
+    followed: (Version, Digest),
+}
+
+fn before_update(
+    node: &Node,
+    now: &Snapshot<'_>,
+    id: &AlertId,
+    expected: Version,
+    draft: &str,
+    confirmation: &str,
+) -> Result<Before, DeskError> {
+    let held = own_alert(node, now, id)?;
+    if expected != 0 && expected != held.version {
+        return Err(DeskError::VersionMoved { id: id.clone(), held: held.version, expected });
+    }
+    may_date(node)?;
+    let draft = Draft::parse(draft, node.clock.now())?;
+    let latest = draft.content().category.map_or(0, |category| category.retention_s());
+    let end = held.expires_at.min(node.clock.now().plus(latest));
+    let draft = draft.ending_at(end);
+    let confirmed = Confirmed::everything(confirmation);
+    let conflict = conflicts(node, now, &draft, Some((id, &held)), confirmed)?;
+    let view = read_own(now, id, &held)?;
+    let followed = exchange::followed(now, id, (held.version, held.jwt_digest))?;
+    Ok(Before { held, view, draft, conflict, followed })
 }
 
 /// The category that the alert had, if the draft changes it, and the officer's reason: the wrong

@@ -10,7 +10,7 @@ use crate::holding::read_held;
 use crate::id::{AlertId, Timestamp, Version};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{StoreError, Tombstones};
+use crate::store::{Read, Snapshot, StoreError, Tombstones};
 
 /// Entries of the log looked through at a time.
 const PAGE: usize = 512;
@@ -126,26 +126,28 @@ pub async fn changes(
         return Ok(None);
     }
     let here = node.clone();
-    // It opens records: not for a thread that serves others.
-    let looked = tokio::task::spawn_blocking(move || look(&here, from));
-    looked.await.map_err(|_| DeskError::Store(StoreError::Closed))?
+    node.store.read(move |now| look(&here, now, &from)).await
 }
 
-fn look(node: &Node, from: Place) -> Result<Option<(Vec<Seen>, Place)>, DeskError> {
-    let end = node.store.log().size();
+fn look(
+    node: &Node,
+    now: &Snapshot<'_>,
+    from: &Place,
+) -> Result<Option<(Vec<Seen>, Place)>, DeskError> {
+    let end = now.log().size();
     let leaves = node.store.leaves(from.next, PAGE)?;
-    let mut place = from;
+    let mut place = from.clone();
     let mut found = Vec::new();
     for (index, leaf) in leaves.into_iter().take_while(|(index, _)| *index < end) {
         place = Place::behind(index, &leaf);
         if let Ok(entry) = Entry::parse(&leaf) {
-            found.extend(seen(node, entry, &place)?);
+            found.extend(seen(now, entry, &place)?);
         }
     }
-    Ok(Some((found, place)))
+    Ok((place != *from).then_some((found, place)))
 }
 
-fn seen(node: &Node, entry: Entry, place: &Place) -> Result<Option<Seen>, DeskError> {
+fn seen(now: &Snapshot<'_>, entry: Entry, place: &Place) -> Result<Option<Seen>, DeskError> {
     let nothing = |name| entry.facts.get(name).and_then(serde_json::Value::as_bool) == Some(false);
     let (Some(kind), Some(id)) = (Changed::of(&entry.kind), entry.alert.clone()) else {
         return Ok(None);
@@ -154,13 +156,13 @@ fn seen(node: &Node, entry: Entry, place: &Place) -> Result<Option<Seen>, DeskEr
     {
         return Ok(None);
     }
-    let held = read_held(node, &id)?.map(|(view, _)| view);
+    let held = read_held(now, &id)?.map(|(view, _)| view);
     let said = entry.facts.get("version").and_then(serde_json::Value::as_u64);
     let said = said.and_then(|version| Version::try_from(version).ok());
     let version = match (said, &held) {
         (Some(version), _) => version,
         (None, Some(view)) => view.head.version,
-        (None, None) => node.store.get::<Tombstones>(&id)?.map_or(0, |tombstone| tombstone.version),
+        (None, None) => now.get::<Tombstones>(&id)?.map_or(0, |tombstone| tombstone.version),
     };
     let (category, urgency) =
         held.map_or((None, None), |view| (view.content.category, view.content.urgency));

@@ -23,7 +23,7 @@ pub async fn withdraw(
     actor: &Actor,
 ) -> Result<Issued, DeskError> {
     let why = reason("a reason with --reason", why)?.to_owned();
-    let held = own_alert(node, id)?;
+    let held = own_alert(node, &node.store, id)?;
     let version = held.version;
     let statement = alert::withdraw(id, version, node.clock.now(), &node.statement_key);
     let event = Event::new(Operation::Erase, "alert.withdrawn", &actor.name)

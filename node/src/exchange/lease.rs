@@ -3,7 +3,7 @@
 
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::node::Node;
-use crate::store::{Feed, ParkedIn, StoreError, StreamOut};
+use crate::store::{Feed, ParkedIn, Read, Scan, StoreError, StreamOut};
 use crate::trust::{Peer, PeerState};
 
 /// Whether copies of `issuer` are within their lease now, and when they were last confirmed.
@@ -20,11 +20,12 @@ pub fn lease(node: &Node, issuer: &AuthorityId) -> (bool, Option<Timestamp>) {
 /// When the store cannot be read.
 pub fn lease_of(
     node: &Node,
+    now: &impl Read,
     id: &AlertId,
     version: Version,
 ) -> Result<(bool, Option<Timestamp>), StoreError> {
     let (leased, confirmed_at) = lease(node, id.authority());
-    let parked = node.store.get::<ParkedIn>(&(id.authority().clone(), id.clone()))?;
+    let parked = now.get::<ParkedIn>(&(id.authority().clone(), id.clone()))?;
     let refused_newer = parked.is_some_and(|parked| parked.version > version);
     Ok((leased && !refused_newer, confirmed_at))
 }
@@ -89,6 +90,6 @@ const BEHIND_MAX: usize = 10_000;
 /// When the store cannot be read.
 pub fn behind(node: &Node, peer: &AuthorityId, stream: &StreamOut) -> Result<u64, StoreError> {
     let decided = node.streams.status(peer).decided.max(stream.cursor);
-    let waiting = node.store.scan::<Feed>(&[], Some(&(decided + 1)), BEHIND_MAX)?;
+    let waiting = node.store.scan(Scan::<Feed>::all().after(&decided), BEHIND_MAX)?;
     Ok(waiting.len() as u64)
 }

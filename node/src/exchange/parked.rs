@@ -1,11 +1,10 @@
 //! What a peer refused, or can't read yet: kept where the operators of both sides see it, and
 //! offered again when the reason goes or by hand.
 
-use super::pages::{PAGE, within};
 use crate::alert::SCHEMA;
 use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
 use crate::node::Node;
-use crate::store::{Change, Parked, ParkedOut, Retries, StoreError, Tx};
+use crate::store::{Change, PAGE, Parked, ParkedOut, Read, Retries, Scan, StoreError, Tx};
 
 /// Why an alert waits when the peer can't read its schema yet.
 pub(super) const SCHEMA_LACKING: &str = "peer_lacks_schema";
@@ -64,11 +63,11 @@ fn retry(key: &Key, at: Timestamp) -> (AuthorityId, (Timestamp, AlertId)) {
 /// Alerts parked with `peer` that are to be offered again by now, the longest due first; at most a
 /// page.
 pub(super) fn due(
-    node: &Node,
+    from: &impl Read,
     peer: &AuthorityId,
     now: Timestamp,
 ) -> Result<Vec<AlertId>, StoreError> {
-    let waiting = node.store.scan::<Retries>(&within(peer), None, PAGE)?;
+    let waiting = from.scan(Scan::<Retries>::of(peer), PAGE)?;
     // No wait is longer: what waits for later was parked by a clock that was ahead.
     let due = |at: &Timestamp| *at <= now || *at > now.plus(PEOPLE_WAIT_S);
     Ok(waiting
@@ -90,22 +89,11 @@ pub fn retry_parked(
 ) -> Result<u64, StoreError> {
     let now = tx.now();
     let mut retried = 0;
-    let mut after: Option<Key> = None;
-    loop {
-        let page = tx.scan::<ParkedOut>(&within(peer), after.as_ref(), PAGE)?;
-        let full = page.len() == PAGE;
-        for (key, parked) in page {
-            if after.as_ref() == Some(&key) {
-                continue;
-            }
-            if which(&parked) {
-                park(tx, &key, &Parked { retry_at: Some(now), ..parked })?;
-                retried += 1;
-            }
-            after = Some(key);
-        }
-        if !full {
-            break;
+    let mut pages = Scan::<ParkedOut>::of(peer).pages(PAGE);
+    while let Some(page) = pages.next(tx)? {
+        for (key, parked) in page.into_iter().filter(|(_, parked)| which(parked)) {
+            park(tx, &key, &Parked { retry_at: Some(now), ..parked })?;
+            retried += 1;
         }
     }
     tx.announce(Change::Feed);
@@ -114,17 +102,13 @@ pub fn retry_parked(
 
 /// Whether anything is parked with `peer` because it can't read its schema.
 pub(super) fn lacks_schema(node: &Node, peer: &AuthorityId) -> Result<bool, StoreError> {
-    let mut after: Option<Key> = None;
-    loop {
-        let page = node.store.scan::<ParkedOut>(&within(peer), after.as_ref(), PAGE)?;
+    let mut pages = Scan::<ParkedOut>::of(peer).pages(PAGE);
+    while let Some(page) = pages.next(&node.store)? {
         if page.iter().any(|(_, parked)| parked.reason == SCHEMA_LACKING) {
             return Ok(true);
         }
-        if page.len() < PAGE {
-            return Ok(false);
-        }
-        after = page.last().map(|(key, _)| key.clone());
     }
+    Ok(false)
 }
 
 /// What operators read while alerts wait for a peer to be updated.

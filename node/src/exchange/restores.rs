@@ -1,18 +1,17 @@
 //! The restores that authorities signed: which log they go on from, and which one they gave up.
 
-use super::pages::within;
 use crate::audit::{RESTORE_TYP, Restore};
 use crate::id::AuthorityId;
 use crate::jose;
 use crate::node::Node;
-use crate::store::{Restores, StoreError, Tx};
+use crate::store::{Read, Restores, Scan, StoreError, Tx};
 
 /// Restores of one authority that are kept and told: more than that in the life of a node is a
 /// fault of its own.
 pub(super) const RESTORES_MAX: usize = 16;
 
 pub(super) fn own_restores(node: &Node) -> Result<Vec<String>, StoreError> {
-    let held = node.store.scan::<Restores>(&within(&node.authority), None, RESTORES_MAX)?;
+    let held = node.store.scan(Scan::<Restores>::of(&node.authority), RESTORES_MAX)?;
     Ok(held.into_iter().map(|(_, jws)| jws).collect())
 }
 
@@ -21,7 +20,7 @@ pub(super) fn last_restore(
     tx: &Tx<'_>,
     authority: &AuthorityId,
 ) -> Result<Option<i64>, StoreError> {
-    let held = tx.scan::<Restores>(&within(authority), None, RESTORES_MAX)?;
+    let held = tx.scan(Scan::<Restores>::of(authority), RESTORES_MAX)?;
     // They were verified before they were kept.
     let approved = held.iter().filter_map(|(_, jws)| jose::peek::<Restore>(RESTORE_TYP, jws).ok());
     Ok(approved.map(|restore| restore.iat).max())
@@ -35,7 +34,7 @@ pub(super) fn keep_restore(
     jws: &str,
 ) -> Result<(), StoreError> {
     tx.put::<Restores>(&(authority.clone(), restore.new_size), &jws.to_owned());
-    let held = tx.scan::<Restores>(&within(authority), None, RESTORES_MAX + 1)?;
+    let held = tx.scan(Scan::<Restores>::of(authority), RESTORES_MAX + 1)?;
     if held.len() > RESTORES_MAX
         && let Some((oldest, _)) = held.first()
     {

@@ -3,7 +3,9 @@
 
 use crate::id::AuthorityId;
 use crate::node::Node;
-use crate::store::{Change, LostHead, LostHeads, Meta, StoreError, StreamsOut, Tx, Unasked};
+use crate::store::{
+    Change, LostHead, LostHeads, Meta, Read, Scan, StoreError, StreamsOut, Tx, Unasked,
+};
 
 /// Key in [`Meta`] of the stop: present while this node may not issue.
 const STOP_KEY: &str = "lost_state";
@@ -17,18 +19,18 @@ pub(super) const PEERS_MAX: usize = 1024;
 /// # Errors
 /// When the store cannot be read.
 pub fn lost_state(node: &Node) -> Result<bool, StoreError> {
-    Ok(node.store.get::<Meta>(&STOP_KEY.to_owned())?.is_some())
+    is_stopped(&node.store)
 }
 
-/// As [`lost_state`], inside a transaction.
-pub(crate) fn is_stopped(tx: &Tx<'_>) -> Result<bool, StoreError> {
-    Ok(tx.get::<Meta>(&STOP_KEY.to_owned())?.is_some())
+/// As [`lost_state`], in a snapshot or inside a transaction.
+pub(crate) fn is_stopped(from: &impl Read) -> Result<bool, StoreError> {
+    Ok(from.get::<Meta>(&STOP_KEY.to_owned())?.is_some())
 }
 
 pub(super) fn begin_stop(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     if !is_stopped(tx)? {
         tx.put::<Meta>(&STOP_KEY.to_owned(), &tx.now().seconds().to_be_bytes().to_vec());
-        for (peer, _) in tx.scan::<StreamsOut>(&[], None, PEERS_MAX)? {
+        for (peer, _) in tx.scan(Scan::<StreamsOut>::all(), PEERS_MAX)? {
             tx.put::<Unasked>(&peer, &());
         }
         // Whoever is in is judged anew, and streams end.
@@ -48,7 +50,7 @@ pub(super) fn end_stop(tx: &mut Tx<'_>) {
 /// # Errors
 /// When the store cannot be read.
 pub fn lost_heads(node: &Node) -> Result<Vec<(AuthorityId, LostHead)>, StoreError> {
-    let mut heads = node.store.scan::<LostHeads>(&[], None, PEERS_MAX)?;
+    let mut heads = node.store.scan(Scan::<LostHeads>::all(), PEERS_MAX)?;
     heads.sort_by_key(|(_, head)| (!head.both, std::cmp::Reverse(head.size)));
     Ok(heads)
 }

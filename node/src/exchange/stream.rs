@@ -1,12 +1,12 @@
 //! The stream to a peer: what begins, turns and stops it inside a transaction.
 
 use super::batch::chain_start;
-use super::pages::{PAGE, within};
 use super::peer_log::settle_log;
 use crate::audit::{Event, Operation};
 use crate::id::{AlertId, AuthorityId, Epoch, FeedSeq, PolicyVersion, Timestamp, Version};
 use crate::store::{
-    Change, Feed, FeedEntry, Ledger, Meta, Offers, StoreError, StreamOut, StreamsOut, Sweep, Tx,
+    Change, Feed, FeedEntry, Ledger, Meta, Offers, PAGE, Read, Scan, StoreError, StreamOut,
+    StreamsOut, Sweep, Tx,
 };
 
 /// Outgoing streams of one node: ten times the peers it is sized for.
@@ -109,15 +109,11 @@ pub fn halt(tx: &mut Tx<'_>, peer: &AuthorityId, reason: &str) -> Result<Event, 
 
 /// Forgets the offers of a stream whose epoch ends; the ledger keeps what they disclosed.
 pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), StoreError> {
-    loop {
-        let page = tx.scan::<Offers>(&within(peer), None, PAGE)?;
-        for (key, _) in &page {
-            tx.delete::<Offers>(key);
-        }
-        if page.len() < PAGE {
-            return Ok(());
-        }
+    let mut pages = Scan::<Offers>::of(peer).pages(PAGE);
+    while let Some(page) = pages.next(tx)? {
+        page.iter().for_each(|(key, _)| tx.delete::<Offers>(key));
     }
+    Ok(())
 }
 
 /// Whether a copy of an alert may outlive it at some peer: an older version that ends later, whose
@@ -152,7 +148,7 @@ pub fn decide_anew(tx: &mut Tx<'_>) -> Result<(), StoreError> {
 
 /// Every outgoing stream.
 pub(super) fn streams(tx: &Tx<'_>) -> Result<Vec<(AuthorityId, StreamOut)>, StoreError> {
-    tx.scan::<StreamsOut>(&[], None, STREAMS_MAX)
+    tx.scan(Scan::<StreamsOut>::all(), STREAMS_MAX)
 }
 
 /// The policy version in force, as this transaction sees it.

@@ -494,7 +494,7 @@ async fn a_start_in_doubt_discloses_nothing_that_may_have_ended() {
 #[tokio::test]
 async fn a_copy_whose_next_version_is_refused_stays_and_is_not_confirmed() {
     let (dk, fr, id) = delivered(ALL).await;
-    let leased = |version| super::lease_of(&fr.node, &id, version).unwrap().0;
+    let leased = |version| super::lease_of(&fr.node, &fr.node.store, &id, version).unwrap().0;
     assert!(leased(1));
     let right = dk.node.clock.now();
     dk.node.clock.set(right.plus(CLOCK_TOLERANCE_S + 100));

@@ -83,6 +83,9 @@ pub enum StoreError {
     /// A value is larger than [`VALUE_BYTES_MAX`].
     #[error("a record of {0} bytes is larger than the store takes")]
     TooLarge(usize),
+    /// What was run against it panicked: a fault of this program.
+    #[error("a look into the store ended in a fault: report this as a fault of the node")]
+    Panicked,
     /// The store was closed.
     #[error("the node is ending; try again later")]
     Closed,

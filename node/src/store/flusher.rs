@@ -1,13 +1,14 @@
 //! The flusher: makes applied groups durable while the writer runs the next one, then answers their
 //! callers.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 
 use tokio::runtime::Handle;
 
-use super::database::Database;
+use super::database::{Database, Earlier};
 use super::group::Answer;
 use super::schema::{COUNTED, SlotId};
 use super::shared::Shared;
@@ -33,6 +34,9 @@ pub(super) struct Flusher {
     shared: Arc<Shared>,
     database: Arc<Database>,
     runtime: Option<Handle>,
+    /// Places of keys that were overwritten while somebody still read the state that names them:
+    /// another key in such a place would open for them what it was not sealed for.
+    unreleased: VecDeque<(Earlier, Vec<SlotId>)>,
 }
 
 impl Flusher {
@@ -41,11 +45,11 @@ impl Flusher {
         database: Arc<Database>,
         runtime: Option<Handle>,
     ) -> Self {
-        Self { shared, database, runtime }
+        Self { shared, database, runtime, unreleased: VecDeque::new() }
     }
 
     /// Ends with the writer.
-    pub(super) fn run(self, applied: &Receiver<Applied>) {
+    pub(super) fn run(mut self, applied: &Receiver<Applied>) {
         let mut done = Ok(());
         while let Ok(first) = applied.recv() {
             // The writer is at most one group ahead: that one shares the flush.
@@ -75,13 +79,19 @@ impl Flusher {
 
     /// Shows what is durable, overwrites the keys that are to be forgotten, then tells what is true
     /// now.
-    fn follow(&self, effects: Effects) -> Result<(), StoreError> {
-        let shared = &self.shared;
+    fn follow(&mut self, effects: Effects) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
         // The log first: whoever sees a record finds it logged.
         *shared.log.lock().unwrap_or_else(PoisonError::into_inner) = effects.log;
-        self.database.settle();
-        shared.slots.erase(&effects.erased)?;
-        shared.slots.release(effects.erased);
+        if effects.erased.is_empty() {
+            self.database.show_next();
+        } else {
+            let _alone = shared.erasing.write().unwrap_or_else(PoisonError::into_inner);
+            let earlier = self.database.show_next();
+            shared.slots.erase(&effects.erased)?;
+            self.unreleased.push_back((earlier, effects.erased));
+        }
+        self.release();
         for (prefix, count) in COUNTED.iter().zip(effects.counts) {
             if let Some(held) = shared.counts.get(prefix) {
                 held.store(count, Ordering::Relaxed);
@@ -92,6 +102,14 @@ impl Flusher {
             let _ = shared.changes.send(change);
         }
         Ok(())
+    }
+
+    /// Gives away again the places of overwritten keys that nobody's state names any more.
+    fn release(&mut self) {
+        while self.unreleased.front().is_some_and(|(earlier, _)| earlier.are_gone()) {
+            let gone = self.unreleased.pop_front();
+            gone.into_iter().for_each(|(_, slots)| self.shared.slots.release(slots));
+        }
     }
 
     fn answer(&self, answers: Vec<Answer>, done: Result<(), StoreError>) {

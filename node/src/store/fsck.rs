@@ -8,7 +8,7 @@ use super::open::for_each;
 use super::schema::{
     Copies, Expiries, Feed, Forks, Imports, Ledger, LostHeads, Matches, Offers, Own, ParkedIn,
     ParkedOut, PeerLogs, Peers, Policies, Proposals, Restores, Retries, SealedToken, SlotId,
-    StreamsIn, StreamsOut, TakenBack, Tombstones, Unasked, Users, about,
+    StreamsIn, StreamsOut, TakenBack, Tombstones, Unasked, Users, associated_data,
 };
 use super::{IndexKey, Store, StoreError, Table};
 use crate::alert::{self, View};
@@ -240,8 +240,8 @@ impl Store {
     }
 
     fn opened(&self, held: &Held<'_>) -> Option<View> {
-        let about = about(matches!(held.whose, Whose::Own), held.id);
-        let token = self.unseal(held.slot, &about, held.token).ok()?;
+        let about = associated_data(matches!(held.whose, Whose::Own), held.id);
+        let token = self.0.shared.unseal(held.slot, &about, held.token).ok()?;
         alert::read(std::str::from_utf8(&token).ok()?).ok()
     }
 

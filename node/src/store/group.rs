@@ -10,13 +10,16 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::cells::CELL_BYTES;
-use super::database::Database;
+use super::database::{Database, Stored, Writes};
 use super::recent::Touched;
-use super::schema::{COUNTED, IndexKey, Leaf, SealedToken, SlotId};
+use super::schema::{COUNTED, Leaf, SealedToken, SlotId};
+use super::seal::Keys;
 use super::shared::Shared;
 use super::slots::Slot;
-use super::table::{decode, decode_record, key_bytes, scan_bounds};
-use super::{Change, CommitError, Committed, StoreError, Table, VALUE_BYTES_MAX};
+use super::table::{decode, decode_record, key_bytes};
+use super::{
+    Change, CommitError, Committed, Read, RecordOf, Scan, StoreError, Table, VALUE_BYTES_MAX,
+};
 use crate::audit::{Event, Tree, leaf_hash};
 use crate::id::{FeedSeq, Timestamp};
 
@@ -63,7 +66,7 @@ pub(super) fn nothing(told: impl FnOnce(&Result<(), StoreError>) + Send + 'stati
 pub(super) struct Group {
     shared: Arc<Shared>,
     database: Arc<Database>,
-    pub(super) writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub(super) writes: Writes,
     pub(super) kept: Vec<Slot>,
     pub(super) cells: Vec<(SlotId, Bytes)>,
     pub(super) erased: Vec<SlotId>,
@@ -85,7 +88,7 @@ impl Group {
         Self {
             shared,
             database,
-            writes: BTreeMap::new(),
+            writes: Writes::new(),
             kept: vec![],
             cells: vec![],
             erased: vec![],
@@ -140,12 +143,16 @@ impl Group {
         self.bytes
     }
 
-    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    /// What `f` makes of a record as the group left it.
+    fn read<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
         if let Some(written) = self.writes.get(key) {
-            return Ok(written.clone());
+            return Ok(f(written.as_deref()));
         }
-        let stored = self.database.tree().get(key)?;
-        Ok(stored.map(|bytes| bytes.to_vec()))
+        Ok(f(self.database.newest(key)?.as_deref()))
+    }
+
+    fn holds(&self, key: &[u8]) -> Result<bool, StoreError> {
+        self.read(key, |bytes| bytes.is_some())
     }
 
     fn log(&mut self, event: Event, at: Timestamp) {
@@ -153,6 +160,46 @@ impl Group {
         let leaf = event.entry(index, at, self.shared.entropy.bytes()).leaf();
         self.log.append(leaf_hash(&leaf));
         self.leaves.push(Leaf::from(leaf));
+    }
+}
+
+impl Read for Tx<'_> {
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
+        Self::get::<T>(self, key)
+    }
+
+    /// Joins what is stored with what the group wrote, both in the order of their keys.
+    fn scan<T: Table>(&self, scan: Scan<T>, limit: usize) -> Result<Vec<RecordOf<T>>, StoreError> {
+        let (start, prefix) = (scan.start.as_slice(), scan.prefix.as_slice());
+        let mut stored = self.group.database.newest_from(start, prefix).peekable();
+        let from = (Bound::Included(start), Bound::Unbounded);
+        let written = self.group.writes.range::<[u8], _>(from);
+        let mut written = written.take_while(|(key, _)| key.starts_with(prefix)).peekable();
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let next_written = written.peek().map(|(key, _)| key.as_slice());
+            // A stored record before the next one that the group wrote stands as it is. One that
+            // can't be read ends the scan wherever it stands: behind it anything may be hidden.
+            let stands = stored.next_if(|record| match (record, next_written) {
+                (Ok((key, _)), Some(next)) => key.as_ref() < next,
+                _ => true,
+            });
+            if let Some(record) = stands {
+                let (key, value) = record?;
+                found.push(decode_record::<T>(&key, &value)?);
+                continue;
+            }
+            let Some((key, value)) = written.next() else { break };
+            // The same record as it was before the group wrote it, or took it out.
+            let same = |record: &Result<(Stored, Stored), StoreError>| {
+                record.as_ref().is_ok_and(|(stored, _)| stored.as_ref() == key.as_slice())
+            };
+            stored.next_if(same);
+            if let Some(value) = value {
+                found.push(decode_record::<T>(key, value)?);
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -176,52 +223,7 @@ impl Tx<'_> {
     /// # Errors
     /// When it cannot be read.
     pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
-        let bytes = self.group.read(&key_bytes::<T>(key))?;
-        bytes.map(|bytes| decode::<T>(&bytes)).transpose()
-    }
-
-    /// As [`super::Store::scan`], with the writes of the group applied.
-    ///
-    /// # Errors
-    /// When a record cannot be read.
-    pub fn scan<T: Table>(
-        &self,
-        within: &[u8],
-        from: Option<&T::Key>,
-        limit: usize,
-    ) -> Result<Vec<(T::Key, T::Value)>, StoreError> {
-        let (start, prefix) = scan_bounds::<T>(within, from);
-        let stored = self.group.database.tree().range(start.clone()..);
-        let mut stored =
-            stored.take_while(|r| !r.as_ref().is_ok_and(|(k, _)| !k.starts_with(&prefix)));
-        let bounds = (Bound::Included(start), Bound::Unbounded);
-        let mut written =
-            self.group.writes.range(bounds).take_while(|(k, _)| k.starts_with(&prefix));
-        let (mut next_stored, mut next_written) = (stored.next().transpose(), written.next());
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let kept = next_stored.clone()?;
-            match (kept, next_written) {
-                (None, None) => break,
-                (Some((key, value)), other)
-                    if other.is_none_or(|(k, _)| key.as_ref() < k.as_slice()) =>
-                {
-                    found.push(decode_record::<T>(&key, &value)?);
-                    next_stored = stored.next().transpose();
-                }
-                (kept, Some((key, value))) => {
-                    if let Some(value) = value {
-                        found.push(decode_record::<T>(key, value)?);
-                    }
-                    if kept.is_some_and(|(stored, _)| stored.as_ref() == key.as_slice()) {
-                        next_stored = stored.next().transpose();
-                    }
-                    next_written = written.next();
-                }
-                (Some(_), None) => break,
-            }
-        }
-        Ok(found)
+        self.group.read(&key_bytes::<T>(key), |bytes| bytes.map(decode::<T>).transpose())?
     }
 
     /// Writes a record; one over [`VALUE_BYTES_MAX`] fails the transaction.
@@ -238,9 +240,9 @@ impl Tx<'_> {
     /// Writes a new record; where there is one already the transaction fails, so that nothing live
     /// is overwritten unseen. As [`Self::put`] else.
     pub fn insert<T: Table>(&mut self, key: &T::Key, value: &T::Value) {
-        match self.group.read(&key_bytes::<T>(key)) {
-            Ok(None) => self.put::<T>(key, value),
-            Ok(Some(_)) => self.failed = Some(StoreError::Occupied),
+        match self.group.holds(&key_bytes::<T>(key)) {
+            Ok(false) => self.put::<T>(key, value),
+            Ok(true) => self.failed = Some(StoreError::Occupied),
             Err(error) => self.failed = Some(error),
         }
     }
@@ -252,8 +254,8 @@ impl Tx<'_> {
 
     fn write<T: Table>(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         if COUNTED.contains(&T::PREFIX) {
-            match self.group.read(&key) {
-                Ok(before) => self.count(T::PREFIX, before.is_some(), value.is_some()),
+            match self.group.holds(&key) {
+                Ok(before) => self.count(T::PREFIX, before, value.is_some()),
                 Err(error) => self.failed = Some(error),
             }
         }
@@ -316,14 +318,13 @@ impl Tx<'_> {
         self.now
     }
 
-    /// As [`super::Store::index_key`].
-    pub fn index_key(&self, match_key: &[u8]) -> IndexKey {
-        self.group.shared.keys.index_key(match_key)
+    pub(super) fn keys(&self) -> &Keys {
+        &self.group.shared.keys
     }
 
     /// Whether there is a record with this encoded key.
     pub(super) fn holds(&self, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.group.read(key)?.is_some())
+        self.group.holds(key)
     }
 
     fn index_events(&mut self, events: &[Event]) -> Result<(), StoreError> {

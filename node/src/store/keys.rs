@@ -12,6 +12,16 @@ pub trait TableKey: Sized {
     fn take(bytes: &mut &[u8]) -> Option<Self>;
 }
 
+/// The first part of keys `K`, which a scan can run over.
+pub trait KeyPrefix<K>: TableKey {}
+
+impl<A: TableKey, B: TableKey> KeyPrefix<(A, B)> for A {}
+
+/// The alerts of one issuer.
+impl KeyPrefix<AlertId> for AuthorityId {}
+
+impl<A: TableKey> KeyPrefix<(A, AlertId)> for (A, AuthorityId) {}
+
 fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = bytes.split_first_chunk::<N>()?;
     *bytes = rest;
@@ -38,11 +48,15 @@ impl<const N: usize> TableKey for [u8; N] {
     }
 }
 
+fn encode_text(text: &str, out: &mut Vec<u8>) {
+    let text = text.as_bytes().get(..255).unwrap_or(text.as_bytes());
+    out.push(text.len() as u8);
+    out.extend(text);
+}
+
 impl TableKey for String {
     fn encode(&self, out: &mut Vec<u8>) {
-        let text = self.as_bytes().get(..255).unwrap_or(self.as_bytes());
-        out.push(text.len() as u8);
-        out.extend(text);
+        encode_text(self, out);
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {
@@ -55,7 +69,7 @@ impl TableKey for String {
 
 impl TableKey for AuthorityId {
     fn encode(&self, out: &mut Vec<u8>) {
-        self.as_str().to_owned().encode(out);
+        encode_text(self.as_str(), out);
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {

@@ -3,7 +3,8 @@
 use std::sync::PoisonError;
 
 use super::schema::{Checkpoints, Leaves, Log};
-use super::{CommitError, Committed, Store, StoreError};
+use super::table::{decode_record, key_bytes};
+use super::{CommitError, Committed, RecordOf, Scan, Store, StoreError, Table};
 use crate::audit::{
     Checkpoint, Entry, Event, Operation, Tree, Verifier, VerifyError, leaf_hash, sign_checkpoint,
     verify_checkpoint,
@@ -59,13 +60,20 @@ impl Store {
     fn edge_before(&self, size: u64) -> Result<Tree, StoreError> {
         let mut end = size;
         while let Some(last) = end.checked_sub(1) {
-            let Some((first, record)) = self.at_or_before::<Log>(&last)? else { break };
+            let Some((first, record)) = self.leaves_at(last)? else { break };
             match record.at {
                 Some(at) if at.log.size() <= size => return Ok(at.log),
                 _ => end = first,
             }
         }
         Ok(Tree::default())
+    }
+
+    /// The record with this entry, or the last one before it, durable or not.
+    fn leaves_at(&self, entry: u64) -> Result<Option<RecordOf<Log>>, StoreError> {
+        let database = self.0.shared.database()?;
+        let found = database.newest_until(&[Log::PREFIX], &key_bytes::<Log>(&entry))?;
+        found.map(|(key, value)| decode_record::<Log>(&key, &value)).transpose()
     }
 
     /// Entries that became durable at `time` or before: times in the log do not go back, unless the
@@ -93,7 +101,7 @@ impl Store {
     /// When they cannot be read.
     pub fn leaves(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let (durable, mut found) = (self.log().size(), Vec::new());
-        let mut record = self.at_or_before::<Log>(&from)?;
+        let mut record = self.leaves_at(from)?;
         while let Some((first, Leaves { leaves, .. })) = record {
             let next = first + leaves.len() as u64;
             let numbered = (first..durable).zip(leaves).filter(|(index, _)| *index >= from);
@@ -163,11 +171,13 @@ impl Store {
     }
 
     fn kept_checkpoints(&self, key: &PublicKey) -> Result<Vec<Checkpoint>, LogError> {
-        let kept = self.scan::<Checkpoints>(&[], None, CHECKPOINTS_PAGE)?;
-        let verify = |(size, jws): (u64, String)| {
-            let checkpoint = verify_checkpoint(&jws, key).map_err(|_| VerifyError::Root(size))?;
-            Ok(checkpoint)
-        };
-        kept.into_iter().filter(|(size, _)| *size > 0).map(verify).collect()
+        let mut kept = Vec::new();
+        let mut pages = Scan::<Checkpoints>::all().pages(CHECKPOINTS_PAGE);
+        while let Some(page) = pages.next(self)? {
+            for (size, jws) in page.into_iter().filter(|(size, _)| *size > 0) {
+                kept.push(verify_checkpoint(&jws, key).map_err(|_| VerifyError::Root(size))?);
+            }
+        }
+        Ok(kept)
     }
 }

@@ -2,19 +2,18 @@
 //! half-done.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::broadcast;
 
 use super::cells::CellFile;
-use super::database::Database;
+use super::database::{Database, Writes};
 use super::disk::Disk;
 use super::reserve::Reserve;
 use super::schema::{At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SealedToken, SlotId};
@@ -23,15 +22,12 @@ use super::shared::Shared;
 use super::slots::SlotFile;
 use super::table::{decode_record, key_bytes};
 use super::upgrade::{PROGRAM_KEY, SCHEMA_KEY, SCHEMA_VERSION};
-use super::{CHANGES_HELD, Store, StoreError, StoreOptions, Table};
+use super::{CHANGES_HELD, Scan, Store, StoreError, StoreOptions, Table};
 use crate::audit::Tree;
 use crate::id::{AuthorityId, Clock, Entropy, Secret, printable};
 
 /// What the check value says once it is unsealed.
 const CHECK: &[u8] = b"this store was made with this node key";
-
-/// Records read at a time while tables are walked.
-pub(super) const PAGE: usize = 512;
 
 /// Free disk that opening takes, in bytes, most of it for sled's snapshot: so much of the reserve
 /// is given up for it.
@@ -58,18 +54,18 @@ pub(super) fn open(
     let disk = Disk::new(folder.to_owned(), options.disk_free_bytes_min);
     let reserve = Reserve::open(&folder.join("reserve"));
     disk.make_room(&reserve, OPENING_BYTES);
-    let tree = open_database(folder, options.cache_bytes)?;
+    let database = Database::open(&folder.join("db"), options.cache_bytes)?;
     let slots = SlotFile::open(&folder.join("slots"))?;
     let cells = CellFile::open(&folder.join("tokens"))?;
-    if tree.is_empty() {
+    if database.is_empty() {
         if !slots.kept()?.is_empty() {
             return Err(StoreError::Corrupt("there are keys and no database".to_owned()));
         }
-        begin(&tree, owner, node_key, &entropy)?;
+        begin(&database, owner, node_key, &entropy)?;
     }
-    check(&tree, owner)?;
-    check_key(&tree, node_key)?;
-    let opened = make_durable(folder, tree)?;
+    check(&database, owner)?;
+    check_key(&database, node_key)?;
+    let opened = make_durable(folder, database)?;
     let (changes, _) = broadcast::channel(CHANGES_HELD);
     let shared = Shared {
         folder: folder.to_owned(),
@@ -81,6 +77,7 @@ pub(super) fn open(
         keys: Keys::derive(node_key),
         counts: COUNTED.into_iter().map(|prefix| (prefix, AtomicU64::new(0))).collect(),
         log: Mutex::default(),
+        erasing: RwLock::default(),
         changes,
         failed: Mutex::new(None),
         waker: OnceLock::new(),
@@ -96,12 +93,11 @@ pub(super) fn open(
 /// an earlier process left half-done. Only then are places of slots given away again.
 pub(super) fn settle(shared: &Shared) -> Result<(), StoreError> {
     let database = shared.database()?;
-    let tree = database.tree();
-    let feed = position(tree)?.feed;
-    if last::<Feed>(tree)?.is_some_and(|(place, _)| place > feed) {
+    let feed = position(&database)?.feed;
+    if last::<Feed>(&database)?.is_some_and(|(place, _)| place > feed) {
         return Err(StoreError::Corrupt("the feed goes beyond its counter".to_owned()));
     }
-    let named = named_slots(tree, &shared.cells)?;
+    let named = named_slots(&database, &shared.cells)?;
     finish_erasures(&shared.slots, &shared.slots.kept()?, &named)?;
     shared.slots.release_all_but(&named);
     Ok(())
@@ -111,19 +107,19 @@ pub(super) fn settle(shared: &Shared) -> Result<(), StoreError> {
 /// one. Slots and tokens stay open, since callers hold places in them.
 pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
     shared.disk.make_room(&shared.reserve, OPENING_BYTES);
-    let open = || open_database(&shared.folder, shared.cache_bytes);
-    let mut tree = open();
+    let open = || Database::open(&shared.folder.join("db"), shared.cache_bytes);
+    let mut database = open();
     for _ in 0..LETTING_GO.0 {
-        if !matches!(tree, Err(StoreError::InUse)) {
+        if !matches!(database, Err(StoreError::InUse)) {
             break;
         }
         std::thread::sleep(LETTING_GO.1);
-        tree = open();
+        database = open();
     }
-    let tree = tree?;
-    check(&tree, &shared.owner)?;
-    let opened = make_durable(&shared.folder, tree)?;
-    let named = named_slots(opened.database.tree(), &shared.cells)?;
+    let database = database?;
+    check(&database, &shared.owner)?;
+    let opened = make_durable(&shared.folder, database)?;
+    let named = named_slots(&opened.database, &shared.cells)?;
     let kept: HashSet<_> = shared.slots.kept()?.union(&shared.slots.owed()).copied().collect();
     let unnamed = finish_erasures(&shared.slots, &kept, &named)?;
     shared.slots.release(unnamed);
@@ -131,48 +127,19 @@ pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
 }
 
 /// What an earlier process wrote may be no further than in the system's memory: erasing must not
-/// overtake it. sled does not sync the file that says how it writes.
-fn make_durable(folder: &Path, tree: sled::Db) -> Result<Opened, StoreError> {
-    let database = folder.join("db");
-    let of_sled = ["conf", "blobs"].map(|name| database.join(name));
+/// overtake it.
+fn make_durable(folder: &Path, database: Database) -> Result<Opened, StoreError> {
     let ours = ["slots", "tokens", "reserve"].map(|name| folder.join(name));
-    let made = of_sled.into_iter().chain(ours).filter(|made| made.exists());
+    let made = ours.into_iter().filter(|made| made.exists());
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
-    let folders = [database.as_path(), folder].into_iter().chain(above).map(Path::to_owned);
+    let folders = [folder].into_iter().chain(above).map(Path::to_owned);
     for made in made.chain(folders) {
         File::open(made).and_then(|made| made.sync_all())?;
     }
-    let at = position(&tree)?;
-    let database = Database::new(tree, &database.join("db"))?;
-    database.flush()?;
+    let at = position(&database)?;
+    database.sync()?;
+    database.begin(at.log.clone());
     Ok(Opened { database: Arc::new(database), at })
-}
-
-/// A snapshot that was being written when the process died makes sled refuse to open; the log
-/// rebuilds it.
-fn remove_half_snapshots(database: &Path) -> Result<(), StoreError> {
-    let Ok(files) = fs::read_dir(database) else { return Ok(()) };
-    for file in files {
-        let path = file?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            fs::remove_file(&path)?;
-        }
-    }
-    Ok(())
-}
-
-/// A flipped bit can make sled panic while it opens.
-fn open_database(folder: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
-    let path = folder.join("db");
-    remove_half_snapshots(&path)?;
-    let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    let damaged = || StoreError::Corrupt("the database does not open".to_owned());
-    opened.map_err(|_| damaged())?.map_err(|error| match error {
-        sled::Error::Io(error) if error.to_string().contains("lock") => StoreError::InUse,
-        other => other.into(),
-    })
 }
 
 fn meta_key(name: &str) -> Vec<u8> {
@@ -180,46 +147,45 @@ fn meta_key(name: &str) -> Vec<u8> {
 }
 
 fn begin(
-    tree: &sled::Db,
+    database: &Database,
     owner: &AuthorityId,
     node_key: &Secret<[u8; 32]>,
     entropy: &Entropy,
 ) -> Result<(), StoreError> {
-    let mut batch = sled::Batch::default();
+    let mut writes = Writes::new();
     let check = seal(node_key, b"check", CHECK, entropy);
     let mut put = |name, value: Vec<u8>| {
-        batch.insert(meta_key(name), postcard::to_allocvec(&value).unwrap_or_default());
+        writes.insert(meta_key(name), Some(postcard::to_allocvec(&value).unwrap_or_default()));
     };
     put(SCHEMA_KEY, SCHEMA_VERSION.to_be_bytes().to_vec());
     put(PROGRAM_KEY, crate::VERSION.as_bytes().to_vec());
     put("owner", owner.as_str().as_bytes().to_vec());
     put("check", check);
     let (log, counts) = (Tree::default(), [0; COUNTED.len()]);
-    let at = Some(At { log, feed: 0, counts });
+    let at = Some(At { log: log.clone(), feed: 0, counts });
     let nothing = postcard::to_allocvec(&Leaves { leaves: vec![], at })?;
-    batch.insert(key_bytes::<Log>(&0), nothing);
-    Ok(tree.apply_batch(batch)?)
+    database.apply(writes, vec![(key_bytes::<Log>(&0), nothing)], log)
 }
 
-fn meta(tree: &sled::Db, name: &str) -> Result<Vec<u8>, StoreError> {
-    let bytes = tree.get(meta_key(name))?;
+fn meta(database: &Database, name: &str) -> Result<Vec<u8>, StoreError> {
+    let bytes = database.newest(&meta_key(name))?;
     bytes
         .and_then(|bytes| postcard::from_bytes(&bytes).ok())
         .ok_or_else(|| StoreError::Corrupt(format!("its {name} is missing")))
 }
 
 /// It has no later schema than this version, belongs to `owner`, and its log ends where it says.
-fn check(tree: &sled::Db, owner: &AuthorityId) -> Result<(), StoreError> {
-    let found = meta(tree, SCHEMA_KEY)?.try_into().map_or(0, u32::from_be_bytes);
+fn check(database: &Database, owner: &AuthorityId) -> Result<(), StoreError> {
+    let found = meta(database, SCHEMA_KEY)?.try_into().map_or(0, u32::from_be_bytes);
     if found > SCHEMA_VERSION {
-        let program = printable(&String::from_utf8_lossy(&meta(tree, PROGRAM_KEY)?));
+        let program = printable(&String::from_utf8_lossy(&meta(database, PROGRAM_KEY)?));
         return Err(StoreError::Newer { program, found, known: SCHEMA_VERSION });
     }
-    let held = meta(tree, "owner")?;
+    let held = meta(database, "owner")?;
     if held != owner.as_str().as_bytes() {
         return Err(StoreError::OtherOwner(String::from_utf8_lossy(&held).into_owned()));
     }
-    let (at, entries) = (position(tree)?, last::<Log>(tree)?);
+    let (at, entries) = (position(database)?, last::<Log>(database)?);
     let entries = entries.map_or(0, |(first, last)| first + last.leaves.len() as u64);
     if entries != at.log.size() {
         let what = format!("the audit log has {entries} entries and should have {}", at.log.size());
@@ -228,25 +194,25 @@ fn check(tree: &sled::Db, owner: &AuthorityId) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn check_key(tree: &sled::Db, node_key: &Secret<[u8; 32]>) -> Result<(), StoreError> {
-    let opened = unseal(node_key, b"check", &meta(tree, "check")?);
+fn check_key(database: &Database, node_key: &Secret<[u8; 32]>) -> Result<(), StoreError> {
+    let opened = unseal(node_key, b"check", &meta(database, "check")?);
     if opened.as_deref() == Some(CHECK) { Ok(()) } else { Err(StoreError::WrongKey) }
 }
 
 /// The last record of a table.
-fn last<T: Table>(tree: &sled::Db) -> Result<Option<(T::Key, T::Value)>, StoreError> {
-    let last = tree.scan_prefix([T::PREFIX]).next_back().transpose()?;
+fn last<T: Table>(database: &Database) -> Result<Option<(T::Key, T::Value)>, StoreError> {
+    let last = database.newest_last(&[T::PREFIX])?;
     last.map(|(key, value)| decode_record::<T>(&key, &value)).transpose()
 }
 
 /// What is true after the last commit.
-fn position(tree: &sled::Db) -> Result<At, StoreError> {
-    let last = last::<Log>(tree)?.and_then(|(_, last)| last.at);
+fn position(database: &Database) -> Result<At, StoreError> {
+    let last = last::<Log>(database)?.and_then(|(_, last)| last.at);
     last.ok_or_else(|| StoreError::Corrupt("its last commit is not whole".to_owned()))
 }
 
 /// The slots that records name; their cells are there.
-fn named_slots(tree: &sled::Db, cells: &CellFile) -> Result<HashSet<SlotId>, StoreError> {
+fn named_slots(database: &Database, cells: &CellFile) -> Result<HashSet<SlotId>, StoreError> {
     let mut named = HashSet::new();
     let mut last_cell = None;
     let mut name = |slot, token: &SealedToken| {
@@ -255,8 +221,8 @@ fn named_slots(tree: &sled::Db, cells: &CellFile) -> Result<HashSet<SlotId>, Sto
             last_cell = last_cell.max(Some(slot));
         }
     };
-    each::<Own>(tree, |own| name(own.slot, &own.token))?;
-    each::<Copies>(tree, |copy| name(copy.slot, &copy.token))?;
+    each::<Own>(database, |own| name(own.slot, &own.token))?;
+    each::<Copies>(database, |copy| name(copy.slot, &copy.token))?;
     if last_cell.is_some_and(|last| !cells.has(last)) {
         return Err(StoreError::Corrupt("its file of tokens is missing or cut off".to_owned()));
     }
@@ -287,8 +253,8 @@ fn finish_erasures(
     Ok(unnamed)
 }
 
-fn each<T: Table>(tree: &sled::Db, mut f: impl FnMut(T::Value)) -> Result<(), StoreError> {
-    for record in tree.scan_prefix([T::PREFIX]) {
+fn each<T: Table>(database: &Database, mut f: impl FnMut(T::Value)) -> Result<(), StoreError> {
+    for record in database.newest_from(&[T::PREFIX], &[T::PREFIX]) {
         let (key, value) = record?;
         f(decode_record::<T>(&key, &value)?.1);
     }
@@ -298,24 +264,7 @@ fn each<T: Table>(tree: &sled::Db, mut f: impl FnMut(T::Value)) -> Result<(), St
 /// Calls `f` with every record of a table.
 pub(super) fn for_each<T: Table>(
     store: &Store,
-    mut f: impl FnMut(T::Key, T::Value),
-) -> Result<(), StoreError>
-where
-    T::Key: Clone + PartialEq,
-{
-    let mut after: Option<T::Key> = None;
-    loop {
-        let page = store.scan::<T>(&[], after.as_ref(), PAGE)?;
-        let ended = page.len() < PAGE;
-        let before = after.clone();
-        after = page.last().map(|(key, _)| key.clone());
-        for (key, value) in page {
-            if before.as_ref() != Some(&key) {
-                f(key, value);
-            }
-        }
-        if ended {
-            return Ok(());
-        }
-    }
+    f: impl FnMut(T::Key, T::Value),
+) -> Result<(), StoreError> {
+    Scan::<T>::all().for_each(store, f)
 }

@@ -4,8 +4,9 @@
 use super::group::Tx;
 use super::open::for_each;
 use super::schema::{Copies, LastChange, LastChanges, Own, Recent, RecentAlert, Tombstones};
+use super::seal::Keys;
 use super::table::key_bytes;
-use super::{IndexKey, Store, StoreError};
+use super::{IndexKey, Read, Scan, Snapshot, Store, StoreError};
 use crate::audit::{Changed, Entry, Event};
 use crate::id::{AlertId, Timestamp};
 
@@ -34,29 +35,20 @@ pub enum Facet {
     Case(IndexKey),
 }
 
-impl Store {
-    /// Where the index holds the alerts of a facet.
-    pub fn facet(&self, facet: &Facet) -> IndexKey {
-        match facet {
-            Facet::Live => group_key(self, true, None),
-            Facet::Erased => group_key(self, false, None),
-            Facet::LiveBy(user) => group_key(self, true, Some(self.user_key(user))),
-            Facet::ErasedBy(user) => group_key(self, false, Some(self.user_key(user))),
-            Facet::Case(case) => *case,
+impl Facet {
+    /// Where the index holds its alerts.
+    fn key(&self, keys: &Keys) -> IndexKey {
+        match self {
+            Self::Live => group_key(keys, true, None),
+            Self::Erased => group_key(keys, false, None),
+            Self::LiveBy(user) => group_key(keys, true, Some(user_key(keys, user))),
+            Self::ErasedBy(user) => group_key(keys, false, Some(user_key(keys, user))),
+            Self::Case(case) => *case,
         }
     }
+}
 
-    /// Keyed hash of a user's name, as the index holds it.
-    pub fn user_key(&self, user: &str) -> IndexKey {
-        self.index_key(&[b"recent by\0", user.as_bytes()].concat())
-    }
-
-    /// Keyed hash of the case of an alert; upper and lower case are one.
-    pub fn case_key(&self, case_ref: &str) -> IndexKey {
-        let case = case_ref.trim().to_lowercase();
-        self.index_key(&[b"recent case\0", case.as_bytes()].concat())
-    }
-
+impl Snapshot<'_> {
     /// Alerts of a facet whose last change stands before entry `before` of the log, newest first,
     /// at most `limit`, each with that entry.
     ///
@@ -68,16 +60,28 @@ impl Store {
         before: u64,
         limit: usize,
     ) -> Result<Vec<(u64, RecentAlert)>, StoreError> {
-        let Some(newest) = before.checked_sub(1) else { return Ok(vec![]) };
-        let within = self.facet(facet);
-        let from = (within, backwards(newest));
-        let found = self.scan::<Recent>(&within, Some(&from), limit)?;
+        let facet = facet.key(self.keys());
+        let found =
+            self.scan(Scan::<Recent>::of(&facet).after(&(facet, backwards(before))), limit)?;
         Ok(found.into_iter().map(|((_, place), alert)| (backwards(place), alert)).collect())
+    }
+}
+
+impl Store {
+    /// Keyed hash of a user's name, as the index holds it.
+    pub fn user_key(&self, user: &str) -> IndexKey {
+        user_key(&self.0.shared.keys, user)
+    }
+
+    /// Keyed hash of the case of an alert; upper and lower case are one.
+    pub fn case_key(&self, case_ref: &str) -> IndexKey {
+        let case = case_ref.trim().to_lowercase();
+        self.index_key(&[b"recent case\0", case.as_bytes()].concat())
     }
 
     /// Where the index and the records disagree, by alert.
     pub(super) fn list_problems(&self) -> Result<Vec<(AlertId, String)>, StoreError> {
-        let live = self.facet(&Facet::Live);
+        let live = Facet::Live.key(&self.0.shared.keys);
         let listed = |id: &AlertId| {
             let change = self.get::<LastChanges>(id).ok().flatten();
             let change = change.filter(|change| change.live)?;
@@ -109,26 +113,13 @@ fn backwards(place: u64) -> u64 {
 }
 
 /// Where the live or erased alerts lie, all or those of a user.
-fn group_key(keys: &impl IndexKeys, live: bool, by: Option<IndexKey>) -> IndexKey {
+fn group_key(keys: &Keys, live: bool, by: Option<IndexKey>) -> IndexKey {
     let name: &[u8] = if live { b"recent live\0" } else { b"recent erased\0" };
     keys.index_key(&[name, by.as_ref().map_or(&[], |by| by.as_slice())].concat())
 }
 
-/// Whoever makes keyed hashes.
-trait IndexKeys {
-    fn index_key(&self, key: &[u8]) -> IndexKey;
-}
-
-impl IndexKeys for Store {
-    fn index_key(&self, key: &[u8]) -> IndexKey {
-        Self::index_key(self, key)
-    }
-}
-
-impl IndexKeys for Tx<'_> {
-    fn index_key(&self, key: &[u8]) -> IndexKey {
-        Self::index_key(self, key)
-    }
+fn user_key(keys: &Keys, user: &str) -> IndexKey {
+    keys.index_key(&[b"recent by\0", user.as_bytes()].concat())
 }
 
 impl<'a> Touched<'a> {
@@ -165,9 +156,7 @@ impl Tx<'_> {
             return Ok(());
         }
         let by = match touched.kind {
-            Changed::Created => {
-                Some(self.index_key(&[b"recent by\0", touched.actor.as_bytes()].concat()))
-            }
+            Changed::Created => Some(user_key(self.keys(), touched.actor)),
             _ => before.and_then(|before| before.by),
         };
         let case = touched.case.filter(|_| live);
@@ -181,8 +170,8 @@ impl Tx<'_> {
     }
 
     fn facets(&self, change: &LastChange) -> impl Iterator<Item = IndexKey> + use<> {
-        let all = group_key(self, change.live, None);
-        let by = change.by.map(|by| group_key(self, change.live, Some(by)));
+        let all = group_key(self.keys(), change.live, None);
+        let by = change.by.map(|by| group_key(self.keys(), change.live, Some(by)));
         [Some(all), by, change.case].into_iter().flatten()
     }
 }

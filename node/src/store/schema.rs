@@ -144,7 +144,7 @@ pub struct OwnAlert {
     pub expires_at: Timestamp,
     /// key
     pub slot: SlotId,
-    /// the token with all disclosures, sealed; associated data: [`about`]
+    /// the token with all disclosures, sealed; associated data: [`associated_data`]
     pub token: SealedToken,
     /// to delete them with it
     pub match_keys: Vec<IndexKey>,
@@ -528,6 +528,6 @@ pub enum UserState {
 }
 
 /// Associated data of an alert's sealed values: table and id, so that no sealed value can be moved.
-pub fn about(own: bool, id: &AlertId) -> Vec<u8> {
+pub fn associated_data(own: bool, id: &AlertId) -> Vec<u8> {
     format!("{}/{id}", if own { "own" } else { "copy" }).into_bytes()
 }

@@ -64,7 +64,7 @@ fn cipher(key: &Secret<[u8; 32]>) -> LessSafeKey {
 /// nonce ‖ ciphertext ‖ tag.
 pub(super) fn seal(
     key: &Secret<[u8; 32]>,
-    about: &[u8],
+    associated_data: &[u8],
     plain: &[u8],
     entropy: &Entropy,
 ) -> Vec<u8> {
@@ -76,18 +76,23 @@ pub(super) fn seal(
     let nonce = Nonce::assume_unique_for_key(nonce);
     #[expect(clippy::expect_used, reason = "records are far below the cipher's bound of 64 GiB")]
     let tag = cipher(key)
-        .seal_in_place_separate_tag(nonce, Aad::from(about), in_place)
+        .seal_in_place_separate_tag(nonce, Aad::from(associated_data), in_place)
         .expect("the record is within the cipher's bound");
     sealed.extend(tag.as_ref());
     sealed
 }
 
-/// What [`seal`] sealed, if key and `about` are the same and nothing was changed.
-pub(super) fn unseal(key: &Secret<[u8; 32]>, about: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+/// What [`seal`] sealed, if key and associated data are the same and nothing was changed.
+pub(super) fn unseal(
+    key: &Secret<[u8; 32]>,
+    associated_data: &[u8],
+    sealed: &[u8],
+) -> Option<Vec<u8>> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>()?;
     let mut opened = rest.to_vec();
     let nonce = Nonce::assume_unique_for_key(*nonce);
-    let length = cipher(key).open_in_place(nonce, Aad::from(about), &mut opened).ok()?.len();
+    let length =
+        cipher(key).open_in_place(nonce, Aad::from(associated_data), &mut opened).ok()?.len();
     opened.truncate(length);
     Some(opened)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{broadcast, mpsc};
@@ -13,7 +13,8 @@ use super::database::Database;
 use super::disk::Disk;
 use super::group::{self, Job};
 use super::reserve::Reserve;
-use super::seal::Keys;
+use super::schema::{SealedToken, SlotId};
+use super::seal::{Keys, unseal};
 use super::slots::SlotFile;
 use super::{Change, StoreError};
 use crate::audit::Tree;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) keys: Keys,
     pub(super) counts: HashMap<u8, AtomicU64>,
     pub(super) log: Mutex<Tree>,
+    /// Held while keys are overwritten, by readers that keep being overtaken by that.
+    pub(super) erasing: RwLock<()>,
     pub(super) changes: broadcast::Sender<Change>,
     /// Why it does not write now.
     pub(super) failed: Mutex<Option<StoreError>>,
@@ -88,5 +91,22 @@ impl Shared {
     pub(super) fn database(&self) -> Result<Arc<Database>, StoreError> {
         let database = self.database.load_full();
         database.ok_or_else(|| self.writable().err().unwrap_or(StoreError::Closed))
+    }
+
+    /// Opens a token that was sealed under this slot's key.
+    pub(super) fn unseal(
+        &self,
+        id: SlotId,
+        associated_data: &[u8],
+        sealed: &SealedToken,
+    ) -> Result<Vec<u8>, StoreError> {
+        let slot = self.slots.read(id, &self.keys)?;
+        let opened = match sealed {
+            SealedToken::Inline(sealed) => unseal(slot.key(), associated_data, sealed),
+            SealedToken::Cell(length) => {
+                unseal(slot.key(), associated_data, &self.cells.read(id, *length)?)
+            }
+        };
+        opened.ok_or_else(|| StoreError::Corrupt("a sealed token does not open".to_owned()))
     }
 }

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{StoreError, TableKey};
+use super::StoreError;
+use super::keys::TableKey;
 
 /// Largest value, in bytes: sled moves larger ones to files that the flush does not cover.
 pub const VALUE_BYTES_MAX: usize = 256 * 1024;
@@ -22,12 +23,6 @@ pub(super) fn key_bytes<T: Table>(key: &T::Key) -> Vec<u8> {
     let mut bytes = vec![T::PREFIX];
     key.encode(&mut bytes);
     bytes
-}
-
-pub(super) fn scan_bounds<T: Table>(within: &[u8], from: Option<&T::Key>) -> (Vec<u8>, Vec<u8>) {
-    let prefix: Vec<u8> = std::iter::once(T::PREFIX).chain(within.iter().copied()).collect();
-    let start = from.map_or_else(|| prefix.clone(), key_bytes::<T>);
-    (start.max(prefix.clone()), prefix)
 }
 
 pub(super) fn decode<T: Table>(bytes: &[u8]) -> Result<T::Value, StoreError> {

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use super::database::Database;
+use super::table::key_bytes;
 use super::*;
 use crate::audit::{Event, Operation, Tree};
 
@@ -25,11 +27,11 @@ fn a_key_that_no_record_names_is_overwritten_at_the_next_start() {
     shared.slots.keep(std::slice::from_ref(&slot), &shared.keys, &shared.entropy).unwrap();
     shared.cells.keep(&[(slot.id(), sealed.clone())]).unwrap();
     let token = SealedToken::Cell(sealed.len() as u32);
-    assert_eq!(store.unseal(slot.id(), b"copy/x", &token).unwrap(), b"of a person");
+    assert_eq!(store.0.shared.unseal(slot.id(), b"copy/x", &token).unwrap(), b"of a person");
     store.close();
     drop(store);
     let store = open(folder.path()).unwrap();
-    assert_eq!(store.unseal(slot.id(), b"copy/x", &token).err(), Some(StoreError::Erased));
+    assert_eq!(store.0.shared.unseal(slot.id(), b"copy/x", &token).err(), Some(StoreError::Erased));
     assert_eq!(store.new_slot().id(), slot.id(), "and its place is free");
 }
 
@@ -108,9 +110,9 @@ fn what_did_not_become_durable_is_never_seen() {
     let database = store.0.shared.database().unwrap();
     let bytes = key_bytes::<Meta>(&key);
     let value = postcard::to_allocvec(&vec![9u8]).unwrap();
-    database.apply([(bytes, Some(value))].into(), vec![]).unwrap();
+    database.apply([(bytes, Some(value))].into(), vec![], Tree::default()).unwrap();
     assert_eq!(store.get::<Meta>(&key).unwrap(), None);
-    assert!(store.scan::<Meta>(&[], None, 100).unwrap().iter().all(|(name, _)| *name != key));
+    assert!(store.scan(Scan::<Meta>::all(), 100).unwrap().iter().all(|(name, _)| *name != key));
     let read = store.commit_blocking({
         let key = key.clone();
         move |tx| Ok::<_, StoreError>(Committed::new(tx.get::<Meta>(&key)?, event()))
@@ -124,8 +126,7 @@ fn what_did_not_become_durable_is_never_seen() {
 fn readers_see_what_is_durable_through_any_order_of_groups() {
     let entropy = Entropy::seeded(7);
     let folder = tempfile::tempdir().unwrap();
-    let tree = sled::Config::new().path(folder.path()).open().unwrap();
-    let database = database::Database::new(tree, &folder.path().join("db")).unwrap();
+    let database = Database::open(folder.path(), 1 << 20).unwrap();
     type Model = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
     let (mut newest, mut waiting) = (Model::new(), std::collections::VecDeque::new());
     let mut durable = Model::new();
@@ -134,7 +135,7 @@ fn readers_see_what_is_durable_through_any_order_of_groups() {
         if entropy.below(2) == 0 || waiting.len() > 3 {
             if let Some(next) = waiting.pop_front() {
                 durable = next;
-                database.settle();
+                database.show_next();
             }
         } else {
             let value = round.to_be_bytes().to_vec();
@@ -147,13 +148,14 @@ fn readers_see_what_is_durable_through_any_order_of_groups() {
                     None => newest.remove(key),
                 };
             }
-            database.apply(writes, vec![(vec![b'l'], value.clone())]).unwrap();
+            let log = vec![(vec![b'l'], value.clone())];
+            database.apply(writes, log, Tree::default()).unwrap();
             waiting.push_back(newest.clone());
         }
         let (one, start, limit) = (key(), key(), entropy.below(45) as usize);
         let got = database.get(&one).unwrap().map(|value| value.to_vec());
         assert_eq!(got.as_ref(), durable.get(&one), "round {round}");
-        let seen = database.range(&start, b"k", limit).unwrap();
+        let seen = database.range_in(&database.shown(), &start, b"k", limit).unwrap();
         let seen: Vec<_> = seen.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
         let expected = durable.range(start..).take(limit);
         let expected: Vec<_> = expected.map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -169,10 +171,10 @@ fn an_erasure_that_failed_is_finished_when_the_store_is_open_again() {
     let slot = store.new_slot();
     let shared = &store.0.shared;
     shared.slots.keep(std::slice::from_ref(&slot), &shared.keys, &shared.entropy).unwrap();
-    assert!(store.slot(slot.id()).is_ok());
+    assert!(shared.slots.read(slot.id(), &shared.keys).is_ok());
     shared.stop(&StoreError::Io("no space".to_owned()));
     until("it is open again", || store.writable().is_ok());
-    assert_eq!(store.slot(slot.id()).err(), Some(StoreError::Erased));
+    assert_eq!(shared.slots.read(slot.id(), &shared.keys).err(), Some(StoreError::Erased));
     assert_eq!(store.new_slot().id(), slot.id(), "and its place is free");
 }
 
@@ -228,4 +230,171 @@ fn the_log_is_known_as_it_was_at_every_size() {
     let time = store.0.shared.clock.now();
     assert_eq!(store.entries_until(time.plus(1)).unwrap(), now.size());
     assert_eq!(store.entries_until(time.plus(-1000)).unwrap(), 0);
+}
+
+/// Writes two records together, again and again, and with them what is sealed anew each time.
+fn write_pairs(store: &Store, until_done: &std::sync::atomic::AtomicBool) {
+    let (keys, mut before) = (["one".to_owned(), "other".to_owned()], None);
+    for round in 0_u64.. {
+        let slot = store.new_slot();
+        let sealed = store.seal(&slot, b"pair", &round.to_be_bytes());
+        let (keys, erased, kept) = (keys.clone(), before.replace(slot.id()), slot.id());
+        let written = store.commit_blocking(move |tx| {
+            let token = postcard::to_allocvec(&(kept, tx.keep_slot(&slot, &sealed)))?;
+            tx.put::<Meta>(&keys[0], &round.to_be_bytes().to_vec());
+            tx.put::<Meta>(&keys[1], &round.to_be_bytes().to_vec());
+            tx.put::<Meta>(&"token".to_owned(), &token);
+            erased.into_iter().for_each(|slot| tx.erase_slot(slot));
+            Ok::<_, StoreError>(Committed::new((), event()))
+        });
+        written.unwrap();
+        if until_done.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// What two gets and a scan see, and what was sealed: the same round, or it is told.
+fn read_pair(store: &Store, tries: &std::sync::atomic::AtomicUsize) -> Option<u64> {
+    let read = store.read_blocking(|now| {
+        tries.fetch_add(1, Ordering::Relaxed);
+        let one = now.get::<Meta>(&"one".to_owned())?;
+        std::thread::yield_now();
+        let scanned = now.scan(Scan::<Meta>::all(), 100)?;
+        let scanned = scanned.into_iter().find(|(name, _)| name == "other").map(|(_, value)| value);
+        assert_eq!(scanned, one, "a scan and a get of one state");
+        std::thread::yield_now();
+        let Some(token) = now.get::<Meta>(&"token".to_owned())? else { return Ok(None) };
+        let (slot, token): (SlotId, SealedToken) = postcard::from_bytes(&token)?;
+        let opened = now.unseal(slot, b"pair", &token)?;
+        assert_eq!(Some(&opened), one.as_ref(), "what is sealed belongs to its record");
+        Ok::<_, StoreError>(opened.try_into().ok().map(u64::from_be_bytes))
+    });
+    read.expect("what is there can be read")
+}
+
+/// A reader never sees one of two records that were written together without the other, and finds
+/// what was sealed for them, however fast they are written.
+#[test]
+fn a_read_sees_one_state() {
+    const ROUNDS: u64 = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let (done, tries) = Default::default();
+    std::thread::scope(|threads| {
+        threads.spawn(|| write_pairs(&store, &done));
+        let reader = || {
+            let mut last = None;
+            while last < Some(ROUNDS) {
+                let seen = read_pair(&store, &tries);
+                assert!(seen >= last, "and never goes back");
+                last = seen;
+            }
+        };
+        let readers = [threads.spawn(reader), threads.spawn(reader)];
+        let ended = readers.map(|reader| reader.join().is_ok());
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(ended, [true, true]);
+    });
+}
+
+/// Another key in the place of one that a snapshot names would open for it what is not its own.
+#[test]
+fn the_place_of_an_erased_key_is_given_back_once_nobody_reads_what_named_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let committed = |kept: Option<&Slot>, erased: Option<SlotId>| {
+        let kept = kept.map(|slot| (slot.clone(), store.seal(slot, b"x", b"y")));
+        let committed = store.commit_blocking(move |tx| {
+            kept.iter().for_each(|(slot, sealed)| drop(tx.keep_slot(slot, sealed)));
+            erased.into_iter().for_each(|slot| tx.erase_slot(slot));
+            Ok::<_, StoreError>(Committed::new((), event()))
+        });
+        committed.unwrap();
+    };
+    let (first, second) = (store.new_slot(), store.new_slot());
+    committed(Some(&first), None);
+    committed(Some(&second), None);
+    let read = store.read_blocking(|_| {
+        committed(None, Some(first.id()));
+        assert_ne!(store.new_slot().id(), first.id(), "while it is read");
+        Ok::<_, StoreError>(())
+    });
+    read.unwrap();
+    committed(None, Some(second.id()));
+    let free = [store.new_slot(), store.new_slot()];
+    let free: Vec<_> = free.iter().map(Slot::id).collect();
+    assert!(free.contains(&first.id()) && free.contains(&second.id()), "{free:?}");
+}
+
+/// A state that somebody reads stays as it was through any number of groups.
+#[test]
+fn a_snapshot_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let put = |round: u8, keys: std::ops::Range<u8>| {
+        let written = store.commit_blocking(move |tx| {
+            tx.delete::<Meta>(&format!("gone {round}"));
+            keys.for_each(|key| tx.put::<Meta>(&format!("kept {key}"), &vec![round]));
+            tx.put::<Meta>(&format!("gone {}", round + 1), &vec![]);
+            Ok::<_, StoreError>(Committed::new((), event()))
+        });
+        written.unwrap();
+    };
+    put(0, 0..9);
+    let (before, log) = (store.scan(Scan::<Meta>::all(), 100).unwrap(), store.log());
+    let read = store.read_blocking(|now| {
+        for round in 1..200 {
+            put(round, round % 7..round % 9);
+            for limit in [1, 7, 100] {
+                let seen = now.scan(Scan::<Meta>::all(), limit)?;
+                assert_eq!(seen, before[..limit.min(before.len())], "round {round}");
+            }
+            assert_eq!(now.get::<Meta>(&"gone 1".to_owned())?, Some(vec![]));
+            assert_eq!(*now.log(), log);
+        }
+        Ok::<_, StoreError>(())
+    });
+    read.unwrap();
+    assert_eq!(store.get::<Meta>(&"gone 1".to_owned()).unwrap(), None);
+}
+
+/// Content that is replaced faster than it is read: the read ends all the same.
+#[test]
+fn a_read_that_is_overtaken_again_and_again_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let replace = |erased: Option<SlotId>| {
+        let slot = store.new_slot();
+        let (id, sealed) = (slot.id(), store.seal(&slot, b"x", b"content"));
+        let committed = store.commit_blocking(move |tx| {
+            let token = postcard::to_allocvec(&(id, tx.keep_slot(&slot, &sealed)))?;
+            tx.put::<Meta>(&"token".to_owned(), &token);
+            erased.into_iter().for_each(|slot| tx.erase_slot(slot));
+            Ok::<_, StoreError>(Committed::new(id, event()))
+        });
+        committed.unwrap()
+    };
+    let held = std::cell::Cell::new(replace(None));
+    let tries = std::cell::Cell::new(0);
+    std::thread::scope(|threads| {
+        let later = std::cell::Cell::new(None);
+        let read = store.read_blocking(|now| {
+            tries.set(tries.get() + 1);
+            let token = now.get::<Meta>(&"token".to_owned())?.unwrap_or_default();
+            let (slot, token): (SlotId, SealedToken) = postcard::from_bytes(&token)?;
+            if tries.get() <= read::TRIES_MAX {
+                held.set(replace(Some(held.get())));
+            } else {
+                // Erasing waits for this one, which must not wait for it.
+                let (erased, replace) = (held.get(), &replace);
+                later.set(Some(threads.spawn(move || replace(Some(erased)))));
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            now.unseal(slot, b"x", &token)
+        });
+        assert_eq!(read.unwrap(), b"content");
+        assert!(later.take().is_some_and(|replaced| replaced.join().is_ok()));
+    });
+    assert_eq!(tries.get(), read::TRIES_MAX + 1);
 }

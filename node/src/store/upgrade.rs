@@ -10,8 +10,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use super::schema::Meta;
-use super::table::{decode_record, key_bytes};
-use super::{COUNTED, CommitError, Committed, Store, StoreError, Table, Tx};
+use super::table::key_bytes;
+use super::{COUNTED, CommitError, Committed, Read, Scan, Store, StoreError, Table, Tx};
 use crate::audit::{Event, Operation};
 use crate::id::printable;
 
@@ -195,7 +195,7 @@ impl Work<'_> {
     {
         let total = self.store.records_in::<T>()?;
         self.pass(total, move |store, after, limit| {
-            let page = store.page_after::<T>(after, limit)?;
+            let page = store.scan(Scan::<T>::all().after_bytes(after), limit)?;
             let Some((last, _)) = page.last() else { return Ok(None) };
             let (after, records) = (key_bytes::<T>(last), page.len() as u64);
             let write = move |tx: &mut Tx<'_>| {
@@ -309,28 +309,13 @@ fn put_meta(tx: &mut Tx<'_>, name: &str, value: Vec<u8>) {
 }
 
 impl Store {
-    /// Records after this encoded key; from the first where it is empty.
-    fn page_after<T: Table>(
-        &self,
-        after: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(T::Key, T::Value)>, StoreError> {
-        let start = match after {
-            [] => vec![T::PREFIX],
-            // No key is the beginning of another, so this is the least one behind it.
-            after => [after, &[0]].concat(),
-        };
-        let records = self.0.shared.database()?.range(&start, &[T::PREFIX], limit)?;
-        records.iter().map(|(key, value)| decode_record::<T>(key, value)).collect()
-    }
-
     fn records_in<T: Table>(&self) -> Result<u64, StoreError> {
         self.records_with(T::PREFIX)
     }
 
     fn records_with(&self, prefix: u8) -> Result<u64, StoreError> {
         let (database, mut count) = (self.0.shared.database()?, 0);
-        for record in database.tree().scan_prefix([prefix]).keys() {
+        for record in database.newest_from(&[prefix], &[prefix]) {
             record?;
             count += 1;
         }

@@ -184,7 +184,7 @@ impl Writer {
         let at = At { log: group.log, feed: group.feed, counts };
         let log = log_records(self.at.log.size(), group.leaves, at.clone());
         let log = log.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
-        flow.database.apply(group.writes, log)?;
+        flow.database.apply(group.writes, log, at.log.clone())?;
         self.at = at.clone();
         let At { log, counts, .. } = at;
         Ok(Some(Effects { erased: group.erased, log, counts, announced: group.announced }))

@@ -14,7 +14,7 @@ use entente_node::holding::read_own;
 use entente_node::id::{AlertId, AuthorityId, PolicyVersion, Version};
 use entente_node::policy::Sharing;
 use entente_node::roles::Role;
-use entente_node::store::{Copies, Erased, Own, Tombstones, UserState};
+use entente_node::store::{Copies, Erased, Own, Read, Scan, Tombstones, UserState};
 use entente_node::trust::PeerState;
 use entente_proto::desk::WhoamiRequest;
 use entente_proto::desk::desk_client::DeskClient;
@@ -149,7 +149,7 @@ impl World {
         let me = &self.federation.nodes[at].authority;
         let peers = self.federation.nodes.iter().filter(|node| node.authority != *me);
         let held = peers.map(|peer| {
-            let copies = peer.node().store.scan::<Copies>(&[], None, ALL_RECORDS)?;
+            let copies = peer.node().store.scan(Scan::<Copies>::all(), ALL_RECORDS)?;
             let ours = copies.into_iter().filter(|(id, _)| id.authority() == me);
             let ours = ours.map(|(id, copy)| (id, copy.claims)).collect();
             anyhow::Ok((peer.authority.clone(), ours))
@@ -295,11 +295,12 @@ impl World {
         let receiver = self.federation.nodes.iter().find(|node| node.authority == *peer);
         let receiver = receiver.context("a peer of this federation")?;
         let (policy, now) = (restored.policy.load_full(), restored.clock.now());
-        let retracted = receiver.node().store.scan::<Tombstones>(&[], None, ALL_RECORDS)?;
+        let retracted = receiver.node().store.scan(Scan::<Tombstones>::all(), ALL_RECORDS)?;
         let retracted = retracted.into_iter().filter(|(_, gone)| gone.erased == Erased::Retracted);
         let retracted: BTreeSet<AlertId> = retracted.map(|(id, _)| id).collect();
-        for (id, own) in restored.store.scan::<Own>(&[], None, ALL_RECORDS)? {
-            let facts = read_own(restored, &id, &own)?.facts();
+        for (id, own) in restored.store.scan(Scan::<Own>::all(), ALL_RECORDS)? {
+            let read = restored.store.read_blocking(|now| read_own(now, &id, &own));
+            let facts = read?.facts();
             if policy.1.decide(peer, &facts, now).sharing != Sharing::None {
                 counts.alerts += 1;
                 counts.anew += u64::from(!held[peer].contains_key(&id));

@@ -8,15 +8,14 @@ use super::judge::{Judged, Kept, Refusal, history_reason};
 use super::verified::Sound;
 use crate::alert::{ClaimSet, Succession, View, Withdrawal, succeeds};
 use crate::audit::{Event, Operation};
-use crate::exchange::pages::within;
 use crate::exchange::restores::last_restore;
 use crate::exchange::statement::{Refused, Retraction};
 use crate::holding::{Sealed, erase_copy, forget_copy};
 use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Epoch};
 use crate::node::Live;
 use crate::store::{
-    Change, Committed, Copies, Erased, HeldCopy, Parked, ParkedIn, Peers, StoreError, StreamIn,
-    StreamsIn, Tombstone, Tombstones, Tx,
+    Change, Committed, Copies, Erased, HeldCopy, Parked, ParkedIn, Peers, Read, Scan, StoreError,
+    StreamIn, StreamsIn, Tombstone, Tombstones, Tx,
 };
 use crate::trust::PeerState;
 
@@ -219,7 +218,7 @@ impl Applying<'_> {
             // Once for a batch: every refusal would have the writer read them all again.
             let count = match self.parked {
                 Some(count) => count,
-                None => tx.scan::<ParkedIn>(&within(peer), None, PARKED_MAX)?.len(),
+                None => tx.scan(Scan::<ParkedIn>::of(peer), PARKED_MAX)?.len(),
             };
             let has_room = count < PARKED_MAX;
             if has_room {

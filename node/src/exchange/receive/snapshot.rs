@@ -2,11 +2,10 @@
 
 use super::error::ReceiveError;
 use crate::audit::{Event, Operation};
-use crate::exchange::pages::{PAGE, within};
 use crate::holding::erase_copy;
 use crate::id::{AlertId, AuthorityId, Epoch};
 use crate::node::SharedNode;
-use crate::store::{CommitError, Committed, Copies, Erased, StreamIn, StreamsIn};
+use crate::store::{CommitError, Committed, Copies, Erased, PAGE, Scan, StreamIn, StreamsIn};
 
 /// The issuer's snapshot is complete: copies that it did not confirm in this epoch are dropped, a
 /// page at a time, and the stream is marked whole last.
@@ -15,20 +14,15 @@ pub(super) async fn complete_snapshot(
     peer: &AuthorityId,
     epoch: Epoch,
 ) -> Result<(), ReceiveError> {
-    let mut after: Option<AlertId> = None;
-    loop {
-        let page = node.store.scan::<Copies>(&within(peer), after.as_ref(), PAGE)?;
-        let ended = page.len() < PAGE;
-        after = page.last().map(|(id, _)| id.clone());
-        let stale: Vec<_> =
-            page.into_iter().filter(|(_, copy)| copy.epoch < epoch).map(|(id, _)| id).collect();
-        if !stale.is_empty() || ended {
-            drop_copies(node, peer, stale, (epoch, ended)).await?;
-        }
-        if ended {
-            return Ok(());
+    let mut pages = Scan::<Copies>::of(peer).pages(PAGE);
+    while let Some(page) = pages.next(&node.store)? {
+        let stale = page.into_iter().filter(|(_, copy)| copy.epoch < epoch);
+        let stale: Vec<_> = stale.map(|(id, _)| id).collect();
+        if !stale.is_empty() {
+            drop_copies(node, peer, stale, (epoch, false)).await?;
         }
     }
+    drop_copies(node, peer, vec![], (epoch, true)).await
 }
 
 async fn drop_copies(

@@ -2,7 +2,6 @@
 //! decided and sent anew.
 
 use crate::audit::{Event, Operation, RESTORED, Restore, STATEMENT, sign_restore};
-use crate::exchange::pages::{PAGE, within};
 use crate::exchange::restores::keep_restore;
 use crate::exchange::stop::{PEERS_MAX, end_stop};
 use crate::exchange::stream::{drop_offers, fresh, next_epoch, streams};
@@ -10,7 +9,8 @@ use crate::id::{AuthorityId, Timestamp};
 use crate::jose::SigningKey;
 use crate::node::SharedNode;
 use crate::store::{
-    Change, CommitError, Committed, LostHeads, StoreError, StreamsOut, TakenBack, Tx, Unasked,
+    Change, CommitError, Committed, LostHeads, PAGE, Read, Scan, StoreError, StreamsOut, TakenBack,
+    Tx, Unasked,
 };
 
 /// Notes that a peer gave everything that it holds of ours.
@@ -50,7 +50,7 @@ pub fn record_restore(
     key: &SigningKey,
     approval: &Approval,
 ) -> Result<Option<Event>, StoreError> {
-    let heads = tx.scan::<LostHeads>(&[], None, PEERS_MAX)?;
+    let heads = tx.scan(Scan::<LostHeads>::all(), PEERS_MAX)?;
     let Some((_, newest)) = heads.iter().max_by_key(|(_, head)| head.size) else { return Ok(None) };
     // A clock that is not believed yet, or is slow, does not date it before what was lost.
     let approved_at = heads.iter().map(|(_, head)| head.signed_at).fold(tx.now(), Timestamp::max);
@@ -89,13 +89,10 @@ pub fn record_restore(
 pub fn confirm_taken_back(tx: &mut Tx<'_>, peers: &[AuthorityId]) -> Result<u64, StoreError> {
     let mut confirmed = 0;
     for peer in peers {
-        loop {
-            let page = tx.scan::<TakenBack>(&within(peer), None, PAGE)?;
+        let mut pages = Scan::<TakenBack>::of(peer).pages(PAGE);
+        while let Some(page) = pages.next(tx)? {
             page.iter().for_each(|(key, _)| tx.delete::<TakenBack>(key));
             confirmed += page.len() as u64;
-            if page.len() < PAGE {
-                break;
-            }
         }
     }
     Ok(confirmed)
@@ -105,8 +102,8 @@ pub fn confirm_taken_back(tx: &mut Tx<'_>, peers: &[AuthorityId]) -> Result<u64,
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn any_taken_back(tx: &Tx<'_>) -> Result<bool, StoreError> {
-    Ok(!tx.scan::<TakenBack>(&[], None, 1)?.is_empty())
+pub fn any_taken_back(from: &impl Read) -> Result<bool, StoreError> {
+    Ok(!from.scan(Scan::<TakenBack>::all(), 1)?.is_empty())
 }
 
 /// After a loss of state was repaired: a new epoch towards every peer, and the stop ends. Runs in

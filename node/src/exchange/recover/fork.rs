@@ -2,8 +2,7 @@
 
 use crate::alert::View;
 use crate::id::{AlertId, Digest, Version};
-use crate::node::Node;
-use crate::store::{Fork, Forks, StoreError, Tx};
+use crate::store::{Fork, Forks, Read, StoreError, Tx};
 
 /// The next version follows the newest that any peer holds; returns whether this one is new.
 pub(super) fn note_fork(tx: &mut Tx<'_>, view: &View) -> Result<bool, StoreError> {
@@ -21,11 +20,11 @@ pub(super) fn note_fork(tx: &mut Tx<'_>, view: &View) -> Result<bool, StoreError
 /// # Errors
 /// When the store cannot be read.
 pub fn followed(
-    node: &Node,
+    now: &impl Read,
     id: &AlertId,
     held: (Version, Digest),
 ) -> Result<(Version, Digest), StoreError> {
-    let fork = node.store.get::<Forks>(id)?.filter(|fork| fork.version >= held.0);
+    let fork = now.get::<Forks>(id)?.filter(|fork| fork.version >= held.0);
     Ok(fork.map_or(held, |fork| (fork.version, fork.jwt_digest)))
 }
 

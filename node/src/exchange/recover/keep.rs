@@ -12,7 +12,7 @@ use crate::id::{AlertId, AuthorityId, Bounds, TIMESTAMP_MAX, Timestamp};
 use crate::jose;
 use crate::node::{Node, SharedNode};
 use crate::store::{
-    CommitError, Committed, Erased, Ledger, Own, OwnAlert, Restores, StoreError, TakenBack,
+    CommitError, Committed, Erased, Ledger, Own, OwnAlert, Read, Restores, StoreError, TakenBack,
     Tombstone, Tombstones, Tx,
 };
 
@@ -104,9 +104,11 @@ struct HeldOwn {
 }
 
 fn held_own(node: &Node, id: &AlertId) -> Result<Option<HeldOwn>, RecoverError> {
-    let Some(own) = node.store.get::<Own>(id)? else { return Ok(None) };
-    let view = read_own(node, id, &own)?;
-    Ok(Some(HeldOwn { own, view }))
+    node.store.read_blocking(|now| {
+        let Some(own) = now.get::<Own>(id)? else { return Ok(None) };
+        let view = read_own(now, id, &own)?;
+        Ok(Some(HeldOwn { own, view }))
+    })
 }
 
 /// The own alert that a decision was made from.

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use super::error::SendError;
 use crate::audit::{Event, Operation};
 use crate::exchange::ledger::{Effect, OfferedAt};
-use crate::exchange::pages::{PAGE, within};
 use crate::exchange::parked;
 use crate::exchange::statement::{RECEIPT_TYP, Receipt};
 use crate::id::{AuthorityId, Digest, StreamSeq};
 use crate::jose;
 use crate::node::SharedNode;
 use crate::store::{
-    CommitError, Committed, Ledger, Offer, Offers, Parked, StoreError, StreamOut, StreamsOut, Tx,
+    CommitError, Committed, Ledger, Offer, Offers, PAGE, Parked, Read, Scan, StoreError, StreamOut,
+    StreamsOut, Tx,
 };
 use crate::telemetry;
 
@@ -93,9 +93,8 @@ fn enter(
     let mut events = Vec::new();
     let mut seq = stream.acked;
     while seq < receipt.seq {
-        let from = (peer.clone(), seq + 1);
         let last = (receipt.seq - seq).min(PAGE as u64) as usize;
-        let page = tx.scan::<Offers>(&within(peer), Some(&from), last)?;
+        let page = tx.scan(Scan::<Offers>::of(peer).after(&(peer.clone(), seq)), last)?;
         if page.is_empty() {
             return Err(SendError::Forked(receipt.seq).into());
         }

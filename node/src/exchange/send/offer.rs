@@ -17,8 +17,8 @@ use crate::exchange::stop::is_stopped;
 use crate::id::{AlertId, AuthorityId, Timestamp, Version, Versions};
 use crate::node::SharedNode;
 use crate::store::{
-    CommitError, Committed, Ledger, Offer, Offered, Offers, Own, Parked, Peers, StoreError,
-    StreamOut, StreamsOut, Tx,
+    CommitError, Committed, Ledger, Offer, Offered, Offers, Own, Parked, Peers, Snapshot,
+    StoreError, StreamOut, StreamsOut, Tx,
 };
 use crate::trust::PeerState;
 
@@ -98,10 +98,11 @@ impl Dispatcher {
     async fn plan_on_worker(&self, node: &SharedNode) -> Result<Plan, SendError> {
         let (node, peer) = (node.clone(), self.peer.clone());
         let (schemas, ahead) = (self.schemas, self.ahead.clone());
-        let planned = tokio::task::spawn_blocking(move || {
-            Planner::new(&node, &peer, schemas, ahead).and_then(Planner::plan)
-        });
-        planned.await.unwrap_or(Err(SendError::NotActive))
+        let store = node.store.clone();
+        let plan = move |held: &Snapshot<'_>| {
+            Planner::new(&node, held, &peer, schemas, ahead.clone()).and_then(Planner::plan)
+        };
+        store.read(plan).await
     }
 }
 

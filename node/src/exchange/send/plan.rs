@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use super::error::SendError;
 use crate::alert::{ClaimSet, View};
 use crate::exchange::batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Statement};
-use crate::exchange::pages::{PAGE, within};
 use crate::exchange::parked::{self, CLOCK_IN_DOUBT, SCHEMA_LACKING};
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::exchange::stop::{lost_state, must_ask};
@@ -16,8 +15,8 @@ use crate::jose;
 use crate::node::Node;
 use crate::policy::{Policy, Sharing};
 use crate::store::{
-    Feed, FeedEntry, Ledger, Offered, Own, ParkedOut, StreamOut, StreamsOut, Sweep, TakenBack,
-    Tombstones,
+    Feed, FeedEntry, Ledger, Offered, Own, PAGE, ParkedOut, Read, Scan, Snapshot, StreamOut,
+    StreamsOut, Sweep, TakenBack, Tombstones,
 };
 
 /// Feed places that may be decided as "nothing for this peer" before the cursor is written down:
@@ -83,6 +82,8 @@ impl Plan {
 
 pub(super) struct Planner<'a> {
     node: &'a Node,
+    /// What is decided from.
+    held: &'a Snapshot<'a>,
     peer: &'a AuthorityId,
     policy: std::sync::Arc<(PolicyVersion, Policy)>,
     schemas: Versions,
@@ -95,6 +96,7 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub(super) fn new(
         node: &'a Node,
+        held: &'a Snapshot<'a>,
         peer: &'a AuthorityId,
         schemas: Versions,
         ahead: Option<Position>,
@@ -107,7 +109,7 @@ impl<'a> Planner<'a> {
         }
         let directory = node.directory.load();
         let trust = directory.active(peer).ok_or(SendError::NotActive)?.peer.revision;
-        let stream = node.store.get::<StreamsOut>(peer)?.ok_or(SendError::NotActive)?;
+        let stream = held.get::<StreamsOut>(peer)?.ok_or(SendError::NotActive)?;
         if let Some(reason) = stream.halted {
             return Err(SendError::Halted(reason));
         }
@@ -123,7 +125,7 @@ impl<'a> Planner<'a> {
             caught_up: false,
         };
         let now = node.clock.now();
-        Ok(Self { node, peer, policy, schemas, now, bytes: 0, seen: HashSet::new(), plan })
+        Ok(Self { node, held, peer, policy, schemas, now, bytes: 0, seen: HashSet::new(), plan })
     }
 
     pub(super) fn plan(mut self) -> Result<Plan, SendError> {
@@ -147,7 +149,7 @@ impl<'a> Planner<'a> {
 
     /// Decides again what was parked and is due; false when more is left of it than fits.
     fn retry_parked(&mut self) -> Result<bool, SendError> {
-        let due = parked::due(self.node, self.peer, self.now)?;
+        let due = parked::due(self.held, self.peer, self.now)?;
         let all = due.len() < PAGE;
         for alert in due {
             if self.full() {
@@ -164,7 +166,7 @@ impl<'a> Planner<'a> {
 
     fn sweep_held(&mut self, after: Option<AlertId>) -> Result<(), SendError> {
         let from = after.clone().map(|alert| (self.peer.clone(), alert));
-        let page = self.node.store.scan::<Ledger>(&within(self.peer), from.as_ref(), PAGE)?;
+        let page = self.held.scan(Scan::<Ledger>::of(self.peer).after(&from), PAGE)?;
         let ended = page.len() < PAGE;
         let mut last = after;
         for ((_, alert), _) in page {
@@ -180,7 +182,7 @@ impl<'a> Planner<'a> {
     }
 
     fn sweep_feed(&mut self, after: u64) -> Result<(), SendError> {
-        let page = self.node.store.scan::<Feed>(&[], Some(&(after + 1)), PAGE)?;
+        let page = self.held.scan(Scan::<Feed>::all().after(&after), PAGE)?;
         let ended = page.len() < PAGE;
         let mut last = after;
         for (place, entry) in page {
@@ -202,8 +204,8 @@ impl<'a> Planner<'a> {
     }
 
     fn follow_feed(&mut self) -> Result<(), SendError> {
-        let from = self.plan.position.cursor + 1;
-        let page = self.node.store.scan::<Feed>(&[], Some(&from), PAGE)?;
+        let after = self.plan.position.cursor;
+        let page = self.held.scan(Scan::<Feed>::all().after(&after), PAGE)?;
         let ended = page.len() < PAGE;
         for (place, FeedEntry { alert, withdrawn }) in page {
             if self.full() {
@@ -226,19 +228,16 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         let key = (self.peer.clone(), alert.clone());
-        let Some(own) = self.node.store.get::<Own>(alert)? else {
+        let Some(own) = self.held.get::<Own>(alert)? else {
             return if again { self.last_word(alert) } else { Ok(()) };
         };
         if own.expires_at <= self.now {
             return Ok(());
         }
-        let ledger = self.node.store.get::<Ledger>(&key)?.unwrap_or_default();
-        let view = match read_own(self.node, alert, &own) {
-            Err(_) if self.node.store.get::<Own>(alert)?.is_none() => return Ok(()),
-            view => view?,
-        };
+        let ledger = self.held.get::<Ledger>(&key)?.unwrap_or_default();
+        let view = read_own(self.held, alert, &own)?;
         let decision = self.policy.1.decide(self.peer, &view.facts(), self.now);
-        let stays_back = self.node.store.get::<TakenBack>(&key)?.is_some();
+        let stays_back = self.held.get::<TakenBack>(&key)?.is_some();
         match decision.sharing {
             // It was taken back before a restore, and nobody confirmed that it may go out again.
             Sharing::View(_) if stays_back => {}
@@ -248,7 +247,7 @@ impl<'a> Planner<'a> {
                 let claims = allowed.intersection(view.claims);
                 let epoch = self.plan.basis.stream.epoch;
                 let parked = !again
-                    && self.node.store.get::<ParkedOut>(&key)?.is_some_and(|p| {
+                    && self.held.get::<ParkedOut>(&key)?.is_some_and(|p| {
                         (p.epoch, p.version, p.claims) == (epoch, own.version, claims)
                     });
                 if !self.schemas.contains(view.head.schema) {
@@ -305,9 +304,9 @@ impl<'a> Planner<'a> {
     /// needs a word only where an older version may outlive it.
     fn last_word(&mut self, alert: &AlertId) -> Result<(), SendError> {
         let key = (self.peer.clone(), alert.clone());
-        let Some(tombstone) = self.node.store.get::<Tombstones>(alert)? else { return Ok(()) };
-        let Some(ledger) = self.node.store.get::<Ledger>(&key)? else {
-            if self.node.store.get::<ParkedOut>(&key)?.is_some() {
+        let Some(tombstone) = self.held.get::<Tombstones>(alert)? else { return Ok(()) };
+        let Some(ledger) = self.held.get::<Ledger>(&key)? else {
+            if self.held.get::<ParkedOut>(&key)?.is_some() {
                 self.plan.unparks.push(alert.clone());
             }
             return Ok(());

@@ -5,12 +5,13 @@ use super::plan::retraction;
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
 use crate::exchange::batch::{Item, Statement};
-use crate::exchange::pages::within;
 use crate::holding::{HoldingError, read_own};
 use crate::id::{AlertId, AuthorityId, Digest, Epoch, StreamSeq, Version};
 use crate::node::{Node, SharedNode};
 use crate::policy::Sharing;
-use crate::store::{CommitError, Committed, Ledger, Offer, Offered, Offers, Own, StreamsOut};
+use crate::store::{
+    CommitError, Committed, Ledger, Offer, Offered, Offers, Own, Read, Scan, Snapshot, StreamsOut,
+};
 
 /// Offers that may stand unacknowledged: the window of a connection is a few batches.
 const OFFERS_OPEN_MAX: usize = 1024;
@@ -21,16 +22,16 @@ pub(super) async fn replay_after(
     peer: &AuthorityId,
     (epoch, seq): (Epoch, StreamSeq),
 ) -> Result<Vec<Item>, SendError> {
-    let (held, to) = (node.clone(), peer.clone());
-    let worked = tokio::task::spawn_blocking(move || {
-        let from = (to.clone(), seq + 1);
-        let offers = held.store.scan::<Offers>(&within(&to), Some(&from), OFFERS_OPEN_MAX)?;
+    let (from, to) = (node.clone(), peer.clone());
+    let read = node.store.read(move |held| {
+        let after = Scan::<Offers>::of(&to).after(&(to.clone(), seq));
+        let offers = held.scan(after, OFFERS_OPEN_MAX)?;
         offers
             .into_iter()
-            .map(|((_, seq), offer)| Ok((replay(&held, &to, seq, &offer)?, offer)))
+            .map(|((_, seq), offer)| Ok((replay(&from, held, &to, seq, &offer)?, offer)))
             .collect::<Result<Vec<_>, SendError>>()
     });
-    let replayed = worked.await.unwrap_or(Err(SendError::NotActive))?;
+    let replayed = read.await?;
     let mut replaced = Vec::new();
     let mut items = Vec::with_capacity(replayed.len());
     for (replay, offer) in replayed {
@@ -93,6 +94,7 @@ struct Replayed {
 /// alert changed meanwhile or policy no longer allows the view.
 fn replay(
     node: &Node,
+    held: &Snapshot<'_>,
     peer: &AuthorityId,
     seq: StreamSeq,
     offer: &Offer,
@@ -104,7 +106,7 @@ fn replay(
         Offered::Retraction(text) => return Ok(same(Statement::Retraction(text.clone()))),
         Offered::View { version, claims } => (*version, *claims),
     };
-    if let Some(text) = still_allowed(node, peer, &offer.alert, version, claims)?
+    if let Some(text) = still_allowed(node, held, peer, &offer.alert, version, claims)?
         && Digest::of(text.as_bytes()) == digest
     {
         return Ok(same(Statement::Alert(text)));
@@ -116,16 +118,17 @@ fn replay(
 
 fn still_allowed(
     node: &Node,
+    held: &Snapshot<'_>,
     peer: &AuthorityId,
     alert: &AlertId,
     version: Version,
     claims: ClaimSet,
 ) -> Result<Option<String>, SendError> {
     let now = node.clock.now();
-    let own = node.store.get::<Own>(alert)?;
+    let own = held.get::<Own>(alert)?;
     let own = own.filter(|own| own.version == version && own.expires_at > now);
     let Some(own) = own else { return Ok(None) };
-    let view = read_own(node, alert, &own)?;
+    let view = read_own(held, alert, &own)?;
     let decision = node.policy.load().1.decide(peer, &view.facts(), now);
     match decision.sharing {
         Sharing::View(allowed) if claims.is_subset(allowed) => {

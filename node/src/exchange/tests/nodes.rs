@@ -17,7 +17,8 @@ use crate::node::{Node, Parts, SharedNode};
 use crate::pki;
 use crate::roles::{Actor, Role};
 use crate::store::{
-    Copies, Ledger, LedgerEntry, Store, StoreOptions, StreamOut, StreamsOut, Tombstone, Tombstones,
+    Copies, Ledger, LedgerEntry, Read, Store, StoreOptions, StreamOut, StreamsOut, Tombstone,
+    Tombstones,
 };
 use crate::trust::{DatedKey, Draft, SignedDescriptor};
 
@@ -132,8 +133,13 @@ impl TestNode {
     }
 
     pub(super) fn copy(&self, id: &AlertId) -> Option<View> {
-        let copy = self.node.store.get::<Copies>(id).unwrap()?;
-        Some(read_copy(&self.node, id, &copy).unwrap())
+        self.node
+            .store
+            .read_blocking(|now| {
+                let Some(copy) = now.get::<Copies>(id)? else { return Ok(None) };
+                read_copy(now, id, &copy).map(Some)
+            })
+            .unwrap()
     }
 
     pub(super) fn tombstone(&self, id: &AlertId) -> Option<Tombstone> {

@@ -11,7 +11,7 @@ use crate::audit::Entry;
 use crate::desk;
 use crate::exchange::ReceiveError;
 use crate::id::Timestamp;
-use crate::store::{Committed, Expiries, Store, StoreError};
+use crate::store::{Committed, Expiries, Read, Scan, Store, StoreError};
 use crate::trust::PeerState;
 
 /// The writer waits from now on, until what is returned is dropped; commits queue up in their
@@ -96,7 +96,7 @@ async fn what_did_not_expire_is_not_said_to_have() {
     assert!(
         dk.node
             .store
-            .scan::<Expiries>(&[], None, 10)
+            .scan(Scan::<Expiries>::all(), 10)
             .unwrap()
             .iter()
             .all(|(key, ())| { key.0 > Timestamp::from_seconds(past.seconds()) })

@@ -139,7 +139,7 @@ async fn parts_of_an_alert_that_are_handed_back_one_by_one_fill_no_record() {
     Link::open(&dk, &fr).await.run().await;
     dk.restore(&backup);
     let copy = fr.node.store.get::<Copies>(&id).unwrap().unwrap();
-    let view = read_copy(&fr.node, &id, &copy).unwrap();
+    let view = fr.node.store.read_blocking(|now| read_copy(now, &id, &copy)).unwrap();
     let names = view.claims.names();
     let mut all = ClaimSet::core().intersection(view.claims);
     for number in 1..200_usize {

@@ -6,7 +6,7 @@ use crate::alert;
 use crate::audit::{Changed, Entry};
 use crate::id::AlertId;
 use crate::store::recent::Touched;
-use crate::store::schema::{Copies, IndexKey, Meta, Own, about};
+use crate::store::schema::{Copies, IndexKey, Meta, Own, associated_data};
 use crate::store::{Store, StoreError, Tx};
 
 pub(super) const STEP: Step =
@@ -57,7 +57,9 @@ fn case_of(store: &Store, id: &AlertId) -> Option<IndexKey> {
     let own = store.get::<Own>(id).ok()?.map(|own| (true, own.slot, own.token));
     let copy = || Some(store.get::<Copies>(id).ok()??).map(|copy| (false, copy.slot, copy.token));
     let (own, slot, token) = own.or_else(copy)?;
-    let text = String::from_utf8(store.unseal(slot, &about(own, id), &token).ok()?).ok()?;
+    let text =
+        String::from_utf8(store.0.shared.unseal(slot, &associated_data(own, id), &token).ok()?)
+            .ok()?;
     let case_ref = alert::read(&text).ok()?.content.case_ref?;
     Some(store.case_key(&case_ref))
 }

@@ -121,7 +121,7 @@ fn a_step_that_is_cut_off_after_any_write_converts_each_record_once() {
         let ended = cut_off.is_ok();
         cut += u32::from(!ended);
         whole(&store, &steps, &mut |_| {}).unwrap();
-        let moved = store.scan::<Moved>(&[], None, 100).unwrap();
+        let moved = store.scan(Scan::<Moved>::all(), 100).unwrap();
         let named = |n: u64| (n.to_string(), n + 12);
         let wanted: Vec<_> = (0..RECORDS).map(named).chain([("last".to_owned(), 0)]).collect();
         assert_eq!(moved, wanted, "cut off at {cut_at}");
