@@ -21,7 +21,7 @@ mod stop;
 mod stream;
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement};
-pub use greeting::{Resume, Standing, standing_of_log};
+pub use greeting::{Resume, Standing, no_common_protocol, standing_of_log};
 pub use lease::{Heard, behind, heard, is_silent, lease, lease_of, silent_peers, unheard_peers};
 pub use parked::{FUTURE_IAT, retry_parked};
 pub use peer_log::log_alarm;

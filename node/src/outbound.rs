@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use connection::active_peers;
+use session::SessionError;
 
 use crate::id::{AuthorityId, Entropy};
 use crate::node::{Live, SharedNode};
@@ -92,7 +93,7 @@ async fn keep_sending(
         }
         let Err(error) = ended else { continue };
         tracing::info!(%peer, reason = error.reason(), "the stream to the peer ended: {error}");
-        live.status().problem = Some(error.to_string());
+        tell(&live, &error);
         let for_people = error.waits_for_people();
         let wait = if for_people { BACKOFF_MAX } else { backoff.next() };
         let mut changes = node.store.changes();
@@ -104,6 +105,18 @@ async fn keep_sending(
         }
     }
     live.status().sending = false;
+}
+
+/// Puts where operators look why nothing goes to a peer.
+fn tell(live: &Live, error: &SessionError) {
+    let mut status = live.status();
+    match error {
+        SessionError::NoCommonProtocol(waiting) => {
+            status.waiting = Some(waiting.clone());
+            status.problem = None;
+        }
+        error => status.problem = Some(error.to_string()),
+    }
 }
 
 /// After a contact of the peer has ended a wait, the next one does so no earlier: two nodes whose

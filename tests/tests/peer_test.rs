@@ -20,7 +20,7 @@ use entente_tests::federation::{ALL, Federation, TestNode, free_port, person, un
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// All steps, in the order in which they are taken.
 const STEPS: [&str; 8] =
@@ -231,9 +231,14 @@ impl exchange_server::Exchange for StandIn {
         &self,
         _: Request<Streaming<proto::FromSender>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        let Says::FalsePlace = self.says() else {
-            return Err(Status::unavailable("no\u{1b}[31m room"));
-        };
+        match self.says() {
+            Says::FalsePlace => {}
+            Says::OtherProtocol => {
+                let (reason, code) = ("unknown_protocol", Code::FailedPrecondition);
+                return Err(entente_proto::refusal(code, reason, "not one of ours"));
+            }
+            _ => return Err(Status::unavailable("no\u{1b}[31m room")),
+        }
         let resume = Resume {
             epoch: 1,
             seq: 1000,
@@ -273,7 +278,7 @@ impl exchange_server::Exchange for StandIn {
         };
         match says {
             Says::OldSchema => (described.schema_min, described.schema_max) = (0, 0),
-            Says::OtherProtocol => described.protocols = vec![99; 5000],
+            Says::OtherProtocol => described.protocols = [3, 4].repeat(5000),
             Says::Escapes => {
                 described.software = "\u{1b}[2J".repeat(1000);
                 described.caller_state = "\u{1b}[31mwell\r".repeat(1000);
@@ -301,9 +306,12 @@ async fn a_peer_that_answers_otherwise_than_this_version_is_named_as_such() -> a
     let trigger = fr.stand_in(service).await?;
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     for (behaviour, expected) in [
-        (Says::OldSchema, ("version", "schemas 0 to 0", "`entente peer parked`")),
-        (Says::OtherProtocol, ("version", "protocols [99", "speaks protocol 1")),
-        (Says::Escapes, ("version", "�[2J�[2J", "update the older")),
+        (Says::OldSchema, ("version", "schema 0", "`entente peer parked`")),
+        (
+            Says::OtherProtocol,
+            ("version", "protocol 3 to 4", "this node 1 to 2: upgrade this node"),
+        ),
+        (Says::Escapes, ("version", "�[2J�[2J", "the peer must upgrade its node")),
         (Says::Nothing, ("their trust", "no answer within 5 s", "contact desk")),
         (Says::Refusal, ("their trust", "not�[31m here", "approved there")),
         (Says::NoStream, ("stream", "no�[31m room", "contact desk")),
@@ -334,5 +342,29 @@ async fn a_peer_that_answers_otherwise_than_this_version_is_named_as_such() -> a
     federation.settle().await?;
     let steps = test_peer(dk.node(), &fr.authority).await;
     assert!(steps.iter().all(|step| step.ok), "{steps:?}");
+    federation.stop().await
+}
+
+/// A federation is upgraded node by node: one that is too far ahead is waited for, visibly.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_speaks_no_common_version_is_waited_for_visibly() -> anyhow::Result<()> {
+    let mut federation = pair().await?;
+    let says = Arc::new(Mutex::new(Says::OtherProtocol));
+    let fr = &mut federation.nodes[1];
+    let trigger = fr.stand_in(StandIn { authority: fr.authority.clone(), says }).await?;
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+    dk.wake();
+    let status = || dk.node().streams.status(&fr.authority);
+    let waiting = until("the wait", || Ok(status().waiting)).await?;
+    let said = "fr.police-judiciaire speaks protocol 3 to 4, this node 1 to 2: upgrade this node";
+    assert_eq!(waiting, said);
+    assert_eq!(status().problem, None, "it is said once");
+    drop(trigger);
+    federation.nodes[1].start().await?;
+    federation.nodes[0].wake();
+    let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
+    let status = || dk.node().streams.status(&fr.authority);
+    until("the stream", || Ok(status().sending.then_some(()))).await?;
+    assert_eq!(status().waiting, None);
     federation.stop().await
 }

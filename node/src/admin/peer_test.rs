@@ -110,9 +110,7 @@ fn version(theirs: &Described) -> TestStep {
         theirs.schemas
     );
     if PROTOCOLS.common(theirs.protocols).is_none() {
-        let older =
-            if theirs.protocols.max < PROTOCOLS.min { "the peer's node" } else { "this node" };
-        let hint = format!("this node speaks protocol {PROTOCOLS}: upgrade {older}");
+        let hint = exchange::no_common_protocol("the peer", theirs.protocols);
         return TestStep::failed("version", found, hint);
     }
     if !theirs.schemas.contains(SCHEMA) {

@@ -1,5 +1,7 @@
 //! What the two ends of a stream say first: the sender of its log, the receiver of what it holds.
 
+use std::fmt::Display;
+
 use super::PROTOCOLS;
 use super::restores::own_restores;
 use super::statement::Nonce;
@@ -55,6 +57,15 @@ pub struct Resume {
     pub other_log: String,
     /// The receiver lost state: it takes nothing before two persons there confirmed how it goes on.
     pub stopped: bool,
+}
+
+/// What operators read while nothing goes to a peer that speaks other versions of the protocol.
+pub fn no_common_protocol(peer: impl Display, theirs: Versions) -> String {
+    let older = match theirs.max < PROTOCOLS.min {
+        true => format!("{peer} must upgrade its node"),
+        false => "upgrade this node".to_owned(),
+    };
+    format!("{peer} speaks protocol {theirs}, this node {PROTOCOLS}: {older}")
 }
 
 /// What this node says of its log at the beginning of a stream.

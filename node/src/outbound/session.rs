@@ -10,16 +10,19 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::connection::connect;
 use super::recovery::recover_from;
+use crate::admin::Described;
 use crate::exchange::{self, Batch, SendError, Sending};
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
+use crate::reason::Reason;
 use crate::store::Change;
 use crate::wire::exchange::{FromReceiver, FromSender};
-use crate::wire::refusal::Malformed;
+use crate::wire::refusal::{Malformed, is_for};
 
 /// Batches under way without a receipt: enough to keep both disks busy, few enough to be made
 /// again.
@@ -48,6 +51,8 @@ pub(super) enum SessionError {
     Malformed(#[from] Malformed),
     #[error("the peer did not begin with what it holds")]
     NoResume,
+    #[error("{0}")]
+    NoCommonProtocol(String),
     #[error(transparent)]
     Send(#[from] SendError),
 }
@@ -62,6 +67,7 @@ impl SessionError {
             Self::NoReceipt => "no_receipt",
             Self::Refused(_) => "ended_by_peer",
             Self::Malformed(_) | Self::NoResume => "malformed_message",
+            Self::NoCommonProtocol(_) => Reason::UnknownProtocol.as_str(),
             Self::Send(error) => error.reason(),
         }
     }
@@ -116,15 +122,42 @@ async fn open(
         let standing = exchange::standing_of_log(node).map_err(SendError::from)?;
         let _ = outbox.send(FromSender::Hello(standing).into()).await;
         let mut client = ExchangeClient::new(channel);
-        let answer = client.deliver(ReceiverStream::new(statements)).await;
-        let mut inbox = answer.map_err(SessionError::Refused)?.into_inner();
-        let first = inbox.message().await.map_err(SessionError::Refused)?;
+        let deliver = client.clone().deliver(ReceiverStream::new(statements)).await;
+        let first = match deliver {
+            Ok(answers) => {
+                let mut inbox = answers.into_inner();
+                inbox.message().await.map(|first| (inbox, first))
+            }
+            Err(status) => Err(status),
+        };
+        let (inbox, first) = match first {
+            Ok(first) => first,
+            Err(status) => return Err(refused(&mut client, peer, status).await),
+        };
         match FromReceiver::try_from(first.ok_or(SessionError::NoResume)?)? {
             FromReceiver::Resume(resume) => Ok((outbox, inbox, resume)),
             FromReceiver::Receipt(..) => Err(SessionError::NoResume),
         }
     };
     tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or(Err(SessionError::OpenTimeout))
+}
+
+/// Why a peer refused to begin: where it speaks no version that this node does, it is asked which.
+async fn refused(
+    client: &mut ExchangeClient<Channel>,
+    peer: &AuthorityId,
+    status: Status,
+) -> SessionError {
+    if !is_for(&status, Reason::UnknownProtocol) {
+        return SessionError::Refused(status);
+    }
+    match client.describe(proto::DescribeRequest {}).await {
+        Ok(described) => {
+            let theirs = Described::from(described.into_inner()).protocols;
+            SessionError::NoCommonProtocol(exchange::no_common_protocol(peer, theirs))
+        }
+        Err(_) => SessionError::Refused(status),
+    }
 }
 
 /// What the two directions of a stream share.

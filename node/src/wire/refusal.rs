@@ -2,6 +2,7 @@
 //! people.
 
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use crate::reason::Reason;
 use crate::store::StoreError;
@@ -9,6 +10,12 @@ use crate::store::StoreError;
 /// A status with the reason that programs read and a sentence for people.
 pub fn refusal(code: Code, reason: Reason, message: &str) -> Status {
     entente_proto::refusal(code, reason.as_str(), message)
+}
+
+/// Whether a peer's status names this reason.
+pub fn is_for(status: &Status, reason: Reason) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| info.reason == reason.as_str())
 }
 
 /// A message that does not say what its type promises; names the field.
