@@ -29,6 +29,7 @@ use crate::reason::Reason;
 use crate::store::{CommitError, Committed, StoreError};
 use crate::telemetry;
 use crate::trust::{CertificateError, TrustError};
+use crate::worker::{self, Panicked};
 
 /// Why an administrative call was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +118,9 @@ pub enum AdminError {
     /// What the node holds in memory can't be built anew.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The node failed at it.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -149,6 +153,7 @@ impl AdminError {
             Self::Reload(_) => Reason::ReloadRefused,
             Self::Holding(_) => Reason::RecordUnreadable,
             Self::Node(_) => Reason::NodeUnreadable,
+            Self::Panicked(_) | Self::Store(StoreError::Panicked(_)) => Reason::NodeFault,
             Self::Store(StoreError::Full) => Reason::DiskFull,
             Self::Store(_) => Reason::StoreUnavailable,
         }
@@ -162,9 +167,12 @@ impl AdminError {
 /// [`AdminError::Reload`] with what did not validate.
 pub async fn reload(node: &SharedNode, by: &str) -> Result<Reloaded, AdminError> {
     let reloading = node.clone();
-    let outcome = tokio::task::spawn_blocking(move || reloading.reload.now()).await;
-    let outcome = outcome.unwrap_or_else(|_| Err("the reload was interrupted".to_owned()));
-    let refused = outcome.as_ref().err().cloned();
+    let reloaded = worker::run(&node.authority, "reload", move || reloading.reload.now()).await;
+    let outcome = reloaded.map_err(AdminError::from).and_then(|o| o.map_err(AdminError::Reload));
+    let refused = outcome.as_ref().err().map(|error| match error {
+        AdminError::Reload(why) => why.clone(),
+        error => error.to_string(),
+    });
     telemetry::reloaded(&node.authority, if refused.is_none() { "done" } else { "refused" });
     let event = Event::new(Operation::Key, "node.reloaded", by);
     let event = match &refused {
@@ -173,7 +181,7 @@ pub async fn reload(node: &SharedNode, by: &str) -> Result<Reloaded, AdminError>
     };
     let committed = node.store.commit(|_| Ok::<_, AdminError>(Committed::new((), event)));
     committed.await.map_err(CommitError::flatten)?;
-    outcome.map_err(AdminError::Reload)
+    outcome
 }
 
 /// A mandatory reason of a person.

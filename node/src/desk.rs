@@ -236,6 +236,7 @@ impl DeskError {
             Self::KeyEnded(_) => Reason::StatementKeyEnded,
             Self::ClockInDoubt(_) => Reason::ClockInDoubt,
             Self::Holding(_) => Reason::RecordUnreadable,
+            Self::Store(StoreError::Panicked(_)) => Reason::NodeFault,
             Self::Store(StoreError::Full) => Reason::DiskFull,
             Self::Store(_) => Reason::StoreUnavailable,
         }

@@ -21,6 +21,7 @@ pub mod audit;
 pub mod config;
 pub mod tls;
 pub mod telemetry;
+pub mod worker;
 pub mod store;
 pub mod precedence;
 pub mod node;

@@ -121,6 +121,8 @@ reasons! {
         "The node's clock is not believed: a peer's head or an administrator confirms it.",
     DiskFull = "disk_full": "The disk is nearly full: free some; withdrawing and erasing go on.",
     StoreUnavailable = "store_unavailable": "The store does not answer: try again later.",
+    NodeFault = "node_fault":
+        "The node broke off by a fault of its own: repeat, and tell its administrator.",
     NodeUnreadable = "node_unreadable":
         "What the node holds of peers, users or policy can't be read: the administrator runs \
          `entente-node check`.",

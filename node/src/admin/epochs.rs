@@ -16,6 +16,7 @@ use crate::store::{
     StoreError, TakenBack, Tx, User, UserState,
 };
 use crate::trust::PeerState;
+use crate::worker;
 
 /// Alerts read at a time while it is counted what peers would get.
 const PAGE: usize = 256;
@@ -133,8 +134,7 @@ impl Review {
 /// When a record cannot be read.
 pub async fn review_epoch(node: &SharedNode) -> Result<Review, AdminError> {
     let held = node.clone();
-    let reviewed = tokio::task::spawn_blocking(move || review(&held)).await;
-    reviewed.unwrap_or_else(|_| Err(StoreError::Panicked.into()))
+    worker::run(&node.authority, "review", move || review(&held)).await?
 }
 
 fn review(node: &Node) -> Result<Review, AdminError> {

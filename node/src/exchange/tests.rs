@@ -5,6 +5,7 @@
 
 mod link;
 mod nodes;
+mod panics;
 mod races;
 mod stop;
 mod versions;

@@ -16,6 +16,7 @@ use crate::store::StoreError;
 use crate::trust::{Ending, Part};
 use crate::wire::admin::admin_status;
 use crate::wire::refusal::{Malformed, refusal};
+use crate::worker;
 
 /// Leaves read at a time. With those on their way they fit into what the gate counts for a call.
 const PAGE: usize = 128;
@@ -84,12 +85,11 @@ impl Audit for AuditService {
     ) -> Result<Response<proto::ProofResponse>, Status> {
         let (node, asked) = (self.node.clone(), request.into_inner());
         let turn = Arc::clone(&self.proofs).acquire_owned().await.map_err(|_| out_of_log())?;
-        let proof = tokio::task::spawn_blocking(move || {
+        let proof = worker::run(&self.node.authority, "proof", move || {
             let _turn = turn;
             proof(&node, &asked)
         });
-        let proof = proof.await;
-        let proof = proof.map_err(|_| out_of_log())?;
+        let proof = proof.await.map_err(|error| admin_status(&error.into()))?;
         proof
             .map_err(|error| admin_status(&error.into()))?
             .map(Response::new)

@@ -1,5 +1,7 @@
 //! What goes wrong with a store, and what to do about it.
 
+use crate::worker::Panicked;
+
 /// Why a commit did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError<E> {
@@ -84,8 +86,8 @@ pub enum StoreError {
     #[error("a record of {0} bytes is larger than the store takes")]
     TooLarge(usize),
     /// What was run against it panicked: a fault of this program.
-    #[error("a look into the store ended in a fault: report this as a fault of the node")]
-    Panicked,
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The store was closed.
     #[error("the node is ending; try again later")]
     Closed,

@@ -11,6 +11,7 @@ use super::shared::Shared;
 use super::table::{decode, decode_record, key_bytes};
 use super::{Store, StoreError, Table};
 use crate::audit::Tree;
+use crate::worker;
 
 /// How often a read is run again whose content was erased meanwhile, before erasing waits for it.
 pub(super) const TRIES_MAX: usize = 3;
@@ -140,11 +141,8 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let store = self.clone();
-        let read = tokio::task::spawn_blocking(move || store.read_blocking(f));
-        read.await.unwrap_or_else(|error| {
-            let panicked = error.is_panic();
-            Err(if panicked { StoreError::Panicked } else { StoreError::Closed }.into())
-        })
+        let read = worker::run(&self.0.shared.owner, "read", move || store.read_blocking(f));
+        read.await.map_err(StoreError::from)?
     }
 
     /// As [`Store::read`], on this thread: for callers outside of async code, and for what takes no

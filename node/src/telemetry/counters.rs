@@ -39,6 +39,10 @@ fn describe() {
     );
     metrics::describe_counter!("entente_reloads_total", "Reloads by outcome");
     metrics::describe_counter!(
+        "entente_panics_total",
+        "Work that broke off by a fault of the node, by task: tell its makers"
+    );
+    metrics::describe_counter!(
         "entente_index_faults_total",
         "Hits that were not shown, since the record does not say what the index says of it"
     );
@@ -75,6 +79,16 @@ pub fn reloaded(authority: &AuthorityId, outcome: &'static str) {
         "entente_reloads_total",
         "authority" => authority.to_string(),
         "outcome" => outcome,
+    )
+    .increment(1);
+}
+
+/// Counts work that broke off by a fault of this node.
+pub(crate) fn panicked(authority: &AuthorityId, task: &'static str) {
+    metrics::counter!(
+        "entente_panics_total",
+        "authority" => authority.to_string(),
+        "task" => task,
     )
     .increment(1);
 }

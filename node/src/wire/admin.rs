@@ -234,6 +234,7 @@ pub fn admin_status(error: &AdminError) -> Status {
         | E::Reload(_)
         | E::TooManyProposals => Code::FailedPrecondition,
         E::Holding(_) | E::Node(_) => Code::DataLoss,
+        E::Panicked(_) => Code::Internal,
         E::Store(error) => store_code(error),
     };
     refusal(code, error.reason(), &error.to_string())

@@ -8,6 +8,7 @@ use crate::admin::Described;
 use crate::exchange::{Batch, Item, Nonce, PROTOCOLS, ReceiveError, Resume, Standing, Statement};
 use crate::id::{Digest, Versions};
 use crate::reason::Reason;
+use crate::store::StoreError;
 
 /// What a receiver speaks that does not say so.
 const FIRST_PROTOCOL: u32 = 1;
@@ -216,6 +217,9 @@ pub fn receive_status(error: &ReceiveError) -> Status {
         ReceiveError::OutOfOrder(_) => (Code::InvalidArgument, Reason::OutOfOrder),
         ReceiveError::Chain => (Code::InvalidArgument, Reason::ChainDiffers),
         ReceiveError::TooManyRefused => (Code::ResourceExhausted, Reason::TooManyRefused),
+        ReceiveError::Panicked(_) | ReceiveError::Store(StoreError::Panicked(_)) => {
+            (Code::Internal, Reason::NodeFault)
+        }
         ReceiveError::Store(_) => {
             let message = "the store of this node does not answer; try again later";
             return refusal(Code::Unavailable, Reason::StoreUnavailable, message);

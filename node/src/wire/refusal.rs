@@ -34,7 +34,7 @@ pub(super) fn store_code(error: &StoreError) -> Code {
     match error {
         StoreError::Full | StoreError::TooLarge(_) => Code::ResourceExhausted,
         StoreError::Corrupt(_) | StoreError::WrongKey | StoreError::Erased => Code::DataLoss,
-        StoreError::Occupied => Code::Internal,
+        StoreError::Occupied | StoreError::Panicked(_) => Code::Internal,
         _ => Code::Unavailable,
     }
 }

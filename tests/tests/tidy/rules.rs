@@ -25,6 +25,7 @@ pub const ORDER: &[&str] = &[
     "shutdown",
     "config",
     "telemetry",
+    "worker",
     "pki",
     "tls",
     "store",

@@ -4,6 +4,7 @@ use crate::exchange::PROTOCOLS;
 use crate::id::{StreamSeq, Versions};
 use crate::jose::JoseError;
 use crate::store::StoreError;
+use crate::worker::Panicked;
 
 /// Why a batch was not taken; the stream ends and the sender resumes.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum ReceiveError {
     /// The sender goes on without having taken receipts.
     #[error("more than 512 refusals are not acknowledged: resume the stream")]
     TooManyRefused,
+    /// This node failed at judging it.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

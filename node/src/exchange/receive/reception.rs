@@ -22,6 +22,7 @@ use crate::jose;
 use crate::node::{Live, LogWord, SharedNode, Witness, believe_with_peers};
 use crate::store::{CommitError, StreamsIn};
 use crate::telemetry;
+use crate::worker;
 
 /// Nonces of one connection that a head may still answer: batches are under way while receipts
 /// return.
@@ -164,11 +165,11 @@ impl Reception {
     /// Keeps what the batch says; returns the refusals that the sender may not know yet.
     async fn commit(&self, node: &SharedNode, sound: Sound) -> Result<Vec<Refused>, ReceiveError> {
         let (judging, from, room) = (node.clone(), self.peer.clone(), node.store.room());
-        let judged = tokio::task::spawn_blocking(move || {
+        let judged = worker::run(&node.authority, "judge", move || {
             let judged = judge::judge(&judging, &from, &sound.items, room);
             (sound, judged)
         });
-        let (sound, judged) = judged.await.map_err(|_| ReceiveError::Superseded)?;
+        let (sound, judged) = judged.await?;
         let no_room = judged.iter().any(judge::Judged::lacked_room);
         let arrival = apply::Arrival {
             peer: self.peer.clone(),

@@ -78,6 +78,7 @@ impl SendError {
                 "receipt_refused"
             }
             Self::Holding(_) => "own_alert_unreadable",
+            Self::Store(StoreError::Panicked(_)) => "node_fault",
             Self::Node(_) | Self::Store(_) => "store_unavailable",
         }
     }

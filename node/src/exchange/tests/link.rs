@@ -68,6 +68,10 @@ impl<'a> Link<'a> {
         }
     }
 
+    pub(super) fn sending(&self) -> &Sending {
+        &self.sending
+    }
+
     /// What is next, or a heartbeat.
     pub(super) async fn offer(&mut self) -> Batch {
         self.sending.next(&self.from.node, true).await.unwrap().expect("a heartbeat at least")
