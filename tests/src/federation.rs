@@ -1,10 +1,12 @@
 //! Nodes in this process: real doors, real stores, a clock of their own, a proxy in front of each.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use entente_node::config::Choices;
@@ -17,7 +19,7 @@ use entente_node::roles::{Actor, Role};
 use entente_node::run::{Options, Running, start};
 use entente_node::server::door::Door;
 use entente_node::shutdown::Trigger;
-use entente_node::store::{Change, Copies, StreamsIn, StreamsOut};
+use entente_node::store::{Change, Copies, StoreError, StreamsIn, StreamsOut};
 use entente_node::tls::{
     Exchange, Target, TlsIdentity, connect, exchange_config, read_pem_certificates,
 };
@@ -33,6 +35,15 @@ use crate::proxy::Proxy;
 
 /// How long anything is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the store of a node that ended may stay locked.
+const LETTING_GO: Duration = Duration::from_secs(10);
+
+/// Below the ports that Linux, BSD and macOS give away by themselves.
+const PORTS: Range<u16> = 10_000..32_000;
+
+/// Ports between the first ones of two processes that were started one after the other.
+const PORTS_APART: u32 = 101;
 
 /// Every alert with every claim that a wildcard gives, to everybody.
 pub const ALL: &str =
@@ -191,12 +202,26 @@ impl TestNode {
     /// Starts it, if it is not running.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         if self.running.is_none() {
-            let options = Options { clock: self.clock.clone(), entropy: self.entropy.clone() };
-            let running = start(&self.home, options).await?;
+            let running = self.started().await?;
             self.proxy.carry_to(running.exchange);
             self.running = Some(running);
         }
         Ok(())
+    }
+
+    /// sled lets go of its files a moment after the store is closed: a process that ends takes them
+    /// along, but here the node before and the one that made the home were in the same process.
+    async fn started(&self) -> anyhow::Result<Running> {
+        let began = Instant::now();
+        loop {
+            let options = Options { clock: self.clock.clone(), entropy: self.entropy.clone() };
+            match start(&self.home, options).await {
+                Err(error) if is_in_use(&error) && began.elapsed() < LETTING_GO => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                started => return started,
+            }
+        }
     }
 
     /// Stops it in good order, if it is running.
@@ -429,9 +454,23 @@ pub fn sign(layout: &Layout) -> anyhow::Result<()> {
     Ok(fs::write(layout.descriptor(), signed.jws())?)
 }
 
-/// A loopback address that was free a moment ago.
+fn is_in_use(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::InUse)))
+}
+
+/// A loopback address that nobody listens at, and that stays free: who asks the system for any port
+/// gets one of another range, and each process here goes through this one from another place.
 pub fn free_port() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(PORTS_APART);
+    for _ in 0..PORTS.len() {
+        let number = start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + (number % PORTS.len() as u32) as u16;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    anyhow::bail!("no port of {PORTS:?} is free")
 }
 
 /// Copies a folder whole.
