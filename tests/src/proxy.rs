@@ -5,22 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 /// What the proxy does to connections, old and new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// Nothing.
     None,
     /// Connections end, and none is made.
     Cut,
     /// Each piece waits this long.
-    Slow(Duration),
+    Slow { millis: u64 },
     /// Each connection ends after so many bytes towards the node.
-    ResetAfter(u64),
+    ResetAfter { bytes: u64 },
     /// Bytes are taken and never given on.
     Swallow,
 }
@@ -116,8 +118,8 @@ async fn carry(
         total += count as u64;
         let fault = *faults.borrow();
         match fault {
-            Fault::Slow(pause) => tokio::time::sleep(pause).await,
-            Fault::ResetAfter(bytes) if counted.is_some() && total > bytes => return,
+            Fault::Slow { millis } => tokio::time::sleep(Duration::from_millis(millis)).await,
+            Fault::ResetAfter { bytes } if counted.is_some() && total > bytes => return,
             Fault::Swallow => continue,
             _ => {}
         }

@@ -1,4 +1,5 @@
-//! Random operations and faults from a seed; when the dust has settled, everything must agree.
+//! Operations and faults, drawn from a seed or kept in a file; when the dust has settled, everything
+//! must agree.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -31,7 +32,14 @@ use restored::Backup;
 
 mod clocks;
 mod disks;
+mod operation;
 mod restored;
+mod shrink;
+
+pub use operation::{Operation, generate, parse, print};
+pub use shrink::shrunk;
+
+use operation::{Fill, Narrowing, Shape};
 
 const NAMES: [&str; 4] = ["dk.politi", "fr.police-judiciaire", "de.bka", "pl.policja"];
 
@@ -60,14 +68,6 @@ const DAY_S: i64 = 86_400;
 /// doubt held back.
 const PARKED_S: i64 = CLOCK_TOLERANCE_S + 1;
 
-/// What is run.
-pub struct Simulation {
-    /// The same seed makes the same operations.
-    pub seed: u64,
-    /// How many.
-    pub operations: usize,
-}
-
 /// What was done, for people.
 #[derive(Default)]
 pub struct Report {
@@ -85,8 +85,9 @@ impl fmt::Display for Report {
 
 struct World {
     federation: Federation,
-    entropy: Entropy,
     officer: Actor,
+    /// Every alert that was ever acknowledged, in that order.
+    alerts: Vec<AlertId>,
     /// What was acknowledged to an officer: newest version, or withdrawn.
     acknowledged: BTreeMap<AlertId, Option<Version>>,
     backups: Vec<Option<Backup>>,
@@ -94,14 +95,17 @@ struct World {
     report: Report,
 }
 
-/// Runs a simulation; an error says what did not agree.
-pub async fn run(simulation: &Simulation) -> anyhow::Result<Report> {
+/// Runs operations; an error says what did not agree.
+///
+/// # Errors
+/// The operation that failed, or what does not agree in the end.
+pub async fn run(operations: &[Operation]) -> anyhow::Result<Report> {
     let entropy = Entropy::os().with_alert_numbers(ALERT_NUMBERS);
     let federation = Federation::start_with(&NAMES, &entropy, Some(DISK_MEGABYTES)).await?;
     let mut world = World {
         federation,
-        entropy: Entropy::seeded(simulation.seed),
         officer: person(Role::Officer),
+        alerts: Vec::new(),
         acknowledged: BTreeMap::new(),
         backups: NAMES.iter().map(|_| None).collect(),
         created: 0,
@@ -110,8 +114,9 @@ pub async fn run(simulation: &Simulation) -> anyhow::Result<Report> {
     for node in &world.federation.nodes {
         node.apply(ALL).await?;
     }
-    for number in 0..simulation.operations {
-        world.operate().await.with_context(|| format!("operation {number}"))?;
+    for (number, operation) in operations.iter().enumerate() {
+        let done = world.operate(operation).await;
+        done.with_context(|| format!("operation {}, {operation:?}", number + 1))?;
     }
     world.calm().await?;
     world.check().await?;
@@ -121,41 +126,39 @@ pub async fn run(simulation: &Simulation) -> anyhow::Result<Report> {
 }
 
 impl World {
-    fn below(&self, bound: usize) -> usize {
-        self.entropy.below(bound as u64) as usize
-    }
-
     fn count(&mut self, what: &'static str) {
         *self.report.counts.entry(what).or_default() += 1;
     }
 
-    async fn operate(&mut self) -> anyhow::Result<()> {
-        let at = self.below(NAMES.len());
-        match self.below(100) {
-            0..38 => self.create(at).await,
-            38..52 => self.update().await,
-            52..59 => self.withdraw().await,
-            59..70 => self.apply(at).await,
-            70..79 => self.disturb(at),
-            79..83 => self.restart(at).await,
-            83..85 => self.jump(at),
-            85..87 => self.leap(at).await,
-            87..89 => self.leap_across_a_start(at).await,
-            89..91 => self.fill(at).await,
-            91..95 => self.back_up(at).await,
-            95..98 => self.restore(at).await,
-            _ => self.suspend(at).await,
+    async fn operate(&mut self, operation: &Operation) -> anyhow::Result<()> {
+        match operation {
+            Operation::Create { at, drafts } => self.create(*at, drafts).await,
+            Operation::Update { alert, draft } => self.update(*alert, *draft).await,
+            Operation::Withdraw { alert } => self.withdraw(*alert).await,
+            Operation::Apply { at, policy } => self.apply(*at, policy).await,
+            Operation::Disturb { at, fault } => self.disturb(*at, *fault),
+            Operation::Restart { at } => self.restart(*at).await,
+            Operation::Jump { at, seconds } => self.jump(*at, *seconds),
+            Operation::Leap { at, ahead } => self.leap(*at, *ahead).await,
+            Operation::LeapAcrossAStart { at, ahead, restart, draft } => {
+                self.leap_across_a_start(*at, *ahead, *restart, *draft).await
+            }
+            Operation::Fill { at, fill } => self.fill(*at, fill).await,
+            Operation::BackUp { at } => self.back_up(*at).await,
+            Operation::Restore { at, now, narrowing, again } => {
+                self.restore(*at, *now, narrowing, *again).await
+            }
+            Operation::Suspend { at } => self.suspend(*at).await,
         }
     }
 
-    fn draft(&mut self) -> serde_json::Value {
+    fn draft(&mut self, shape: Shape) -> serde_json::Value {
         self.created += 1;
-        let (number, passport) = (self.created, self.entropy.below(PASSPORTS));
-        let category = ["missing_protect", "discreet_check"][self.below(2)];
-        let handling = ["H0", "H1"][self.below(2)];
-        let person = if category == "missing_protect" { "missing" } else { "suspect" };
+        let (number, passport) = (self.created, shape.passport);
+        let category = if shape.missing { "missing_protect" } else { "discreet_check" };
+        let handling = if shape.restricted { "H1" } else { "H0" };
+        let person = if shape.missing { "missing" } else { "suspect" };
         let early = Clock::system().now().plus(ENDS_IN_DAYS * DAY_S).to_string();
-        let ends = (self.below(3) == 0).then_some(early);
         let mut draft = json!({
             "category": category,
             "exploitation": ["labour"],
@@ -175,26 +178,31 @@ impl World {
                 { "kind": "transit", "nuts3": "DK011", "text": format!("MARKt{number:06}") },
             ],
         });
-        if let Some(ends) = ends {
-            draft["expires_at"] = ends.into();
+        if shape.ends {
+            draft["expires_at"] = early.into();
         }
         draft
     }
 
-    async fn create(&mut self, at: usize) -> anyhow::Result<()> {
+    /// It was acknowledged to the officer; nothing was under its number before.
+    fn acknowledge(&mut self, id: AlertId) -> anyhow::Result<()> {
+        let before = self.acknowledged.insert(id.clone(), Some(1));
+        ensure!(before.is_none(), "{id} was given twice");
+        self.alerts.push(id);
+        self.count("created");
+        Ok(())
+    }
+
+    async fn create(&mut self, at: usize, drafts: &[Shape]) -> anyhow::Result<()> {
         let mut creating = JoinSet::new();
-        for _ in 0..=self.below(AT_ONCE) {
-            let (draft, officer) = (self.draft().to_string(), self.officer.clone());
+        for draft in drafts {
+            let (draft, officer) = (self.draft(*draft).to_string(), self.officer.clone());
             let node = self.federation.nodes[at].node().clone();
             creating.spawn(async move { desk::create(&node, &draft, "seen both", &officer).await });
         }
         while let Some(created) = creating.join_next().await {
             match created? {
-                Ok(Issued { id, .. }) => {
-                    let before = self.acknowledged.insert(id.clone(), Some(1));
-                    ensure!(before.is_none(), "{id} was given twice");
-                    self.count("created");
-                }
+                Ok(Issued { id, .. }) => self.acknowledge(id)?,
                 Err(error) if is_conflict(&error) => self.count("conflicts"),
                 Err(error) => return Err(error.into()),
             }
@@ -202,17 +210,19 @@ impl World {
         Ok(())
     }
 
-    fn some_live(&self) -> Option<(AlertId, usize)> {
-        let live: Vec<&AlertId> =
-            self.acknowledged.iter().filter(|(_, v)| v.is_some()).map(|(id, _)| id).collect();
-        let id = (*live.get(self.below(live.len().max(1)))?).clone();
-        let owner = NAMES.iter().position(|name| *name == id.authority().as_str())?;
-        Some((id, owner))
+    /// One of those that live, by the order of their creation, of one node or of all.
+    fn live(&self, alert: usize, at: Option<usize>) -> Option<(AlertId, usize)> {
+        let is_live = |id: &&AlertId| matches!(self.acknowledged.get(*id), Some(Some(_)));
+        let place = |id: &AlertId| NAMES.iter().position(|n| *n == id.authority().as_str());
+        let live = self.alerts.iter().filter(is_live).filter_map(|id| Some((id, place(id)?)));
+        let live: Vec<_> = live.filter(|(_, owner)| at.is_none_or(|at| at == *owner)).collect();
+        let (id, owner) = live.get(alert % live.len().max(1))?;
+        Some(((*id).clone(), *owner))
     }
 
-    async fn update(&mut self) -> anyhow::Result<()> {
-        let Some((id, owner)) = self.some_live() else { return Ok(()) };
-        let draft = self.draft().to_string();
+    async fn update(&mut self, alert: usize, draft: Shape) -> anyhow::Result<()> {
+        let Some((id, owner)) = self.live(alert, None) else { return Ok(()) };
+        let draft = self.draft(draft).to_string();
         let node = self.federation.nodes[owner].node();
         match desk::update(node, &id, 0, &draft, "found out", &self.officer).await {
             Ok(updated) => {
@@ -225,60 +235,21 @@ impl World {
         Ok(())
     }
 
-    async fn withdraw(&mut self) -> anyhow::Result<()> {
-        let Some((id, owner)) = self.some_live() else { return Ok(()) };
+    async fn withdraw(&mut self, alert: usize) -> anyhow::Result<()> {
+        let Some((id, owner)) = self.live(alert, None) else { return Ok(()) };
         desk::withdraw(self.federation.nodes[owner].node(), &id, "done", &self.officer).await?;
         self.acknowledged.insert(id, None);
         self.count("withdrawn");
         Ok(())
     }
 
-    async fn apply(&mut self, at: usize) -> anyhow::Result<()> {
-        let claims =
-            ["*", "subjects.names", "subjects.marks", "subjects.birth_year", "locations.text"];
-        let mut policy = String::new();
-        for (number, peer) in NAMES.iter().enumerate().filter(|(number, _)| *number != at) {
-            let (first, second) = (claims[self.below(5)], claims[self.below(5)]);
-            policy += &match self.below(5) {
-                0 => format!("[[rule]]\nname = 'r{number}'\npeers = ['{peer}']\nlevel = 'none'\n"),
-                1 => format!(
-                    "[[rule]]\n\
-                     name = 'r{number}'\n\
-                     peers = ['{peer}']\n\
-                     level = 'view'\n\
-                     claims = ['{first}']\n\
-                     when = {{ subject_category = ['suspect'] }}\n"
-                ),
-                2 => format!(
-                    "[[rule]]\n\
-                     name = 'r{number}'\n\
-                     peers = ['{peer}']\n\
-                     level = 'view'\n\
-                     claims = ['{first}']\n\
-                     when = {{ handling = ['H0'] }}\n"
-                ),
-                _ => format!(
-                    "[[rule]]\n\
-                     name = 'r{number}'\n\
-                     peers = ['{peer}']\n\
-                     level = 'view'\n\
-                     claims = ['{first}', '{second}']\n"
-                ),
-            };
-        }
-        self.federation.nodes[at].apply(&policy).await?;
+    async fn apply(&mut self, at: usize, policy: &str) -> anyhow::Result<()> {
+        self.federation.nodes[at].apply(policy).await?;
         self.count("policies");
         Ok(())
     }
 
-    fn disturb(&mut self, at: usize) -> anyhow::Result<()> {
-        let fault = match self.below(6) {
-            0 | 1 => Fault::Cut,
-            2 => Fault::Slow(Duration::from_millis(20)),
-            3 => Fault::ResetAfter(self.entropy.below(60_000)),
-            4 => Fault::Swallow,
-            _ => Fault::None,
-        };
+    fn disturb(&mut self, at: usize, fault: Fault) -> anyhow::Result<()> {
         self.federation.nodes[at].proxy.set(fault);
         self.count("faults");
         Ok(())

@@ -302,8 +302,8 @@ async fn a_bad_link_delays_and_loses_nothing() -> anyhow::Result<()> {
     let federation = pair().await?;
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     let faults = [
-        Fault::Slow(Duration::from_millis(5)),
-        Fault::ResetAfter(40_000),
+        Fault::Slow { millis: 5 },
+        Fault::ResetAfter { bytes: 40_000 },
         Fault::Swallow,
         Fault::Cut,
     ];

@@ -7,7 +7,7 @@ use anyhow::ensure;
 use entente_node::desk;
 use entente_node::reason::Reason;
 
-use super::{DAY_S, World};
+use super::{DAY_S, Shape, World};
 use crate::federation::TestNode;
 
 /// How far a running clock leaps either way, in seconds: what a check for months lets pass.
@@ -22,16 +22,16 @@ const OFF: Duration = Duration::from_millis(30);
 
 impl World {
     /// Two clocks are never further apart than the tolerance of 300 s.
-    pub(super) fn jump(&mut self, at: usize) -> anyhow::Result<()> {
-        self.federation.nodes[at].clock.shift(self.below(280) as i64 - 140);
+    pub(super) fn jump(&mut self, at: usize, seconds: i64) -> anyhow::Result<()> {
+        self.federation.nodes[at].clock.shift(seconds);
         self.count("clock jumps");
         Ok(())
     }
 
     /// A clock that is weeks off for a moment, in which what has ended by it is looked for: it
     /// erases and ends nothing.
-    pub(super) async fn leap(&mut self, at: usize) -> anyhow::Result<()> {
-        let leap = self.either(LEAP_S, -LEAP_S);
+    pub(super) async fn leap(&mut self, at: usize, ahead: bool) -> anyhow::Result<()> {
+        let leap = if ahead { LEAP_S } else { -LEAP_S };
         self.federation.nodes[at].clock.shift(leap);
         self.erases_nothing(at, leap).await?;
         self.comes_back(at).await?;
@@ -41,14 +41,20 @@ impl World {
 
     /// A node that starts with a clock that is weeks off; it is set right while the node runs, or
     /// before another start.
-    pub(super) async fn leap_across_a_start(&mut self, at: usize) -> anyhow::Result<()> {
-        let leap = self.either(LEAP_S, -BEHIND_S);
+    pub(super) async fn leap_across_a_start(
+        &mut self,
+        at: usize,
+        ahead: bool,
+        restart: bool,
+        draft: Shape,
+    ) -> anyhow::Result<()> {
+        let leap = if ahead { LEAP_S } else { -BEHIND_S };
         self.federation.nodes[at].stop().await?;
         self.federation.nodes[at].clock.shift(leap);
         self.federation.nodes[at].start().await?;
         self.erases_nothing(at, leap).await?;
-        self.refused_in_doubt(at).await?;
-        if self.below(2) == 0 {
+        self.refused_in_doubt(at, draft).await?;
+        if restart {
             self.federation.nodes[at].stop().await?;
             self.federation.nodes[at].clock.shift(0);
             self.federation.nodes[at].start().await?;
@@ -56,10 +62,6 @@ impl World {
         self.comes_back(at).await?;
         self.count("clock leaps across a start");
         Ok(())
-    }
-
-    fn either(&self, one: i64, other: i64) -> i64 {
-        if self.below(2) == 0 { one } else { other }
     }
 
     async fn erases_nothing(&self, at: usize, leap: i64) -> anyhow::Result<()> {
@@ -72,8 +74,8 @@ impl World {
     }
 
     /// Nothing is signed with a date that nobody believes.
-    async fn refused_in_doubt(&mut self, at: usize) -> anyhow::Result<()> {
-        let (draft, node) = (self.draft().to_string(), self.federation.nodes[at].node());
+    async fn refused_in_doubt(&mut self, at: usize, draft: Shape) -> anyhow::Result<()> {
+        let (draft, node) = (self.draft(draft).to_string(), self.federation.nodes[at].node());
         let created = desk::create(node, &draft, "seen both", &self.officer).await;
         let refused = created.err().map(|error| error.reason());
         ensure!(refused == Some(Reason::ClockInDoubt), "in doubt a create says {refused:?}");

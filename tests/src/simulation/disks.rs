@@ -8,38 +8,31 @@ use entente_node::desk::{self, DeskError};
 use entente_node::reason::Reason;
 use entente_node::store::{Own, StoreError, Tombstones};
 
-use super::{NAMES, World};
+use super::{Fill, Shape, World};
 use crate::disk::LOOKED_AT_EVERY;
 use crate::federation::PATIENCE;
 
-/// Times that a disk is filled again at most: the reserve has four pieces.
-const FILLED_AGAIN: usize = 7;
-
 impl World {
-    pub(super) async fn fill(&mut self, at: usize) -> anyhow::Result<()> {
+    pub(super) async fn fill(&mut self, at: usize, fill: &Fill) -> anyhow::Result<()> {
         if self.federation.nodes[at].disk.is_none() {
             return Ok(());
         }
-        // What was asked within the second says that there is room: writes may fail.
-        let known = self.below(2) == 0;
-        let again = if known { 0 } else { self.below(FILLED_AGAIN) };
         self.fill_disk(at)?;
-        if known {
+        if fill.known {
             tokio::time::sleep(LOOKED_AT_EVERY).await;
-            self.refused_without_room(at).await?;
+            self.refused_without_room(at, fill.draft).await?;
         }
-        self.withdraw_without_room(at, known).await?;
-        for _ in 0..again {
-            self.create_without_room(at).await?;
+        self.withdraw_without_room(at, fill.alert, fill.known).await?;
+        for number in 1..=fill.again {
+            self.create_without_room(at, fill.draft.next(number)).await?;
             self.fill_disk(at)?;
-            self.withdraw_without_room(at, false).await?;
+            self.withdraw_without_room(at, fill.alert + number, false).await?;
         }
-        // A start takes what is kept back, which is eaten up when the disk was filled often.
-        if again == 0 && self.below(2) == 0 {
+        if fill.restart {
             self.restart(at).await.context("a start without room")?;
         }
         self.federation.nodes[at].disk.as_ref().context("a disk")?.empty()?;
-        self.goes_on(at).await?;
+        self.goes_on(at, fill.draft).await?;
         self.count("full disks");
         Ok(())
     }
@@ -48,8 +41,8 @@ impl World {
         Ok(self.federation.nodes[at].disk.as_ref().context("a disk")?.fill()?)
     }
 
-    async fn refused_without_room(&mut self, at: usize) -> anyhow::Result<()> {
-        let (draft, node) = (self.draft().to_string(), self.federation.nodes[at].node());
+    async fn refused_without_room(&mut self, at: usize, draft: Shape) -> anyhow::Result<()> {
+        let (draft, node) = (self.draft(draft).to_string(), self.federation.nodes[at].node());
         let created = desk::create(node, &draft, "seen both", &self.officer).await;
         if created.as_ref().is_err_and(super::is_conflict) {
             return Ok(());
@@ -60,14 +53,10 @@ impl World {
     }
 
     /// It is taken for good, or refused; either is true afterwards.
-    async fn create_without_room(&mut self, at: usize) -> anyhow::Result<()> {
-        let (draft, node) = (self.draft().to_string(), self.federation.nodes[at].node());
+    async fn create_without_room(&mut self, at: usize, draft: Shape) -> anyhow::Result<()> {
+        let (draft, node) = (self.draft(draft).to_string(), self.federation.nodes[at].node());
         match desk::create(node, &draft, "seen both", &self.officer).await {
-            Ok(created) => {
-                let before = self.acknowledged.insert(created.id.clone(), Some(1));
-                ensure!(before.is_none(), "{} was given twice", created.id);
-                self.count("created");
-            }
+            Ok(created) => self.acknowledge(created.id)?,
             Err(error) if super::is_conflict(&error) => self.count("conflicts"),
             Err(DeskError::Store(_)) => self.count("creates without room"),
             Err(error) => return Err(error.into()),
@@ -76,15 +65,15 @@ impl World {
     }
 
     /// Of what was kept back there is enough, unless it was eaten up too.
-    async fn withdraw_without_room(&mut self, at: usize, must: bool) -> anyhow::Result<()> {
+    async fn withdraw_without_room(
+        &mut self,
+        at: usize,
+        alert: usize,
+        must: bool,
+    ) -> anyhow::Result<()> {
+        let Some((id, _)) = self.live(alert, Some(at)) else { return Ok(()) };
+        let version = self.acknowledged.get(&id).copied().flatten();
         let here = &self.federation.nodes[at];
-        let live = self.acknowledged.iter().filter(|(_, version)| version.is_some());
-        let live = live.filter(|(id, _)| id.authority().as_str() == NAMES[at]);
-        let live: Vec<_> = live.map(|(id, version)| (id.clone(), *version)).collect();
-        if live.is_empty() {
-            return Ok(());
-        }
-        let (id, version) = live[self.below(live.len())].clone();
         match desk::withdraw(here.node(), &id, "found", &self.officer).await {
             Ok(_) => {
                 self.acknowledged.insert(id, None);
@@ -105,10 +94,11 @@ impl World {
     }
 
     /// Nobody restarts anything.
-    async fn goes_on(&mut self, at: usize) -> anyhow::Result<()> {
+    async fn goes_on(&mut self, at: usize, draft: Shape) -> anyhow::Result<()> {
         let trying = async {
-            loop {
-                let (draft, node) = (self.draft().to_string(), self.federation.nodes[at].node());
+            for number in 0.. {
+                let draft = self.draft(draft.next(number)).to_string();
+                let node = self.federation.nodes[at].node();
                 match desk::create(node, &draft, "seen both", &self.officer).await {
                     Ok(created) => return Ok(created.id),
                     Err(error) if super::is_conflict(&error) => {}
@@ -117,12 +107,10 @@ impl World {
                     Err(error) => return Err(error.into()),
                 }
             }
+            anyhow::bail!("no draft was taken")
         };
         let tried = tokio::time::timeout(PATIENCE, trying).await;
         let id = tried.context("there is room again, and the node does not go on")??;
-        let before = self.acknowledged.insert(id.clone(), Some(1));
-        ensure!(before.is_none(), "{id} was given twice");
-        self.count("created");
-        Ok(())
+        self.acknowledge(id)
     }
 }

@@ -20,7 +20,7 @@ use entente_proto::desk::WhoamiRequest;
 use entente_proto::desk::desk_client::DeskClient;
 use tonic_types::StatusExt;
 
-use super::{NAMES, World};
+use super::{Narrowing, World};
 use crate::federation::{TestNode, person, until};
 
 const NOTHING: &str = "";
@@ -45,17 +45,6 @@ pub(super) struct Backup {
     officer: bool,
 }
 
-/// What was narrowed after a backup.
-#[derive(Clone, Debug)]
-struct Narrowing {
-    /// No policy gives anything to anybody.
-    policy: bool,
-    /// This peer is suspended.
-    peer: Option<AuthorityId>,
-    /// The officer is removed.
-    officer: bool,
-}
-
 /// What each peer holds of one node's alerts.
 type Held = BTreeMap<AuthorityId, BTreeMap<AlertId, ClaimSet>>;
 
@@ -63,23 +52,6 @@ impl Backup {
     fn of(node: &TestNode, store: PathBuf) -> anyhow::Result<Self> {
         let (policy, officer) = (node.node().policy.load().0, is_officer(node)?);
         Ok(Self { store, policy, officer })
-    }
-}
-
-impl Narrowing {
-    async fn make(&self, node: &TestNode) -> anyhow::Result<()> {
-        let one = person(Role::Administrator);
-        if self.policy {
-            node.apply(NOTHING).await?;
-        }
-        if let Some(peer) = &self.peer {
-            let to = PeerState::Suspended;
-            admin::change_peer(node.node(), peer, to, "incident", &one).await?;
-        }
-        if self.officer && is_officer(node)? {
-            admin::remove_user(node.node(), OFFICER, &one).await?;
-        }
-        Ok(())
     }
 }
 
@@ -94,19 +66,24 @@ impl World {
     }
 
     /// Narrows, restores an old store; then its people do what docs/operating.md tells them to.
-    pub(super) async fn restore(&mut self, at: usize) -> anyhow::Result<()> {
+    pub(super) async fn restore(
+        &mut self,
+        at: usize,
+        now: bool,
+        narrowing: &Narrowing,
+        again: bool,
+    ) -> anyhow::Result<()> {
         self.calm().await?;
-        // At times nothing was issued since the backup: all that is forgotten is what is narrowed
-        // now.
-        if self.below(2) == 0 {
+        // Nothing is issued after a backup that is made now: all that is forgotten is what is
+        // narrowed.
+        if now {
             self.back_up(at).await?;
             self.calm().await?;
         }
         let Some(backup) = self.backups[at].take() else { return Ok(()) };
         tokio::time::sleep(BETWEEN_RESTORES).await;
-        let narrowing = self.narrowing(at);
-        narrowing.make(&self.federation.nodes[at]).await?;
-        self.heard(at, &narrowing).await?;
+        self.narrow(at, narrowing).await?;
+        self.heard(at, narrowing).await?;
         let (before, known) = (self.held_of(at)?, self.known_elsewhere(at)?);
         self.federation.nodes[at].copy_store(&backup.store, true).await?;
         self.stands_still(at, &backup, &before)
@@ -114,7 +91,7 @@ impl World {
             .with_context(|| format!("after {narrowing:?}"))?;
         self.recovered(at, &known).await?;
         self.forget_what_only_it_held(at)?;
-        self.confirm(at, &backup, &narrowing, &before)
+        self.confirm(at, &backup, narrowing, again, &before)
             .await
             .with_context(|| format!("after {narrowing:?}"))?;
         self.backups[at] = Some(backup);
@@ -122,16 +99,19 @@ impl World {
         Ok(())
     }
 
-    /// At least one thing.
-    fn narrowing(&self, at: usize) -> Narrowing {
-        let kinds = 1 + self.below(7);
-        let peer = (at + 1 + self.below(NAMES.len() - 1)) % NAMES.len();
-        let peer = self.federation.nodes[peer].authority.clone();
-        Narrowing {
-            policy: kinds & 1 != 0,
-            peer: (kinds & 2 != 0).then_some(peer),
-            officer: kinds & 4 != 0,
+    async fn narrow(&self, at: usize, narrowing: &Narrowing) -> anyhow::Result<()> {
+        let (node, one) = (&self.federation.nodes[at], person(Role::Administrator));
+        if narrowing.policy {
+            node.apply(NOTHING).await?;
         }
+        if let Some(peer) = narrowing.peer {
+            let (peer, to) = (&self.federation.nodes[peer].authority, PeerState::Suspended);
+            admin::change_peer(node.node(), peer, to, "incident", &one).await?;
+        }
+        if narrowing.officer && is_officer(node)? {
+            admin::remove_user(node.node(), OFFICER, &one).await?;
+        }
+        Ok(())
     }
 
     /// Waits until peers were told of what was narrowed.
@@ -210,6 +190,7 @@ impl World {
         at: usize,
         backup: &Backup,
         narrowing: &Narrowing,
+        narrows: bool,
         before: &Held,
     ) -> anyhow::Result<()> {
         let restored = &self.federation.nodes[at];
@@ -219,9 +200,8 @@ impl World {
         let officer = review.users.iter().any(|(name, _)| name == OFFICER);
         ensure!(officer == backup.officer, "the officer is shown: {officer}");
         self.nothing_widened(at, before)?;
-        let narrows = self.below(2) == 0;
         if narrows {
-            narrowing.make(restored).await?;
+            self.narrow(at, narrowing).await?;
             self.review_is_true(at, &admin::review_epoch(restored.node()).await?)?;
         }
         restored.confirm().await?;
@@ -245,7 +225,8 @@ impl World {
         if narrowing.policy {
             self.nothing_widened(at, before)?;
         }
-        if let Some(peer) = &narrowing.peer {
+        if let Some(peer) = narrowing.peer {
+            let peer = &self.federation.nodes[peer].authority;
             let held = self.held_of(at)?;
             let (now, then) = (&held[peer], &before[peer]);
             ensure!(
@@ -260,7 +241,8 @@ impl World {
     }
 
     async fn resume(&self, at: usize, narrowing: &Narrowing) -> anyhow::Result<()> {
-        if let Some(peer) = &narrowing.peer {
+        if let Some(peer) = narrowing.peer {
+            let peer = &self.federation.nodes[peer].authority;
             let (node, two) = (self.federation.nodes[at].node(), person(Role::Coordinator));
             admin::change_peer(node, peer, PeerState::Active, "closed", &two).await?;
         }
