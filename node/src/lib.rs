@@ -1,5 +1,7 @@
 //! The node of an authority: it keeps, signs, minimises and exchanges alerts about trafficking in
-//! human beings. ARCHITECTURE.md has the map; the modules below stand in its order.
+//! human beings. The modules are declared in the order of the map below.
+#![doc = ""]
+#![doc = include_str!("../../ARCHITECTURE.md")]
 
 /// Version of the programs, the commit they are built from, and how: `0.1.0 (commit 22c1542ab12f,
 /// release build)`.
