@@ -40,179 +40,179 @@ reasons! {
     WrongRole = "wrong_role":
         "The user's roles do not permit this call: the message names one that does.",
     NotActive = "not_active":
-        "The calling node is no active peer here: ask the authority's coordinator.",
-    CertificateEnded = "certificate_ended": "The caller's certificate has ended: make a new one.",
+        "The calling node is not an active peer here: ask the authority's coordinator.",
+    CertificateEnded = "certificate_ended": "The caller's certificate has expired: make a new one.",
     NotJudged = "not_judged":
-        "The node could not tell whether the caller may: try again, then tell the administrator.",
+        "The node could not tell whether the caller may do this: try again, then tell the \
+         administrator.",
     UnknownMethod = "unknown_method": "There is no such call at this door.",
-    MessageTooLarge = "message_too_large": "The message is larger than this call takes.",
+    MessageTooLarge = "message_too_large": "The message is larger than this call accepts.",
     RequestTooSlow = "request_too_slow":
-        "The request did not arrive whole in its time: send it again.",
-    ListTooLong = "list_too_long": "A list in the message has more entries than are read.",
+        "The request did not arrive completely in time: send it again.",
+    ListTooLong = "list_too_long": "A list in the message has more entries than the node reads.",
     AnswerTooSlow = "answer_too_slow":
-        "The answer was not taken, or not ready, in its time: ask for less.",
+        "The answer was not ready, or not read, in time: ask for less.",
     TooMuchAtOnce = "too_much_at_once":
-        "The caller, or all callers together, hold as much as this node permits: wait, then \
+        "The caller, or all callers together, use as much memory as this node permits: wait, then \
          repeat.",
-    StreamTooOld = "stream_too_old": "The stream has reached its age: open another and go on.",
-    ShuttingDown = "shutting_down": "The node is ending: try again later.",
+    StreamTooOld = "stream_too_old":
+        "The stream has reached its maximum age: open another and continue.",
+    ShuttingDown = "shutting_down": "The node is stopping: try again later.",
     MalformedMessage = "malformed_message":
-        "A field of the message does not have its form: the message names it.",
+        "A field of the message is malformed: the message names it.",
     AuthorityMalformed = "authority_malformed":
-        "An authority is written country code, dot, name: dk.politi.",
+        "An authority is written as country code, dot, name: dk.politi.",
     IdMalformed = "id_malformed":
-        "An alert's id is written dk.politi:2026-481920375; its last digit is a check digit.",
-    JsonMalformed = "json_malformed":
-        "The text is not the JSON that is expected: the message says where.",
-    ReasonMissing = "reason_missing":
-        "A reason, justification or confirmation is mandatory: 1 to 500 bytes.",
-    PlaceUnknown = "place_unknown": "No such place in the log: begin anew without one.",
+        "The id of an alert is written dk.politi:2026-481920375; its last digit is a check digit.",
+    JsonMalformed = "json_malformed": "The text is not the expected JSON: the message says where.",
+    ReasonMissing = "reason_missing": "A reason or justification is mandatory: 1 to 500 bytes.",
+    PlaceUnknown = "place_unknown": "The log has no such place: start again without one.",
     ValueNotPermitted = "value_not_permitted":
-        "A value of the draft is not what its field may hold: the list of faults names each.",
-    Placeholder = "placeholder": "The draft still has a placeholder of its template: replace it.",
+        "A field of the draft has a value that it may not have: the list of faults names each.",
+    Placeholder = "placeholder": "The draft still has a placeholder from its template: replace it.",
     ClaimMissing = "claim_missing": "The draft lacks a field that its category needs.",
     ClaimNotPermitted = "claim_not_permitted":
-        "The category of the alert or of the person does not permit a field.",
+        "The category of the alert or of the person does not permit a field of the draft.",
     TooManyMatchKeys = "too_many_match_keys":
         "The draft has more searchable values than an alert may.",
     Incompatible = "incompatible":
-        "A check of somebody whom an own alert shows as missing or protected: agree with its case \
-         officer.",
+        "The draft is a check of somebody whom an own alert shows as missing or protected: agree \
+         with its case officer.",
     ConfirmationNeeded = "confirmation_needed":
         "An alert shows the person as missing or protected: repeat with a reason.",
     CategoryChanges = "category_changes":
-        "The update turns the alert into one of another category: repeat with a reason.",
+        "The update gives the alert another category: repeat with a reason.",
     SameIdentifier = "same_identifier":
         "A live own alert has the same document, VIN or plate: repeat with a reason.",
-    Raced = "raced": "Another alert about the same person or thing came in at this moment: repeat.",
+    Raced = "raced":
+        "Another alert about the same person or thing arrived at the same moment: repeat.",
     VersionMoved = "version_moved":
-        "Somebody else was quicker: look at the alert again, then repeat.",
-    NotFound = "not_found": "No alert with this id is held here.",
-    NotOwn = "not_own": "The alert is another authority's: only its issuer changes it.",
-    Withdrawn = "withdrawn": "The alert was withdrawn by its issuer: its content is erased.",
-    Expired = "expired": "The alert's time is over: its content is erased.",
+        "The alert has a newer version than expected: look at it again, then repeat.",
+    NotFound = "not_found": "The node holds no alert with this id.",
+    NotOwn = "not_own": "The alert belongs to another authority: only its issuer can change it.",
+    Withdrawn = "withdrawn": "The issuer withdrew the alert: its content is erased.",
+    Expired = "expired": "The alert has expired: its content is erased.",
     Retracted = "retracted": "The issuer took the alert back from here: its content is erased.",
     Dropped = "dropped":
-        "The alert's copy was dropped after its issuer sent everything anew without it.",
+        "The copy of the alert was dropped, because its issuer sent everything again without it.",
     ImportEnded = "import_ended":
-        "The draft was imported before, and its alert has ended: give it a new case, or import it \
-         again with a word.",
+        "The draft was imported before, and its alert has ended: give it a new case, or ask for a \
+         new alert with `recreate`.",
     AlreadyImported = "already_imported": "The same draft was imported before.",
     NoFreeId = "no_free_id": "No unused id was found: repeat.",
-    CaseOfErased = "case_of_erased": "Alerts of erased content can't be found by case.",
+    CaseOfErased = "case_of_erased": "Erased alerts can't be found by case.",
     ExportBarred = "export_barred":
-        "The handling code H2 bars the token of a received alert from being given out.",
+        "The handling code H2 forbids giving out the token of a received alert.",
     ExportReasonMissing = "export_reason_missing":
-        "The handling codes H1 and H3 ask for a reason before the token is given out.",
+        "The handling codes H1 and H3 require a reason before the token is given out.",
     RecordUnreadable = "record_unreadable":
-        "A record of the node's own can't be read: the administrator runs `entente-node check`.",
+        "The node can't read one of its records: the administrator runs `entente-node check`.",
     SearchTooWeak = "search_too_weak":
-        "A search takes a strong identifier, or a full name with the full birth date.",
+        "A search needs a strong identifier, or a full name with the full birth date.",
     SearchNameMalformed = "search_name_malformed":
-        "A name of the search has a form that no name has.",
-    SearchTooManyValues = "search_too_many_values": "A search takes fewer values.",
+        "The search has a name in a form that no name has.",
+    SearchTooManyValues = "search_too_many_values": "The search has too many values.",
     LostState = "lost_state":
         "The node lost state and issues nothing until two people have confirmed what is in force.",
     LogKeyEnded = "log_key_ended":
-        "The key that signs checkpoints has ended: the administrator prolongs it.",
+        "The key that signs checkpoints has expired: the administrator prolongs it.",
     StatementKeyEnded = "statement_key_ended":
-        "The node's statement key has ended: the administrator prolongs it.",
+        "The node's statement key has expired: the administrator prolongs it.",
     ClockInDoubt = "clock_in_doubt":
-        "The node's clock is not believed: a peer's head or an administrator confirms it.",
-    DiskFull = "disk_full": "The disk is nearly full: free some; withdrawing and erasing go on.",
-    StoreUnavailable = "store_unavailable": "The store does not answer: try again later.",
+        "The node does not trust its clock until a peer's head or an administrator confirms it.",
+    DiskFull = "disk_full":
+        "The disk is nearly full: free some space; withdrawing and erasing still work.",
+    StoreUnavailable = "store_unavailable": "The store does not respond: try again later.",
     NodeFault = "node_fault":
         "The node broke off by a fault of its own: repeat, and tell its administrator.",
     NodeUnreadable = "node_unreadable":
-        "What the node holds of peers, users or policy can't be read: the administrator runs \
-         `entente-node check`.",
-    TooLarge = "too_large": "The token is larger than is read.",
+        "The node can't read its peers, users or policy: the administrator runs `entente-node \
+         check`.",
+    TooLarge = "too_large": "The token is larger than the node reads.",
     MalformedToken = "malformed_token": "The token does not have the compact form.",
     Base64NotCanonical = "base64_not_canonical": "A part of the token is not canonical base64url.",
-    DuplicateClaim = "duplicate_claim": "A JSON object of the token has a name twice.",
+    DuplicateClaim = "duplicate_claim": "A JSON object in the token has the same name twice.",
     UnknownAlg = "unknown_alg": "The token is not signed with EdDSA.",
-    UnknownTyp = "unknown_typ": "The token is of another kind.",
+    UnknownTyp = "unknown_typ": "The token has another `typ` than expected.",
     UnknownHeader = "unknown_header": "The token's header has a member that is not permitted.",
     UnknownKey = "unknown_key": "No valid key of the issuer has this `kid`.",
     SignatureInvalid = "signature_invalid": "The signature does not verify.",
     UnknownSdAlg = "unknown_sd_alg": "The token's digests are not SHA-256.",
-    DisclosureMalformed = "disclosure_malformed": "A disclosure does not have its form.",
-    DuplicateDigest = "duplicate_digest": "A digest stands twice in the token.",
+    DisclosureMalformed = "disclosure_malformed": "A disclosure is malformed.",
+    DuplicateDigest = "duplicate_digest": "The token has the same digest twice.",
     OrphanDisclosure = "orphan_disclosure": "A disclosure has no digest in the token.",
     DisclosureReused = "disclosure_reused": "The same disclosure is given twice.",
-    ReservedName = "reserved_name": "A disclosure has a reserved name.",
+    ReservedName = "reserved_name": "A disclosure uses a reserved name.",
     TooManyDisclosures = "too_many_disclosures":
-        "The token has more disclosures or digests than are read.",
-    KeyUnsound = "key_unsound": "A key is no sound Ed25519 key.",
+        "The token has more disclosures or digests than the node reads.",
+    KeyUnsound = "key_unsound": "A key is not a valid Ed25519 key.",
     UnknownSchema = "unknown_schema":
-        "The alert's schema is not read here: one of the two nodes must be updated.",
-    FutureIat = "future_iat":
-        "The alert was signed at a time that has not come: one of the two clocks is wrong.",
+        "This node does not read the alert's schema: one of the two nodes must be updated.",
+    FutureIat = "future_iat": "The alert is dated in the future: one of the two clocks is wrong.",
     PlainClaimMalformed = "plain_claim_malformed":
-        "A claim that is in clear in every alert is missing or malformed.",
-    NotTheIssuer = "not_the_issuer": "The statement was sent by another than its issuer.",
-    OlderVersion = "older_version": "A newer version of the alert is held.",
+        "A claim that every alert has in plain text is missing or malformed.",
+    NotTheIssuer = "not_the_issuer": "Somebody other than its issuer sent the statement.",
+    OlderVersion = "older_version": "The node holds a newer version of the alert.",
     Equivocation = "equivocation":
-        "Another alert with the same id and version is held: the issuer signed two.",
-    NoHello = "no_hello": "A stream begins with a hello.",
-    HelloRepeated = "hello_repeated": "A hello stands only at the beginning of a stream.",
-    UnknownProtocol = "unknown_protocol": "The two nodes speak no common version of the protocol.",
+        "The node holds a different alert with the same id and version: the issuer signed two.",
+    NoHello = "no_hello": "The stream did not begin with a hello.",
+    HelloRepeated = "hello_repeated": "A hello came after the beginning of the stream.",
+    UnknownProtocol = "unknown_protocol":
+        "The two nodes have no version of the protocol in common.",
     Superseded = "superseded": "A newer stream of the same sender has begun.",
     HeadInvalid = "head_invalid": "The head of the batch does not verify.",
     HeadMisdirected = "head_misdirected": "The head is not for this stream.",
     BatchTooLarge = "batch_too_large": "A batch has at most 64 statements.",
-    OutOfOrder = "out_of_order": "A place of the stream is missing, repeated or out of order.",
+    OutOfOrder = "out_of_order": "A place in the stream is missing, repeated or out of order.",
     ChainDiffers = "chain_differs":
-        "The chain over the statements is not the one that the head was signed for.",
-    TooManyRefused = "too_many_refused":
-        "Too many refusals are not acknowledged: resume the stream.",
+        "The chain over the statements is not the one that the head signs.",
+    TooManyRefused = "too_many_refused": "Too many refusals are unacknowledged: resume the stream.",
     DescriptorOutOfBounds = "descriptor_out_of_bounds":
-        "A part of the descriptor is out of its bounds.",
+        "A part of the descriptor exceeds its bounds.",
     EndpointNotPermitted = "endpoint_not_permitted":
         "An endpoint of the descriptor is not host:port, or an address that no peer can reach.",
     ContactNotPermitted = "contact_not_permitted":
-        "The contact of the descriptor has characters that may not stand in it.",
+        "The contact in the descriptor has characters that are not permitted.",
     RootNotInProfile = "root_not_in_profile":
         "A root of the descriptor does not fit the certificate profile.",
     OtherIdentity = "other_identity":
-        "The descriptor is signed by another identity key than the one that is held.",
+        "The descriptor is signed by another identity key than the one the node knows.",
     IdentityChanged = "identity_changed":
-        "The identity key has changed: remove the peer and go through the ceremony anew.",
-    OldSerial = "old_serial": "A newer descriptor is held.",
-    SamePerson = "same_person": "The second person must be another than the first.",
+        "The identity key has changed: remove the peer, import it again, and compare fingerprints.",
+    OldSerial = "old_serial": "The node holds a newer descriptor.",
+    SamePerson = "same_person": "The second person must not be the first.",
     FingerprintDiffers = "fingerprint_differs":
-        "The fingerprint is not the descriptor's: compare it again, over the phone.",
+        "The fingerprint is not that of the descriptor: compare it again, over the phone.",
     StateNotPossible = "state_not_possible": "The peer's state does not permit this.",
     OwnDescriptor = "own_descriptor": "This is the node's own descriptor.",
     NoDescriptor = "no_descriptor": "The node has no signed descriptor yet.",
-    PolicyTooLong = "policy_too_long": "The policy is longer than is read.",
-    PolicyMalformed = "policy_malformed":
-        "The policy is not understood: the message names the line.",
+    PolicyTooLong = "policy_too_long": "The policy is longer than the node reads.",
+    PolicyMalformed = "policy_malformed": "The policy can't be parsed: the message names the line.",
     PolicyRuleRefused = "policy_rule_refused":
         "A rule of the policy is refused: the message names it.",
     CertificateNotInProfile = "certificate_not_in_profile":
-        "The certificate does not fit the profile: the message says in what.",
-    UnknownPeer = "unknown_peer": "No such peer.",
-    UnknownPolicy = "unknown_policy": "No such policy.",
-    UnknownAlert = "unknown_alert": "No own alert with this id is held here.",
+        "The certificate does not fit the profile: the message says why.",
+    UnknownPeer = "unknown_peer": "The node has no such peer.",
+    UnknownPolicy = "unknown_policy": "The node has no such policy.",
+    UnknownAlert = "unknown_alert": "The node holds no own alert with this id.",
     ActiveUser = "active_user": "An active user has this name: remove it first.",
-    KnownUser = "known_user": "There is a user of this name.",
+    KnownUser = "known_user": "A user with this name exists.",
     UserRefused = "user_refused":
         "The name or the roles of the user are refused: the message says why.",
-    UnknownProposal = "unknown_proposal": "Nothing waits under this number.",
+    UnknownProposal = "unknown_proposal": "Nothing is pending under this number.",
     ProposalOutdated = "proposal_outdated":
-        "What was proposed no longer fits what is in force: propose it anew.",
-    TooManyProposals = "too_many_proposals": "Too many proposals wait: approve or take back some.",
-    LastOne = "last_one": "The last active person of this role can't be removed.",
+        "The proposal no longer fits what is in force: propose it again.",
+    TooManyProposals = "too_many_proposals":
+        "Too many proposals are pending: approve or withdraw some.",
+    LastOne = "last_one": "The last active user with this role can't be removed.",
     NotStopped = "not_stopped": "The node has not lost state: there is nothing to recover.",
     ClockDiffers = "clock_differs":
-        "The time that was confirmed is not the one that the node shows: look again.",
-    ReloadRefused = "reload_refused":
-        "What was to be reloaded does not validate: the old stays in force.",
-    NotInTheLog = "not_in_the_log": "The log is shorter: take a place below its size.",
+        "The confirmed time is not the one that the node shows: look again.",
+    ReloadRefused = "reload_refused": "The new files do not validate: the old ones stay in force.",
+    NotInTheLog = "not_in_the_log": "The log is shorter than that: give a place below its size.",
     AgainNotConfirmed = "again_not_confirmed":
-        "Alerts that were taken back would go out again: name their number.",
-    ReviewChanged = "review_changed": "What was reviewed has changed: look again.",
+        "Alerts that were taken back would go out again: confirm their number.",
+    ReviewChanged = "review_changed": "What was reviewed has changed: read the review again.",
 }
 
 impl std::fmt::Display for Reason {
