@@ -3,11 +3,12 @@
 
 mod commands;
 mod files;
+mod kind;
 mod output;
 mod profile;
+mod renamed;
 mod words;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -28,11 +29,11 @@ use output::{Answer, Format, Outcome};
     after_help = "Examples:\n  entente demo\n  entente status --profile coordinator"
 )]
 struct Cli {
-    /// As whom, at which node: a name that `entente profile add` gave, or the path of a file; else
-    /// the default
+    /// The profile to use: a name from `entente profile list`, or the path of a profile file; the
+    /// default profile when omitted
     #[arg(long, short, global = true, env = "ENTENTE_PROFILE", value_name = "PROFILE")]
     profile: Option<String>,
-    /// How results are written
+    /// The form of results
     #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
     #[command(flatten)]
@@ -46,7 +47,7 @@ enum Command {
     /// Shows three authorities exchange alerts, step by step, on this machine
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
-    /// Alerts: own ones, and those that peers share
+    /// Alerts: your authority's own, and those that peers share
     #[command(
         subcommand,
         after_help = "Examples:\n  \
@@ -57,7 +58,7 @@ enum Command {
     /// Searches own and received alerts; the justification is mandatory and logged
     #[command(after_help = search::EXAMPLES)]
     Search(search::Search),
-    /// Peers: whom this authority trusts
+    /// Peers: the authorities that yours exchanges alerts with
     #[command(
         subcommand,
         after_help = "Examples:\n  \
@@ -65,7 +66,7 @@ enum Command {
                       entente peer test fr.police-judiciaire --profile administrator"
     )]
     Peer(peer::Command),
-    /// The sharing policy: who sees what
+    /// The sharing policy: what each peer may see
     #[command(
         subcommand,
         after_help = "Examples:\n  \
@@ -81,7 +82,7 @@ enum Command {
                       entente audit checkpoint --out monday.jws --profile auditor"
     )]
     Audit(audit::Command),
-    /// Users of this authority's desk
+    /// Users: the people and systems that may call your node
     #[command(
         subcommand,
         after_help = "Examples:\n  \
@@ -89,8 +90,7 @@ enum Command {
                       entente user approve jensen --profile coordinator"
     )]
     User(user::Command),
-    /// After a loss of state: fetch back what peers hold, look at what is to be in force, then go
-    /// on
+    /// Recovery after a restore: fetch back what peers hold, review what will be in force, restart
     #[command(
         subcommand,
         after_help = "Examples:\n  \
@@ -106,7 +106,7 @@ enum Command {
                       entente identity fingerprint dk/descriptor.jws"
     )]
     Identity(identity::Command),
-    /// Certificates in the profile of certs-example/
+    /// Certificates for nodes and users
     #[command(
         subcommand,
         after_help = "Examples:\n  \
@@ -115,7 +115,7 @@ enum Command {
                       entente certs user --home dk --csr jensen.csr --out jensen jensen"
     )]
     Certs(certs::Command),
-    /// Profiles: as whom, at which node
+    /// Profiles: the nodes you call, and the certificates you call them with
     #[command(
         subcommand,
         after_help = "Examples:\n  \
@@ -123,13 +123,13 @@ enum Command {
                       entente profile list"
     )]
     Profile(commands::profile::Command),
-    /// Writes synthetic alerts as JSON Lines, to try things with
+    /// Writes synthetic alerts as JSON Lines, for trials and tests
     #[command(after_help = sample::EXAMPLES)]
     Sample(sample::Sample),
-    /// How the node and its streams to peers stand
+    /// Shows the state of the node and of its streams with each peer
     #[command(after_help = "Example:\n  entente status --profile coordinator")]
     Status,
-    /// The node's clock, and a person's word on it after it leapt
+    /// The node's clock: what it shows, and how to confirm it after a jump
     #[command(
         subcommand,
         after_help = "Examples:\n  \
@@ -137,10 +137,10 @@ enum Command {
                       entente clock confirm 2026-11-24T10:20:00Z --profile administrator"
     )]
     Clock(clock::Command),
-    /// Has the node read certificates, descriptor and peers anew
+    /// Makes the node reload its certificates, descriptor and peers
     #[command(after_help = "Example:\n  entente reload --profile administrator")]
     Reload,
-    /// Who the node takes you for
+    /// Shows which user and roles the node sees in your certificate
     #[command(after_help = "Example:\n  entente whoami --profile officer")]
     Whoami,
     /// Prints completions for a shell
@@ -148,7 +148,7 @@ enum Command {
                             entente completions bash > \
                             ~/.local/share/bash-completion/completions/entente")]
     Completions {
-        /// Which shell
+        /// The shell to write completions for
         shell: clap_complete::Shell,
     },
     /// The node itself, as `entente-node`
@@ -163,26 +163,34 @@ fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(Cli { command: Command::Node(cli), .. }) => command::run_cli(&cli),
         Ok(cli) => speak(cli),
-        Err(error) => {
-            if error.use_stderr() && asked_for_json() {
-                // Where stdout can't be written, stderr and the exit code still tell.
-                let _ = output::say_json(&output::Failure::usage(told(&error)).json());
-            }
-            command::said(&error)
-        }
+        Err(error) => refused(&error),
     }
 }
 
-/// Whether a program reads the answer: what was asked for could not be parsed, so the words are
-/// looked at.
-fn asked_for_json() -> bool {
-    let words: Vec<_> = std::env::args_os().collect();
+/// Says what is wrong with the arguments, or prints the help that was asked for.
+fn refused(error: &clap::Error) -> ExitCode {
+    let words: Vec<_> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let format = if asked_for_json(&words) { Format::Json } else { Format::Text };
+    if let Some(renamed) = renamed::told(error, &words) {
+        return output::Failure::usage(renamed).report(format);
+    }
+    if error.use_stderr() && format == Format::Json {
+        // Where stdout can't be written, stderr and the exit code still tell.
+        let _ = output::say_json(&output::Failure::usage(told(error)).json());
+    }
+    command::said(error)
+}
+
+/// Whether `--format json` was given. The arguments could not be parsed, so this looks at the words
+/// themselves.
+fn asked_for_json(words: &[String]) -> bool {
     let asks =
-        |pair: &[OsString]| matches!(pair, [flag, word] if flag == "--format" && word == "json");
+        |pair: &[String]| matches!(pair, [flag, word] if flag == "--format" && word == "json");
     words.iter().any(|word| word == "--format=json") || words.windows(2).any(asks)
 }
 
-/// What was wrong, without usage and tips.
+/// What was wrong, without clap's usage and tips.
 fn told(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default();
@@ -196,7 +204,7 @@ fn speak(cli: Cli) -> ExitCode {
     let told = match runtime {
         Ok(runtime) => {
             let told = runtime.block_on(tell(cli));
-            // A thread that still waits for stdin has nothing to give any more.
+            // A thread that still waits for stdin must not delay the end.
             runtime.shutdown_background();
             told
         }
@@ -250,7 +258,7 @@ async fn run(cli: Cli) -> Outcome {
 mod tests {
     use super::*;
 
-    /// Names of flags whose words a vocabulary fixes.
+    /// The flags whose values come from a fixed vocabulary.
     const FIXED: [&str; 9] =
         ["category", "offence", "sought", "roles", "state", "aim", "urgency", "operation", "shell"];
 
@@ -269,5 +277,32 @@ mod tests {
         look(&Cli::command(), &mut found);
         assert!(found >= 9, "{found}");
         Cli::command().debug_assert();
+    }
+
+    /// Words with which a help text asks instead of saying what the argument is.
+    const RIDDLES: [&str; 13] = [
+        "Which", "Whose", "Why", "How", "Where", "What", "Who", "Whom", "When", "Of", "By", "As",
+        "So",
+    ];
+
+    fn read(command: &clap::Command, read: &mut usize) {
+        let name = command.get_name();
+        let said = command.get_about().map(ToString::to_string).unwrap_or_default();
+        assert!(said.contains(' '), "{name} does not say what it does");
+        for argument in command.get_arguments().filter(|a| a.get_id() != "help") {
+            let said = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            let first = said.split(' ').next().unwrap_or_default();
+            assert!(said.contains(' '), "{name} {argument} does not say what it is");
+            assert!(!RIDDLES.contains(&first), "{name} {argument}: {said:?} is a riddle");
+            *read += 1;
+        }
+        command.get_subcommands().for_each(|below| self::read(below, read));
+    }
+
+    #[test]
+    fn help_says_what_each_argument_is() {
+        let mut arguments = 0;
+        read(&Cli::command(), &mut arguments);
+        assert!(arguments > 80, "{arguments}");
     }
 }

@@ -1,5 +1,5 @@
-//! Profiles: which node, as whom. Those with a name lie below the configuration folder, each with
-//! copies of its files.
+//! Profiles: which node to call, and with which certificate. Named profiles are kept in the
+//! configuration folder, each with copies of its files.
 
 use std::path::{Path, PathBuf};
 
@@ -15,27 +15,25 @@ use crate::output::Failure;
 
 /// How a person or system reaches its node.
 pub struct Profile {
-    /// Whose node it must be.
+    /// The authority whose node it must be.
     pub authority: AuthorityId,
-    /// `host:port` of its desk door.
+    /// `host:port` of the node's desk door.
     pub endpoint: String,
-    /// PEM of the own certificate; in the file it stands relative to the profile.
+    /// PEM file of the user's certificate; its path in the profile is relative to the profile.
     pub certificate: PathBuf,
-    /// PEM of its key.
+    /// PEM file of the certificate's key.
     pub key: PathBuf,
-    /// PEM of the roots that vouch for the node.
+    /// PEM file of the roots that vouch for the node.
     pub roots: PathBuf,
 }
 
 impl Profile {
-    /// Reads one, with the paths of its files as they are from here.
+    /// Reads a profile and resolves the paths of its files.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let text = text::read(path).map_err(|error| {
-            Failure::new(format!("the profile {shown} can't be read: {error}")).hint(
-                "`entente profile list` names those there are, `entente profile add` takes one \
-                 over",
-            )
+            Failure::new(format!("the profile {shown} can't be read: {error}"))
+                .hint("`entente profile list` shows the profiles, `entente profile add` adds one")
         })?;
         let profile = Self::parse(&text)
             .map_err(|what| Failure::new(format!("{shown} is not a profile: {what}")))?;
@@ -48,12 +46,12 @@ impl Profile {
         })
     }
 
-    /// Certificate and key, validated.
+    /// The certificate and key, validated.
     pub fn own(&self, now: Timestamp, path: &Path) -> Result<TlsIdentity, Failure> {
         TlsIdentity::read(&self.certificate, &self.key, now).map_err(|error| unfit(&error, path))
     }
 
-    /// Says what is wrong without a word of the text: it may be a key that was named by mistake.
+    /// Says what is wrong without quoting the text: it may be a key that was named by mistake.
     fn parse(text: &str) -> Result<Self, String> {
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let start = error.span().map_or(0, |span| span.start);
@@ -86,7 +84,7 @@ impl Profile {
 fn unfit(error: &TlsError, path: &Path) -> Failure {
     Failure::new(error.to_string()).hint(match error {
         TlsError::Certificate(_, CertificateError::Ended(_)) => {
-            "make a request for a new one (`entente certs request`), and give it to the \
+            "request a new one with `entente certs request`, and give the request to the \
              administrator"
                 .to_owned()
         }
@@ -94,8 +92,8 @@ fn unfit(error: &TlsError, path: &Path) -> Failure {
     })
 }
 
-/// Connects as the profile says: a name below `~/.config/entente/profiles`, the path of a file, or
-/// else the default.
+/// Connects as the profile says. `profile` is a name in `~/.config/entente/profiles` or the path of
+/// a file; the default profile when `None`.
 pub async fn open(profile: Option<&str>) -> Result<Channel, Failure> {
     let path = path(profile)?;
     let profile = Profile::read(&path)?;
@@ -107,20 +105,20 @@ pub async fn open(profile: Option<&str>) -> Result<Channel, Failure> {
     connected.map_err(|error| not_connected(&error, &target.authority, &profile.endpoint, &path))
 }
 
-/// A node that is another authority's is no outage: trying again would not help.
+/// A node of another authority is not an outage: trying again would not help.
 fn not_connected(error: &str, authority: &AuthorityId, endpoint: &str, path: &Path) -> Failure {
     let named = error.split_once("the certificate names the node of ");
     if let Some(other) = named.and_then(|(_, rest)| rest.split(',').next()) {
         return Failure::new(format!(
-            "the profile is {authority}'s, the node at {endpoint} is {other}'s"
+            "the profile is {authority}'s, but the node at {endpoint} is {other}'s"
         ))
         .hint(format!("look at authority and endpoint in {}", path.display()));
     }
     if let Some((_, day)) = error.split_once(": it ended on ") {
         let day: String = day.chars().take("2026-01-31".len()).collect();
         return Failure::new(format!("the certificate of {authority}'s node ended on {day}")).hint(
-            "ask the administrator to put a new one in its place (`entente certs node`), and to \
-             run `entente reload` or to start the node anew",
+            "ask the administrator to replace it (`entente certs node`), and to run `entente \
+             reload` or restart the node",
         );
     }
     Failure::unreachable(format!("the node of {authority} at {endpoint} can't be reached: {error}"))
@@ -134,11 +132,11 @@ fn path(profile: Option<&str>) -> Result<PathBuf, Failure> {
     let name = profile.filter(|name| !name.is_empty()).map(str::to_owned);
     let name = name.or_else(default).ok_or_else(|| {
         Failure::usage(
-            "this command speaks to a node: name a profile with --profile or ENTENTE_PROFILE",
+            "this command calls a node: name a profile with --profile or ENTENTE_PROFILE",
         )
         .hint(
             "`entente-node init` made some, e.g. HOME/hand-over/administrator/profile.toml; \
-             `entente profile add` takes one over",
+             `entente profile add` adds one",
         )
     })?;
     if name.contains('/') || name.ends_with(".toml") {
@@ -152,17 +150,17 @@ fn folder() -> Result<PathBuf, Failure> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
     let config = config.ok_or_else(|| {
-        Failure::usage("profiles lie below $XDG_CONFIG_HOME or $HOME, and neither is set")
+        Failure::usage("profiles are kept below $XDG_CONFIG_HOME or $HOME, but neither is set")
     })?;
     Ok(config.join("entente"))
 }
 
-/// Where the profile of a name lies, whether it is there or not.
+/// The path of the profile with this name, whether or not it exists.
 pub fn file_of(name: &str) -> Result<PathBuf, Failure> {
     Ok(folder()?.join("profiles").join(format!("{name}.toml")))
 }
 
-/// Names of the profiles there are, in order.
+/// The names of all profiles, in order.
 pub fn names() -> Vec<String> {
     let entries = folder().and_then(|folder| {
         std::fs::read_dir(folder.join("profiles")).map_err(|error| Failure::new(error.to_string()))
@@ -176,13 +174,13 @@ pub fn names() -> Vec<String> {
     names
 }
 
-/// The profile that is meant where none is named.
+/// The name of the default profile.
 pub fn default() -> Option<String> {
     let name = text::read(&folder().ok()?.join("default-profile")).ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// From now on this one is meant where none is named.
+/// Makes this profile the default.
 pub fn set_default(name: &str) -> Result<(), Failure> {
     let folder = folder()?;
     make_folder(&folder).map_err(|error| Failure::new(error.to_string()))?;

@@ -49,8 +49,8 @@ fn what_people_do_at_a_node_has_a_command_that_works() {
     let (dk, fr) = ("dk.politi/descriptor.jws", "fr.police-judiciaire/descriptor.jws");
     assert!(officer(&["alert", "verify", "alert.jwt", "--descriptor", dk]).contains(id));
     kept.run("dk.politi", "officer", 1, &["alert", "verify", "alert.jwt", "--descriptor", fr]);
-    officer(&["alert", "update", id, "draft.json", "--version", "1"]);
-    let moved = ["alert", "update", id, "draft.json", "--version", "1"];
+    officer(&["alert", "update", id, "draft.json", "--expected-version", "1"]);
+    let moved = ["alert", "update", id, "draft.json", "--expected-version", "1"];
     assert!(kept.run("dk.politi", "officer", 1, &moved).contains("version"));
     let why = administrator(&["policy", "explain", id, "fr.police-judiciaire"]);
     assert!(why.contains("claims") && !why.contains("Familyname"), "{why}");
@@ -102,7 +102,7 @@ fn an_officer_is_told_what_other_alerts_and_handling_codes_say() {
 
     let refused = dk(1, &["alert", "create", "two.json"]);
     assert!(refused.contains("the same passport") && refused.contains(id), "{refused}");
-    let confirmed = dk(0, &["alert", "create", "two.json", "--confirm", "another case"]);
+    let confirmed = dk(0, &["alert", "create", "two.json", "--override-reason", "another case"]);
     assert!(confirmed.contains("the same passport") && confirmed.contains(id), "{confirmed}");
 
     let search = [
@@ -153,5 +153,5 @@ fn an_officer_is_told_what_other_alerts_and_handling_codes_say() {
     dk(0, &["alert", "withdraw", newest, "--reason", "found safe"]);
     let ended = dk(1, &import);
     assert!(ended.contains(newest) && ended.contains("was withdrawn on"), "{ended}");
-    assert!(dk(0, &[&import[..], &["--again"]].concat()).contains("1 created"));
+    assert!(dk(0, &[&import[..], &["--recreate"]].concat()).contains("1 created"));
 }

@@ -38,8 +38,8 @@ fn a_check_tells_every_fault_a_line_each_and_creates_nothing() {
         |draft: &Value| fs::write(&path, serde_json::to_string_pretty(draft).unwrap()).unwrap();
 
     put(&draft());
-    let sound = entente(&["alert", "check", &path]);
-    assert!(sound.status.success() && said(&sound).0.contains("sound"), "{sound:?}");
+    let valid = entente(&["alert", "check", &path]);
+    assert!(valid.status.success() && said(&valid).0.contains("the draft is valid"), "{valid:?}");
 
     let mut bad = draft();
     bad["exploitation"] = json!(["labor"]);
@@ -80,7 +80,7 @@ fn a_check_tells_every_fault_a_line_each_and_creates_nothing() {
     let refused = entente(&["alert", "check", &path]);
     let err = said(&refused).1;
     assert!(err.contains("line 2: exploitation[0]: ") && !err.contains("line 1"), "{err}");
-    assert!(err.contains("drafts: 1 sound, 1 with faults"), "{err}");
+    assert!(err.contains("drafts: 1 valid, 1 with faults"), "{err}");
     let refused = entente(&["alert", "check", &path, "--format", "json"]);
     let all: Value = serde_json::from_slice(&refused.stdout).unwrap();
     assert_eq!((&all["items"][0]["ok"], &all["items"][1]["line"]), (&json!(true), &json!(2)));
@@ -93,12 +93,12 @@ fn a_check_tells_every_fault_a_line_each_and_creates_nothing() {
 }
 
 #[test]
-fn samples_are_sound_and_a_template_is_not() {
+fn samples_are_valid_and_a_template_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("drafts").display().to_string();
     fs::write(&path, entente(&["sample", "--count", "50"]).stdout).unwrap();
     let checked = entente(&["alert", "check", &path]);
-    assert!(checked.status.success() && said(&checked).0.contains("drafts: 50 sound"));
+    assert!(checked.status.success() && said(&checked).0.contains("drafts: 50 valid"));
     fs::write(&path, entente(&["alert", "template", "discreet_check"]).stdout).unwrap();
     let refused = entente(&["alert", "check", &path]);
     let err = said(&refused).1;

@@ -85,7 +85,7 @@ fn certificates_are_made_below_their_folder_and_with_the_key_of_their_ca_only() 
     user("jensen", 1, "out/jensen.pem is there already, and is not written over");
     let node = |pem: &str, key: &str, code, says: &str| {
         let (pem, key, out) = (at(pem), at(key), at("next"));
-        let pair = ["certs", "node", "--root-pem", &pem, "--root-key", &key];
+        let pair = ["certs", "node", "--ca-certificate", &pem, "--ca-key", &key];
         check(&[&pair[..], &["--authority", authority, "--out", &out]].concat(), code, "", says);
     };
     let (here, there) = ("certs/dk.politi/user-ca", "certs/fr.police-judiciaire/user-ca");
@@ -310,4 +310,64 @@ fn an_identity_opens_with_its_passphrase_only() {
     show("wrong", 1, "");
     let text = std::fs::read_to_string(at("dk.identity")).unwrap();
     assert!(text.contains("ENCRYPTED PRIVATE KEY"));
+}
+
+#[test]
+fn an_old_flag_is_answered_with_its_new_name() {
+    for (words, says) in [
+        (vec!["alert", "create", "x", "--confirm", "y"], "--confirm is now --override-reason"),
+        (vec!["alert", "import", "x", "--confirm=y"], "--confirm is now --override-reason"),
+        (vec!["alert", "import", "x", "--again"], "--again is now --recreate"),
+        (
+            vec!["alert", "update", "x", "y", "--version", "1"],
+            "--version is now --expected-version",
+        ),
+        (vec!["certs", "node", "--root-pem", "x"], "--root-pem is now --ca-certificate"),
+    ] {
+        check(&words, 64, "", &format!("entente: error: {says}"));
+        let json = [&words[..], &["--format", "json"]].concat();
+        check(&json, 64, &format!("\"reason\":\"usage\",\"message\":\"{says}\""), "");
+    }
+    // Elsewhere the same word never was a flag.
+    check(&["alert", "list", "--confirm", "y"], 64, "", "unexpected argument '--confirm'");
+}
+
+#[test]
+fn a_wrong_kind_of_file_is_named_as_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let put = |name: &str, text: &[u8]| std::fs::write(at(name), text).unwrap();
+    put("entente.toml", b"authority = \"dk.politi\"\n[exchange]\n");
+    put("draft.json", &entente(&["alert", "template", "missing_protect"]).stdout);
+    put("notes.txt", b"c4nary");
+    let (toml, draft, notes) = (at("entente.toml"), at("draft.json"), at("notes.txt"));
+    let config = "entente.toml is the configuration of a node, not a signed descriptor";
+    check(&["peer", "import", &toml], 1, "", config);
+    check(&["peer", "import", &toml], 1, "", "entente: hint: `entente peer export --out FILE`");
+    check(&["peer", "import", &notes], 1, "", "notes.txt is not a signed descriptor");
+    let verify = |file, descriptor| ["alert", "verify", file, "--descriptor", descriptor];
+    check(&verify(&draft, &toml), 1, "", "is the draft of an alert, not a signed alert");
+    check(&["policy", "check", &draft], 1, "", "is the draft of an alert, not a sharing policy");
+    let sign = ["identity", "sign", "--key", &notes, "--out", &notes, &draft];
+    check(&sign, 1, "", "is the draft of an alert, not the draft of a descriptor");
+}
+
+#[test]
+fn a_span_without_time_is_refused() {
+    let list = |since, until| ["alert", "list", "--since", since, "--until", until];
+    check(&list("2026-03-02", "2026-03-01"), 64, "", "--since must be before --until");
+    check(&list("1d", "2d"), 64, "", "--since must be before --until");
+    check(&list("2026-03-01", "2026-03-01"), 64, "", "name a profile");
+}
+
+#[test]
+fn a_home_without_its_certificate_says_how_to_make_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("dk").display().to_string();
+    let init = ["node", "init", "--trial", "--authority", "dk.politi", "--home", &home];
+    check(&init, 0, "made the home of dk.politi", "");
+    std::fs::remove_file(folder.path().join("dk/tls/node.pem")).unwrap();
+    let missing = "dk/tls/node.pem is missing: make the node's certificate";
+    check(&["node", "run", "--home", &home], 1, "", missing);
+    check(&["node", "check", "--home", &home], 1, missing, "");
 }

@@ -115,7 +115,7 @@ fn refusals_say_what_to_do(officer: &Machine, coordinator: &Machine) {
     fs::write(officer.path("draft.json"), draft).unwrap();
     let made = officer.run(0, "alert create draft.json");
     let id = made.split_whitespace().nth(1).unwrap();
-    assert!(officer.run(1, "alert create draft.json").contains("repeat with --confirm and"));
+    assert!(officer.run(1, "alert create draft.json").contains("repeat with --override-reason"));
     let withdraw = officer.run(1, &format!("alert withdraw {id} --reason \t"));
     assert!(withdraw.contains("a reason with --reason is mandatory"), "{withdraw}");
 }

@@ -11,7 +11,7 @@ const README: &str = include_str!("../../README.md");
 
 /// What a newcomer must read on the way.
 const SEEN: [&str; 13] = [
-    "all of them sound",
+    "the policy is valid",
     "wrote fr.descriptor",
     "waits for a coordinator",
     "# proposal",

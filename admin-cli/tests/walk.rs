@@ -349,9 +349,18 @@ impl World {
                 let made = Command::new(env!("CARGO_BIN_EXE_entente")).args(&words).output();
                 assert!(made.unwrap().status.success());
                 let (pem, key) = (format!("{home}/tls/roots.pem"), format!("{home}/tls/ca.key"));
-                ["--root-pem", &pem, "--root-key", &key, "--authority", "dk.politi", "--out", &out]
-                    .map(str::to_owned)
-                    .to_vec()
+                [
+                    "--ca-certificate",
+                    &pem,
+                    "--ca-key",
+                    &key,
+                    "--authority",
+                    "dk.politi",
+                    "--out",
+                    &out,
+                ]
+                .map(str::to_owned)
+                .to_vec()
             }
             "profile add" => vec![person, self.path("dk.politi/profiles/officer.toml")],
             "profile list" => {

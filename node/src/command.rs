@@ -1,4 +1,4 @@
-//! The command line of a node: init, draft, check, upgrade, run.
+//! The command line of the daemon: init, draft, check, upgrade, run.
 
 mod upgrade;
 
@@ -20,7 +20,7 @@ use crate::id::{AuthorityId, Clock, Entropy};
 use crate::run::{Options, start};
 use crate::{admin, telemetry};
 
-/// The node of an authority
+/// The node of an authority: exchanges alerts with the nodes of its peers
 #[derive(Parser)]
 #[command(name = "entente-node", version = crate::VERSION, about, arg_required_else_help = true)]
 pub struct Cli {
@@ -37,30 +37,27 @@ enum Command {
                             node.politi.example:8440\n  \
                             entente-node init --authority dk.politi --home dk --trial")]
     Init(Init),
-    /// Writes the descriptor anew, to be signed by the identity key
+    /// Writes a new draft of the descriptor, for the identity key to sign
     #[command(
         after_help = "Run it after a change of exchange.advertise, contact, keys or roots, and \
-                      before the keys end (730 days after it):\n  \
+                      before the keys expire (after 730 days):\n  \
                       entente-node draft --home dk\n  \
                       entente identity sign --key dk.identity --out dk/descriptor.jws \
                       dk/descriptor.draft.json\n  \
                       entente reload --profile administrator"
     )]
     Draft(Home),
-    /// Looks at configuration, keys, certificates and store; the exit code says whether a node can
+    /// Checks configuration, keys, certificates and store; the exit code says whether the node can
     /// run
     #[command(after_help = "Example:\n  entente-node check --home dk")]
     Check(Home),
-    /// Brings the store of an earlier version to this one; the earlier version can't read it then
-    #[command(
-        after_help = "End the node and make a backup of the home first. What was ended or killed \
-                      goes on when it is run again.\n\n\
-                      Example:\n  \
-                      cp -a dk dk.backup\n  \
-                      entente-node upgrade --home dk"
-    )]
+    /// Converts the store of an earlier version to this version, which only this one can read then
+    #[command(after_help = "Stop the node and back up the home first. An upgrade that was \
+                            interrupted continues when you run it again.\n\nExample:\n  \
+                            cp -a dk dk.backup\n  \
+                            entente-node upgrade --home dk")]
     Upgrade(Home),
-    /// Runs until SIGTERM or SIGINT; SIGHUP reads certificates and the descriptor anew
+    /// Runs the node until SIGTERM or SIGINT; SIGHUP reloads its certificates and descriptor
     #[command(after_help = "Example:\n  entente-node run --home dk")]
     Run(Home),
 }
@@ -74,42 +71,41 @@ struct Home {
 
 #[derive(Args)]
 struct Init {
-    /// Whose node: country code, dot, name
-    #[arg(long, value_name = "NAME")]
+    /// The authority whose node this is: country code, dot, name, e.g. dk.politi
+    #[arg(long, value_name = "AUTHORITY")]
     authority: AuthorityId,
-    /// The home folder to make; must not exist, or be empty
+    /// The home folder to make; must be empty or absent
     #[arg(long, value_name = "DIR", env = "ENTENTE_HOME")]
     home: PathBuf,
-    /// Where the exchange door listens [default: 127.0.0.1:8440]
+    /// The address on which the exchange door listens [default: 127.0.0.1:8440]
     #[arg(long, value_name = "ADDRESS")]
     exchange_listen: Option<SocketAddr>,
-    /// Host and port under which peers reach it [default: as it listens]
+    /// The host and port at which peers reach the exchange door [default: as it listens]
     #[arg(long, value_name = "HOST:PORT")]
     exchange_advertise: Option<Endpoint>,
-    /// Where the desk door listens [default: 127.0.0.1:8441]
+    /// The address on which the desk door listens [default: 127.0.0.1:8441]
     #[arg(long, value_name = "ADDRESS")]
     desk_listen: Option<SocketAddr>,
-    /// Where health and metrics are served, on loopback [default: 127.0.0.1:8442]
+    /// The loopback address that serves health and metrics [default: 127.0.0.1:8442]
     #[arg(long, value_name = "ADDRESS")]
     telemetry_listen: Option<LoopbackAddr>,
-    /// The 24 h desk that peers see with each hit
+    /// The phone number of the 24 h desk, which peers see with each hit
     #[arg(long, value_name = "TEXT", default_value = "")]
     contact: Contact,
-    /// For trying out: with an officer, a coordinator, an administrator and an auditor, whose keys
-    /// lie in one place; without it, two people who are given a folder each
+    /// For trials: makes an officer, a coordinator, an administrator and an auditor, with all keys
+    /// in one place; otherwise an administrator and a coordinator with a folder each
     #[arg(long)]
     trial: bool,
-    /// Certificates as `entente certs example` makes them; else a node CA and a user CA are made
-    /// here
+    /// The folder that `entente certs example` made; when omitted, makes a new node CA and user CA
     #[arg(long, value_name = "DIR")]
     certs: Option<PathBuf>,
 }
 
-/// From here on nobody but the owner reads what the process writes, and no key in its memory ends
-/// in a core dump or under another process's debugger.
+/// From here on only the owner can read what the process writes, and no key in its memory gets into
+/// a core dump or under another process's debugger.
 ///
 /// # Errors
-/// The exit code, after it was said what the system refused.
+/// The exit code, after saying what the system refused.
 pub fn confine() -> Result<(), ExitCode> {
     umask(Mode::RWXG | Mode::RWXO);
     let none = Rlimit { current: Some(0), maximum: Some(0) };
@@ -124,7 +120,7 @@ pub fn confine() -> Result<(), ExitCode> {
 /// Exit code of wrong usage (EX_USAGE).
 const USAGE: u8 = 64;
 
-/// Reads the arguments; help and version end with 0, wrong usage with 64 (EX_USAGE).
+/// Parses the arguments; help and version end with 0, wrong usage with 64 (EX_USAGE).
 ///
 /// # Errors
 /// The exit code, after clap said what was wrong.
@@ -132,7 +128,8 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     C::try_parse().map_err(|error| said(&error))
 }
 
-/// Says why arguments were not taken, or the help that was asked for; what the program ends with.
+/// Says why the arguments were refused, or prints the help that was asked for. Returns the exit
+/// code.
 pub fn said(error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| io::stdout().flush());
     match printed.map_err(Unwritten::from) {
@@ -145,14 +142,14 @@ pub fn said(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Why a result did not reach standard output.
+/// Why a result could not be written to standard output.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwritten {
-    /// Whoever read it has read enough: nothing to complain of.
+    /// Its reader has read enough; this is no failure.
     #[error("standard output was closed")]
     Closed,
-    /// It is lost.
-    #[error("standard output can't be written: {0}; what the command did stands")]
+    /// The result is lost.
+    #[error("standard output can't be written: {0}; the command has taken effect")]
     Failed(io::Error),
 }
 
@@ -165,16 +162,16 @@ impl From<io::Error> for Unwritten {
     }
 }
 
-/// Writes a result to standard output, to the last byte: the one way there is.
+/// Writes a result to standard output, to the last byte. Nothing else writes there.
 ///
 /// # Errors
-/// When it did not get there.
+/// When it could not be written whole.
 pub fn write_out(bytes: &[u8]) -> Result<(), Unwritten> {
     let mut stdout = io::stdout().lock();
     Ok(stdout.write_all(bytes).and_then(|()| stdout.flush())?)
 }
 
-/// Runs one command; what goes wrong is on stderr, and in the exit code.
+/// Runs one command; errors go to stderr and into the exit code.
 pub fn run_cli(cli: &Cli) -> ExitCode {
     let done = match &cli.command {
         Command::Init(asked) => {
@@ -202,7 +199,7 @@ pub fn run_cli(cli: &Cli) -> ExitCode {
     }
 }
 
-/// A line of a result; a reader that went away ends nothing.
+/// Writes a line of a result; a reader that went away does not stop the command.
 fn say(text: &str) -> Result<(), Unwritten> {
     match write_out(format!("{text}\n").as_bytes()) {
         Err(Unwritten::Closed) => Ok(()),
@@ -239,14 +236,14 @@ fn init(asked: &Init, choices: &Choices) -> anyhow::Result<()> {
     say(&format!("first users, one role each: {}", made.users.join(", ")))?;
     say(&if choices.trial {
         format!(
-            "for trying out only: the keys of four people lie in one place, {}",
+            "for trials only: the keys of four people lie in one place, {}",
             layout.users().display()
         )
     } else {
         let folder = layout.hand_over();
         format!(
-            "hand over: give each person their folder below {}; they run\n  \
-             `entente profile add`, and delete the folder\n\
+            "hand over: give each person their folder in {}; they run\n  \
+             `entente profile add`, then delete the folder\n\
              officers and auditors: `entente certs request`, `entente certs user --csr`,\n  \
              then `entente user add`",
             folder.display()
@@ -266,14 +263,14 @@ fn draft(home: &Path) -> anyhow::Result<()> {
     let draft = home::draft_descriptor(home, &Clock::system())?;
     let path = Layout::new(home).draft();
     say(&format!(
-        "wrote {} with serial {}; sign it with `entente identity sign`",
+        "wrote {} with serial {}; now sign it with `entente identity sign`",
         path.display(),
         draft.serial
     ))?;
     Ok(())
 }
 
-/// Whether everything is as it must be.
+/// Returns whether the node can run.
 fn check(home: &Path) -> Result<bool, Unwritten> {
     let findings = home::check(home, &Clock::system());
     for finding in &findings {

@@ -1,5 +1,5 @@
-//! Use cases of alerts and searches, for the authority's own people: who may do what is decided at
-//! the door.
+//! Use cases of alerts and searches, for the authority's own people. The door decides who may do
+//! what.
 
 mod conflicts;
 mod create;
@@ -36,7 +36,7 @@ use crate::node::ClockDoubt;
 use crate::reason::Reason;
 use crate::store::{Erased, StoreError};
 
-/// Longest justification, reason or confirmation, in bytes.
+/// Longest justification or reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
 
 /// An own alert after it was created, updated or withdrawn.
@@ -46,7 +46,7 @@ pub struct Issued {
     pub id: AlertId,
     /// Its version now.
     pub version: Version,
-    /// For whoever issued it: what to look at again.
+    /// What its author should look at again.
     pub warnings: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ pub enum DeskError {
     /// The draft is not permitted.
     #[error(transparent)]
     Draft(#[from] AlertError),
-    /// The search is not one that may be made.
+    /// The search is not permitted.
     #[error(transparent)]
     Query(#[from] MatchError),
     /// A mandatory reason is missing or too long.
@@ -83,7 +83,7 @@ pub enum DeskError {
         id: AlertId,
         /// As held.
         held: Version,
-        /// As the caller thought.
+        /// The version that the caller expected.
         expected: Version,
     },
     /// A check of somebody whom an own alert shows as missing or protected.
@@ -95,13 +95,13 @@ pub enum DeskError {
     /// The same by a received alert, or by a match that may be another person.
     #[error(
         "{0} shows the person as missing or protected: speak to its issuer, then repeat with \
-         --confirm and your reason"
+         --override-reason and your reason"
     )]
     ConfirmationNeeded(AlertId),
     /// A live own alert has the same document, vehicle identification number or plate.
     #[error(
-        "the same {} as in own alerts, {}: update what is there, or repeat with --confirm and your \
-         reason",
+        "the same {} as in own alerts, {}: update what is there, or repeat with --override-reason \
+         and your reason",
         fields.join(" and "), named(ids)
     )]
     SameIdentifier {
@@ -113,7 +113,7 @@ pub enum DeskError {
     /// The draft is of another category than the alert.
     #[error(
         "this turns the alert from {from} into {to} at every peer: give your reason with \
-         --confirm, or withdraw it and create another"
+         --override-reason, or withdraw it and create another"
     )]
     CategoryChanges {
         /// Category it has.
@@ -133,7 +133,7 @@ pub enum DeskError {
     /// The same draft was imported before, and its alert is no longer live.
     #[error(
         "this line made {id} before, which was {state} on {}: give the line a new case, or import \
-         it with --again", at.date()
+         it with --recreate", at.date()
     )]
     ImportEnded {
         /// The alert it made.
@@ -160,10 +160,10 @@ pub enum DeskError {
         /// `H1`, `H3` or both.
         codes: String,
     },
-    /// Sixteen numbers were drawn, and all are given.
+    /// Sixteen numbers were drawn, and all are in use.
     #[error("no unused number was found for a new alert of this year: repeat")]
     NoFreeId,
-    /// What is kept of an erased alert does not have its case.
+    /// The case of an erased alert is not kept.
     #[error("the case of an erased alert is erased, too: leave out the case, or list live ones")]
     CaseOfErased,
     /// The log of this node does not have this place.
@@ -178,13 +178,13 @@ pub enum DeskError {
          `entente epoch recover`, then `entente epoch show`"
     )]
     LostState,
-    /// The key that would sign it has ended, and peers would refuse it.
+    /// The key that would sign it has expired, so peers would refuse it.
     #[error(
         "the statement key ended on {}, so nothing is created or updated: an administrator signs a \
          new descriptor (`entente-node draft`); searching and withdrawing go on", .0.date()
     )]
     KeyEnded(Timestamp),
-    /// The clock shows a time that nobody speaks for.
+    /// The clock shows a time that nobody has confirmed.
     #[error("{0}")]
     ClockInDoubt(Box<ClockDoubt>),
     /// A record of our own cannot be read.
@@ -196,7 +196,7 @@ pub enum DeskError {
 }
 
 impl DeskError {
-    /// Everything that is wrong with the draft, where that is why.
+    /// The faults of the draft, if they are the reason.
     pub fn faults(&self) -> &[Fault] {
         match self {
             Self::Draft(AlertError::Content(faults)) => faults.as_slice(),
@@ -243,7 +243,7 @@ impl DeskError {
     }
 }
 
-/// Alerts named in one message: more are counted only.
+/// Most alerts named in one message; more are only counted.
 const NAMED_MAX: usize = 8;
 
 /// Ids for people.
@@ -255,7 +255,7 @@ fn named(ids: &[AlertId]) -> String {
     }
 }
 
-/// A mandatory text of a person: a reason, a justification.
+/// Checks a mandatory text: a reason or justification.
 fn reason<'a>(name: &'static str, text: &'a str) -> Result<&'a str, DeskError> {
     let text = text.trim();
     let sound = (1..=REASON_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);

@@ -1,4 +1,4 @@
-//! The home folder of a node: made once, read whole before anything opens, checked on demand.
+//! The home folder of a node: made once, read completely before anything opens, checked on demand.
 
 mod check;
 mod init;
@@ -8,6 +8,7 @@ pub use check::{Finding, State, check};
 pub use init::{Initialised, draft_descriptor, init};
 pub use people::{Card, hand_over};
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
@@ -25,7 +26,7 @@ use crate::trust::{
     certificate_end, certificate_end_der, check_root_der,
 };
 
-/// Where everything lies below the home folder.
+/// The paths of everything in the home folder.
 #[derive(Clone, Debug)]
 pub struct Layout(PathBuf);
 
@@ -110,7 +111,7 @@ pub enum HomeError {
     Unfit(String),
 }
 
-/// Everything a node starts from, read and checked against each other.
+/// Everything that a node starts from, read and checked for consistency.
 pub struct Home {
     /// Where it lies.
     pub layout: Layout,
@@ -122,7 +123,7 @@ pub struct Home {
     pub log_key: SigningKey,
     /// Wraps the key slots of the store.
     pub node_key: Secret<[u8; 32]>,
-    /// What is read anew at a reload.
+    /// The parts that a reload reads again.
     pub credentials: Credentials,
 }
 
@@ -132,9 +133,9 @@ pub struct Home {
 pub struct Credentials {
     /// Who the node is in TLS.
     pub tls: TlsIdentity,
-    /// Vouch for people and systems of the authority.
+    /// The CAs that vouch for people and systems of the authority.
     pub user_ca: Vec<CertificateDer<'static>>,
-    /// What the authority says of itself.
+    /// What the authority says about itself.
     pub descriptor: SignedDescriptor,
 }
 
@@ -206,10 +207,17 @@ impl Credentials {
         log_key: &SigningKey,
         clock: &Clock,
     ) -> Result<Self, HomeError> {
-        // As TLS judges them: by what the clock shows.
+        // Judged by what the clock shows, as TLS does.
         let now = clock.shown();
         let tls = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now);
         let tls = tls.map_err(|error| match error {
+            TlsError::File(file, error) if error.kind() == ErrorKind::NotFound => {
+                HomeError::Unfit(format!(
+                    "{file} is missing: make the node's certificate and key with `entente certs \
+                     node`, or put those of your own CA there; `entente-node check` looks at the \
+                     rest"
+                ))
+            }
             TlsError::Certificate(file, CertificateError::Ended(at)) => {
                 let ending = Ending { part: Part::Certificate, at, ended: true };
                 HomeError::Unfit(format!("{file} does not fit: {ending}"))
@@ -232,8 +240,8 @@ impl Credentials {
         }
         let descriptor = read_descriptor(layout)?;
         let said = descriptor.descriptor();
-        // A key that has ended is no reason not to start: it stops issuing, not reading, searching
-        // and erasing.
+        // An expired key must not prevent a start: it stops issuing, but not reading, searching and
+        // erasing.
         let names = |keys: &[DatedKey], key: &SigningKey| {
             let begun = |dated: &DatedKey| dated.not_before - CLOCK_TOLERANCE_S <= now.seconds();
             keys.iter().any(|dated| dated.key.key_id() == key.key_id() && begun(dated))
@@ -275,7 +283,7 @@ impl Credentials {
         Ok(Self { tls, user_ca, descriptor })
     }
 
-    /// When each part of them ends, and the keys that the descriptor names.
+    /// When each of them expires, and the keys that the descriptor names.
     pub fn ends(&self, statement_key: &SigningKey, log_key: &SigningKey) -> Ends {
         let said = self.descriptor.descriptor();
         let key = |keys: &[DatedKey], key: &SigningKey| {
@@ -310,7 +318,7 @@ pub fn read_config(layout: &Layout) -> Result<Config, HomeError> {
     let path = layout.config();
     if !path.exists() {
         return Err(HomeError::Unfit(format!(
-            "{} is not there: this is no home folder; `entente-node init` makes one",
+            "{} is missing: this is not a home folder; `entente-node init` makes one",
             shown(&path)
         )));
     }

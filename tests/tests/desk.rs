@@ -176,8 +176,8 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-fn asked(draft: &Value, confirmation: &str) -> CreateAlertRequest {
-    CreateAlertRequest { draft: draft.to_string(), confirmation: confirmation.to_owned() }
+fn asked(draft: &Value, override_reason: &str) -> CreateAlertRequest {
+    CreateAlertRequest { draft: draft.to_string(), override_reason: override_reason.to_owned() }
 }
 
 /// What the log of a node says in events of this kind, oldest first.
@@ -247,7 +247,7 @@ async fn the_same_document_vin_or_plate_in_an_own_alert_is_said_and_confirmed_wi
     }
     let confirmed = logged(node, "alert.created").await?;
     let confirmed = confirmed.iter().filter(|event| event["same_identifier_as"].is_string());
-    let reasons: Vec<&Value> = confirmed.map(|event| &event["confirmation"]).collect();
+    let reasons: Vec<&Value> = confirmed.map(|event| &event["override_reason"]).collect();
     assert_eq!(reasons, [&json!("another case, agreed"); 3]);
     federation.stop().await
 }
@@ -293,7 +293,7 @@ async fn an_import_says_what_is_there_already_and_loses_nobody_who_disappears_ag
     let other = line(&missing("2", "FB123456"));
     let (why, says) = refused(&import(&mut officer, vec![other.clone()]).await?[0])?;
     assert!(why == "same_identifier" && says.contains(&first), "{why}: {says}");
-    let confirmed = ImportLine { confirmation: "a second case".to_owned(), ..other };
+    let confirmed = ImportLine { override_reason: "a second case".to_owned(), ..other };
     let result = &import(&mut officer, vec![confirmed]).await?[0];
     let second = created(result)?;
     assert!(result.warnings[0].contains(&first), "{:?}", result.warnings);
@@ -302,7 +302,7 @@ async fn an_import_says_what_is_there_already_and_loses_nobody_who_disappears_ag
     // A reason given for many lines does not confirm the check of a protected person.
     let mut check = suspect();
     check["subjects"][0]["identifiers"] = draft["subjects"][0]["identifiers"].clone();
-    let check = ImportLine { confirmation: "whatever".to_owned(), ..line(&check) };
+    let check = ImportLine { override_reason: "whatever".to_owned(), ..line(&check) };
     assert_eq!(refused(&import(&mut officer, vec![check]).await?[0])?.0, "incompatible");
 
     // Found, then gone once more.
@@ -311,12 +311,12 @@ async fn an_import_says_what_is_there_already_and_loses_nobody_who_disappears_ag
     let (why, says) = refused(&import(&mut officer, vec![line(&draft)]).await?[0])?;
     assert_eq!(why, "import_ended");
     let day = federation.nodes[0].clock.now().date().to_string();
-    let all = ["withdrawn", first.as_str(), day.as_str(), "--again"];
+    let all = ["withdrawn", first.as_str(), day.as_str(), "--recreate"];
     assert!(all.iter().all(|word| says.contains(word)), "{says}");
-    let with_again = ImportLine { again: true, ..line(&draft) };
-    let anew = created(&import(&mut officer, vec![with_again.clone()]).await?[0])?;
+    let recreated = ImportLine { recreate: true, ..line(&draft) };
+    let anew = created(&import(&mut officer, vec![recreated.clone()]).await?[0])?;
     assert_ne!(anew, first);
-    let repeated = &import(&mut officer, vec![with_again]).await?[0];
+    let repeated = &import(&mut officer, vec![recreated]).await?[0];
     assert_eq!(repeated.outcome, Some(Outcome::Existing(anew.clone())), "live: nothing new");
     let events = logged(&federation.nodes[0], "alert.created").await?;
     let last = events.last().expect("an event");

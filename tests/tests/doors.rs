@@ -361,10 +361,10 @@ async fn an_alert_that_contradicts_another_is_refused() -> anyhow::Result<()> {
     let refused = officer.create_alert(asked(&check)).await.expect_err("incompatible");
     assert_eq!(reason(&refused), "incompatible");
     let other = person_in("discreet_check", "suspect", "D99999999");
-    let update = |confirmation: &str| UpdateAlertRequest {
+    let update = |override_reason: &str| UpdateAlertRequest {
         id: id.clone(),
         draft: other.clone(),
-        confirmation: confirmation.to_owned(),
+        override_reason: override_reason.to_owned(),
         ..Default::default()
     };
     let refused = officer.update_alert(update("")).await.expect_err("another category");

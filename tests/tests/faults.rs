@@ -225,11 +225,11 @@ async fn filled(
         let draft = sample.to_string();
         let done = if new_versions && acknowledged.len() == 30 {
             let id = acknowledged.keys().nth(refused.len()).cloned().expect("some");
-            let confirmation = "another kind".to_owned();
-            let asked = UpdateAlertRequest { id, draft, confirmation, ..Default::default() };
+            let override_reason = "another kind".to_owned();
+            let asked = UpdateAlertRequest { id, draft, override_reason, ..Default::default() };
             officer.update_alert(asked).await.map(|done| done.into_inner())
         } else {
-            let asked = CreateAlertRequest { draft, confirmation: String::new() };
+            let asked = CreateAlertRequest { draft, override_reason: String::new() };
             officer.create_alert(asked).await.map(|done| done.into_inner())
         };
         match done {
@@ -271,7 +271,7 @@ async fn a_write_that_fails_is_refused_and_loses_nothing() -> anyhow::Result<()>
             assert!(held.version >= version, "{id}: {} held, {version} acknowledged", held.version);
         }
         let draft = draft(7).to_string();
-        officer.create_alert(CreateAlertRequest { draft, confirmation: String::new() }).await?;
+        officer.create_alert(CreateAlertRequest { draft, override_reason: String::new() }).await?;
         assert!(node.terminate().await?);
         let findings = entente_node::home::check(&node.home, &entente_node::id::Clock::system());
         assert!(findings.iter().all(entente_node::home::Finding::ok), "{findings:?}");

@@ -34,7 +34,7 @@ type Desk = DeskClient<Channel>;
 
 async fn create(officer: &mut Desk, seed: u64) -> Result<String, Status> {
     let draft = Samples::new(seed).next().expect("a sample").to_string();
-    let asked = CreateAlertRequest { draft, confirmation: "another one".to_owned() };
+    let asked = CreateAlertRequest { draft, override_reason: "another one".to_owned() };
     Ok(officer.create_alert(asked).await?.into_inner().id)
 }
 
@@ -146,7 +146,7 @@ async fn after_a_write_that_failed_the_store_goes_on_by_itself_once_there_is_roo
     let asked = UpdateAlertRequest {
         id: unsure[0].clone(),
         draft,
-        confirmation: "another kind".to_owned(),
+        override_reason: "another kind".to_owned(),
         ..Default::default()
     };
     let refused = officer.update_alert(asked.clone()).await.expect_err("nothing is written");

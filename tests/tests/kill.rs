@@ -38,7 +38,7 @@ async fn load(node: &Process, seed: u64, acknowledged: &mut Acknowledged) -> any
         sample.to_string()
     });
     for draft in samples {
-        let asked = CreateAlertRequest { draft: draft.clone(), confirmation: String::new() };
+        let asked = CreateAlertRequest { draft: draft.clone(), override_reason: String::new() };
         let Ok(created) = officer.create_alert(asked).await else { return Ok(()) };
         let id = created.into_inner().id;
         acknowledged.insert(id.clone(), 1);

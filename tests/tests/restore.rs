@@ -246,7 +246,7 @@ async fn closed(node: &TestNode) -> anyhow::Result<()> {
     let lost = |answer: Result<(), Status>| assert_eq!(reason(&answer.unwrap_err()), "lost_state");
     lost(whoami(node, "officer").await);
     let mut officer = DeskClient::new(node.desk("officer").await?);
-    let asked = CreateAlertRequest { draft: sample(3), confirmation: String::new() };
+    let asked = CreateAlertRequest { draft: sample(3), override_reason: String::new() };
     lost(officer.create_alert(asked).await.map(drop));
     let mut one = AdminClient::new(node.desk("administrator").await?);
     let mut two = AdminClient::new(node.desk("coordinator").await?);

@@ -23,29 +23,30 @@ use super::node::time;
 use crate::output::{Answer, Failure, Format, Outcome, at, fields};
 use crate::{files, profile, words};
 
-/// Why a node ends a stream that may be opened again at once: it looks at certificates anew.
+/// The reason with which a node ends a stream so that certificates are checked again. The stream
+/// may be reopened at once.
 const TOO_OLD: &str = "stream_too_old";
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Prints a draft of a category, with placeholders to replace
+    /// Prints a draft for a category, with placeholders to replace
     #[command(
-        after_help = "A placeholder stands in angle brackets, as \"<family name>\"; no draft is \
-                      taken before each is replaced.\n\n\
+        after_help = "Placeholders stand in angle brackets, e.g. \"<family name>\". A draft is \
+                      refused until all are replaced.\n\n\
                       Example:\n  \
                       entente alert template missing_protect > draft.json"
     )]
     Template {
-        /// Of which category
+        /// The category of the alert
         #[arg(value_parser = words::of(Category::ALL, Category::as_str))]
         category: String,
     },
-    /// Checks drafts as the node will, without a node: every fault at once, nothing is created
+    /// Checks drafts as the node would, without a node, and names every fault; creates nothing
     #[command(after_help = "Examples:\n  \
                             entente alert check draft.json\n  \
                             entente alert check drafts.jsonl --format json")]
     Check {
-        /// A draft, drafts line by line or in one array, or - for stdin
+        /// The file of drafts: one, one per line, or a JSON array; - for stdin
         file: PathBuf,
     },
     /// Explains the fields of a draft: what each means, its form, and an example
@@ -54,7 +55,7 @@ pub enum Command {
                             entente alert explain subjects.identifiers\n  \
                             entente alert explain birth_date")]
     Explain {
-        /// A field, as a fault names it; all when left out
+        /// The field, as faults name it; all fields when omitted
         #[arg(default_value = "", hide_default_value = true)]
         field: String,
     },
@@ -64,61 +65,63 @@ pub enum Command {
     /// Creates an alert from a draft
     #[command(after_help = "Example:\n  entente alert create draft.json --profile officer")]
     Create {
-        /// The draft, JSON, or - for stdin
+        /// The draft (JSON); - for stdin
         file: PathBuf,
-        /// Your reason to go on, where the node asked for one
+        /// Your reason for going on despite a conflict that the node named
         #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
-        confirm: String,
+        override_reason: String,
     },
-    /// Imports drafts, JSON Lines or a JSON array; can be repeated without creating anything twice
+    /// Imports drafts; can be repeated without creating anything twice
     #[command(
-        after_help = "The file is UTF-8, with or without a byte-order mark; LF, CR LF and CR end a \
-                      line.\n\n\
+        after_help = "The file is UTF-8, with or without a byte-order mark. Lines end with LF, CR \
+                      LF or CR.\n\n\
                       Examples:\n  \
                       entente alert import drafts.jsonl --profile officer\n  \
-                      entente alert import drafts.jsonl --confirm 'second case, agreed with its \
-                      officer' --profile officer\n  \
+                      entente alert import drafts.jsonl --override-reason 'second case, agreed \
+                      with its officer' --profile officer\n  \
                       iconv -f WINDOWS-1254 -t UTF-8 drafts.jsonl | entente alert import - \
                       --profile officer"
     )]
     Import {
-        /// The drafts, one a line or all in one array, or - for stdin
+        /// The file of drafts: one per line, or a JSON array; - for stdin
         file: PathBuf,
-        /// Your reason to go on where an own alert has the same document, VIN or plate
+        /// Your reason for going on where an own alert has the same document, VIN or plate
         #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
-        confirm: String,
-        /// Makes a new alert where the one that a line made before was withdrawn or expired
+        override_reason: String,
+        /// Creates a new alert where an earlier import of the same draft was withdrawn or expired
         #[arg(long)]
-        again: bool,
+        recreate: bool,
     },
     /// Replaces the content of an own alert
     #[command(after_help = "Example:\n  \
-                            entente alert update dk.politi:2026-481920375 draft.json --version 1 \
-                            --profile officer")]
+                            entente alert update dk.politi:2026-481920375 draft.json \
+                            --expected-version 1 --profile officer")]
     Update {
-        /// The alert
+        /// The id of the alert
+        #[arg(value_name = "ALERT")]
         id: String,
-        /// The whole new content, JSON, or - for stdin
+        /// The draft with the whole new content (JSON); - for stdin
         file: PathBuf,
-        /// The version you looked at; refused if it has moved on
-        #[arg(long, default_value_t = 0, hide_default_value = true)]
-        version: u32,
-        /// Your reason to go on, where the node asked for one
+        /// The version you have read; the update is refused if the alert has a newer one
+        #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
+        expected_version: u32,
+        /// Your reason for going on despite a conflict that the node named
         #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
-        confirm: String,
+        override_reason: String,
     },
-    /// Withdraws an own alert for good: it is erased here and at every peer
+    /// Withdraws an own alert for good: erases it here and at every peer
     #[command(after_help = "Example:\n  \
                             entente alert withdraw dk.politi:2026-481920375 --reason 'found safe' \
                             --profile officer")]
     Withdraw {
-        /// The alert
+        /// The id of the alert
+        #[arg(value_name = "ALERT")]
         id: String,
-        /// Why; stays in this node's log, so name nobody
+        /// The reason for the withdrawal; kept in the audit log, so name nobody
         #[arg(long)]
         reason: String,
     },
-    /// Opens an alert
+    /// Shows the content of an alert
     #[command(after_help = "Examples:\n  \
                             entente alert show fr.police-judiciaire:2026-481920375 --justification \
                             'hit of search 4711' --profile officer\n  \
@@ -126,29 +129,32 @@ pub enum Command {
                             'hit of search 4711' --token alert.jwt --export-reason 'for the \
                             prosecutor, permitted by FR on the phone' --profile officer")]
     Show {
-        /// The alert
+        /// The id of the alert
+        #[arg(value_name = "ALERT")]
         id: String,
-        /// Why; mandatory for another authority's alert, stays in this node's log
-        #[arg(long, default_value = "", hide_default_value = true)]
+        /// Your reason for opening the alert; mandatory for another authority's; kept in the audit
+        /// log
+        #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
         justification: String,
-        /// Also writes the signed token, for `alert verify`: an export, which H2 bars
+        /// The file to write the signed token to, for `alert verify`; handling code H2 forbids this
+        /// export
         #[arg(long, value_name = "FILE")]
         token: Option<PathBuf>,
-        /// Why it is exported; mandatory where another authority's alert has H1 or H3, stays in
-        /// this node's log
+        /// Your reason for the export; mandatory for another authority's alert with H1 or H3; kept
+        /// in the audit log
         #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
         export_reason: String,
     },
-    /// Lists alerts, those first that changed last
+    /// Lists alerts, newest change first
     #[command(after_help = list::EXAMPLES)]
     List(list::List),
-    /// Says what becomes visible here, until interrupted
+    /// Shows changes to alerts as they happen, until interrupted
     #[command(after_help = watch::EXAMPLES)]
     Watch(watch::Watch),
-    /// Verifies a signed alert without a node, with its issuer's descriptor
+    /// Verifies a signed alert against its issuer's descriptor, without a node
     #[command(after_help = "Example:\n  entente alert verify alert.jwt --descriptor dk.descriptor")]
     Verify {
-        /// The token, as `alert show --token` writes it
+        /// The signed token, as `alert show --token` writes it
         file: PathBuf,
         /// The issuer's signed descriptor
         #[arg(long, value_name = "FILE")]
@@ -164,6 +170,7 @@ impl Command {
             Self::Explain { field } => return explain::explain(&field),
             Self::Schema => return schema(),
             Self::Verify { file, descriptor } => return verify::verify(&file, &descriptor),
+            Self::List(ref list) => list.check_span()?,
             _ => {}
         }
         let mut desk = DeskClient::new(profile::open(as_whom).await?);
@@ -173,7 +180,7 @@ impl Command {
             | Self::Explain { .. }
             | Self::Schema
             | Self::Verify { .. } => Err(Failure::usage("done already")),
-            Self::Create { file, confirm } => {
+            Self::Create { file, override_reason } => {
                 let draft = files::read(&file)?;
                 let drafts = draft.lines().filter(|line| line.starts_with('{')).count();
                 if drafts > 1 && serde_json::from_str::<Value>(&draft).is_err() {
@@ -181,19 +188,18 @@ impl Command {
                         "{} holds more than one draft",
                         file.display()
                     ))
-                    .hint("drafts line by line go to `entente alert import`"));
+                    .hint("give several drafts to `entente alert import`"));
                 }
-                let asked = CreateAlertRequest { draft, confirmation: confirm };
+                let asked = CreateAlertRequest { draft, override_reason };
                 issued(desk.create_alert(asked).await?.into_inner())
             }
-            Self::Import { file, confirm, again } => {
-                let line = ImportLine { confirmation: confirm, again, ..ImportLine::default() };
+            Self::Import { file, override_reason, recreate } => {
+                let line = ImportLine { override_reason, recreate, ..ImportLine::default() };
                 import::import(as_whom, &file, line, format).await
             }
-            Self::Update { id, file, version, confirm } => {
+            Self::Update { id, file, expected_version, override_reason } => {
                 let draft = files::read(&file)?;
-                let (expected_version, confirmation) = (version, confirm);
-                let asked = UpdateAlertRequest { id, expected_version, draft, confirmation };
+                let asked = UpdateAlertRequest { id, expected_version, draft, override_reason };
                 issued(desk.update_alert(asked).await?.into_inner())
             }
             Self::Withdraw { id, reason } => {
@@ -218,7 +224,7 @@ impl Command {
 fn template(category: &str) -> Outcome {
     let category: Category = category
         .parse()
-        .map_err(|known| Failure::usage(format!("{category} is no category")).hint(known))?;
+        .map_err(|known| Failure::usage(format!("{category} is not a category")).hint(known))?;
     let draft = Draft::template(category);
     let json = serde_json::from_str(&draft).unwrap_or_default();
     Ok(Answer::new(json, draft))
@@ -238,7 +244,7 @@ fn issued(alert: Alert) -> Outcome {
         ("alert", alert.id),
         ("version", alert.version.to_string()),
         ("state", alert.state),
-        ("beware", alert.warnings.join("; ")),
+        ("warnings", alert.warnings.join("; ")),
     ]);
     Ok(Answer::new(json, text))
 }
@@ -255,17 +261,17 @@ fn shown(alert: &Alert) -> Outcome {
     });
     let confirmed = match (alert.own, alert.confirmed) {
         (true, _) => "own alert".to_owned(),
-        (false, true) => format!("by its issuer, {}", time(alert.confirmed_at)),
+        (false, true) => format!("by its issuer at {}", time(alert.confirmed_at)),
         (false, false) if alert.confirmed_at == 0 => "not since the node started".to_owned(),
-        (false, false) => format!("not lately: {}", time(alert.confirmed_at)),
+        (false, false) => format!("not recently; last at {}", time(alert.confirmed_at)),
     };
     let head = fields(&[
         ("alert", alert.id.clone()),
         ("version", alert.version.to_string()),
-        ("ends", time(alert.expires_at)),
+        ("expires", time(alert.expires_at)),
         ("confirmed", confirmed),
         ("24 h desk", alert.contact.clone()),
-        ("beware", alert.warnings.join("; ")),
+        ("warnings", alert.warnings.join("; ")),
     ]);
     let content = serde_json::to_string_pretty(&content).unwrap_or_default();
     Ok(Answer::new(json, format!("{head}{content}\n")))

@@ -22,53 +22,54 @@ use crate::{files, profile, words};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Lists entries
+    /// Lists entries of the audit log
     #[command(after_help = "Examples:\n  \
                             entente audit list --operation disclose --profile auditor\n  \
                             entente audit list --alert dk.politi:2026-481920375 --format json \
                             --profile auditor")]
     List {
-        /// First index
-        #[arg(long, default_value_t = 0)]
+        /// The index of the first entry to list
+        #[arg(long, value_name = "INDEX", default_value_t = 0)]
         from: u64,
-        /// How many at most; 0 for all
-        #[arg(long, default_value_t = 100)]
+        /// The largest number of entries to list; 0 for no limit
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
         limit: u64,
-        /// Of this kind
+        /// Only entries of this operation
         #[arg(long, value_parser = words::of(&Operation::ALL, Operation::as_str))]
         operation: Option<String>,
-        /// About this alert
+        /// Only entries about this alert
         #[arg(long, default_value = "", hide_default_value = true)]
         alert: String,
-        /// By this user, or `node`
-        #[arg(long, default_value = "", hide_default_value = true)]
+        /// Only entries by this user; `node` for the node itself
+        #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
         actor: String,
     },
-    /// Recomputes the whole log here, and compares it with signed checkpoints
+    /// Recomputes the whole log on this machine and compares it with signed checkpoints
     #[command(
         after_help = "Give the checkpoints you kept, and the authority's descriptor as you trust \
                       it:\n  \
                       entente audit verify --checkpoint monday.jws --checkpoint tuesday.jws \
                       --descriptor dk/descriptor.jws --profile auditor\n\n\
-                      A restore that two persons approved is in the log, signed: it is told as a \
-                      warning, and the checkpoints of entries\n\
-                      that it lost are counted apart. Anything else that differs ends with exit \
-                      code 1."
+                      The log records, signed, a restore that two people approved: the command \
+                      warns of it and counts separately the\n\
+                      checkpoints over entries that it lost. Any other difference is an error \
+                      (exit code 1)."
     )]
     Verify {
-        /// A checkpoint kept from before; may be repeated
+        /// A file with a checkpoint that you kept; repeatable
         #[arg(long = "checkpoint", value_name = "FILE")]
         checkpoints: Vec<PathBuf>,
-        /// The authority's signed descriptor, which names its log keys; else the node is believed
+        /// The file with the authority's signed descriptor, which names its log keys; when omitted,
+        /// the command trusts the key that the node names
         #[arg(long, value_name = "FILE")]
         descriptor: Option<PathBuf>,
     },
-    /// Gets a signed head of the log, to be kept where no administrator reaches
+    /// Gets a checkpoint, the signed head of the log; keep it out of the administrators' reach
     #[command(
         after_help = "Example:\n  entente audit checkpoint --out tuesday.jws --profile auditor"
     )]
     Checkpoint {
-        /// File to write; else stdout
+        /// The file to write; stdout when omitted
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -199,7 +200,7 @@ fn answered(head: &Checkpoint, kept: usize, compared: &Compared) -> Answer {
     let gone = compared.gone.len();
     let mut checkpoints = format!("{} kept ones and the node's own agree", kept - gone);
     if gone > 0 {
-        checkpoints += &format!("; {gone} kept ones are of entries that are gone by a restore");
+        checkpoints += &format!("; {gone} kept ones cover entries that a restore lost");
     }
     let mut pairs = vec![
         ("log", format!("{} entries, none changed, none missing", head.size)),
@@ -221,31 +222,32 @@ fn answered(head: &Checkpoint, kept: usize, compared: &Compared) -> Answer {
     Answer::new(json, fields(&pairs))
 }
 
-/// What a restore did to the log, for people.
+/// Says what a restore did to the log, for people.
 fn restored(Recorded { restore, by, reason, .. }: &Recorded) -> String {
     let (first, last) = (restore.kept + 1, restore.old_size);
     let on = Timestamp::from_seconds(restore.iat);
     let entries = format!("restored on {on}; entries {first} to {last} of the old log are gone");
     match by.as_slice() {
         [] => format!(
-            "{entries}; its record was lost with a later restore, a peer handed the statement back"
+            "{entries}; a later restore lost its record, and a peer handed the statement back"
         ),
         by => format!("{entries}; approved by {}: {reason}", by.join(" and ")),
     }
 }
 
 fn changed(what: impl Into<String>) -> Failure {
-    Failure::new(what).hint("the log was changed or cut: keep your checkpoints, and report it")
+    Failure::new(what).hint("the log was changed or cut: keep your checkpoints and report this")
 }
 
-/// From the descriptor that the auditor trusts; else the key that the node names, with a remark.
+/// Takes the keys from the descriptor that the auditor trusts; else the key that the node names,
+/// with a remark.
 fn trusted(signed: &CheckpointResponse, descriptor: Option<PathBuf>) -> Result<Trusted, Failure> {
     let claimed = claimed_checkpoint(&signed.checkpoint);
     let authority = claimed.map_err(|_| changed("the node gave no checkpoint"))?.iss;
     if let Some(path) = descriptor {
         return trusted_by(&path, authority);
     }
-    remark("hint", "without --descriptor the node's word is taken for its log key");
+    remark("hint", "without --descriptor this trusts the log key that the node itself names");
     let key = serde_json::from_str(&signed.log_key);
     Ok(Trusted {
         authority,
@@ -257,13 +259,13 @@ fn trusted_by(path: &Path, node: AuthorityId) -> Result<Trusted, Failure> {
     let shown = path.display();
     let descriptor = SignedDescriptor::parse(files::read(path)?.trim()).map_err(|error| {
         Failure::new(format!("{shown} is not a signed descriptor: {error}"))
-            .hint("give the descriptor.jws that you trust, not one that the node hands out")
+            .hint("give the descriptor.jws that you trust, not one that the node handed out")
     })?;
     let said = descriptor.descriptor();
     if said.authority != node {
         let theirs = &said.authority;
         return Err(Failure::new(format!(
-            "{shown} is the descriptor of {theirs}, the node is {node}'s"
+            "{shown} is the descriptor of {theirs}, but the node is {node}'s"
         ))
         .hint(format!("give the descriptor of {node}, or the profile of a node of {theirs}")));
     }
@@ -271,7 +273,7 @@ fn trusted_by(path: &Path, node: AuthorityId) -> Result<Trusted, Failure> {
     Ok(Trusted { authority: node, keys })
 }
 
-/// Wrong files are told apart from a forged checkpoint: only the latter is a finding about the log.
+/// Distinguishes a wrong file from a forged checkpoint: only the latter is a finding about the log.
 fn checked(jws: &str, trusted: &Trusted, whose: &str) -> Result<Checkpoint, Failure> {
     let claimed = claimed_checkpoint(jws).map_err(|_| {
         Failure::new(format!("{whose} is not a checkpoint"))
@@ -295,7 +297,7 @@ fn checked(jws: &str, trusted: &Trusted, whose: &str) -> Result<Checkpoint, Fail
     })
 }
 
-/// Whose log it must be, and who signs its heads.
+/// The authority whose log it must be, and the keys that sign its heads.
 struct Trusted {
     authority: AuthorityId,
     keys: Vec<PublicKey>,

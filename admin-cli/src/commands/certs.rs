@@ -1,4 +1,4 @@
-//! `entente certs`: certificates in the profile, for trying out and for small installations.
+//! `entente certs`: certificates that fit the profile, for trials and small installations.
 
 use std::path::{Path, PathBuf};
 
@@ -24,56 +24,54 @@ pub enum Command {
         /// The folder to make
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Authorities
+        /// The authorities to make certificates for, e.g. dk.politi
         #[arg(required = true, value_name = "AUTHORITY")]
         authorities: Vec<AuthorityId>,
     },
-    /// Makes a key, and a request for its certificate: on the person's own machine, which the key
+    /// Makes a key and a request for its certificate, on the user's own machine, which the key
     /// never leaves
     #[command(after_help = "Example:\n  \
                             entente certs request --authority dk.politi --out . jensen\n\
                             Then give jensen.csr to the administrator, and keep jensen.key.")]
     Request {
-        /// Whose user
+        /// The authority that the user belongs to
         #[arg(long)]
         authority: AuthorityId,
-        /// Folder of the new NAME.csr and NAME.key
+        /// The folder to write NAME.csr and NAME.key to
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Name of the user: a-z, 0-9, '-', '.', '_'
+        /// The name of the user: a-z, 0-9, '-', '.', '_'
         #[arg(value_parser = user_name)]
         name: String,
     },
-    /// Makes a certificate for a person or system, from a user CA
+    /// Makes a certificate for a user, a person or a system, from a user CA
     #[command(after_help = "Examples:\n  \
                             entente certs user --home dk --csr jensen.csr --out jensen jensen\n  \
                             entente certs user --ca dk/users/ca --authority dk.politi --out \
                             systems mail-gateway\n\
-                            Without --csr the key is made here too: for systems, and for trying \
-                            out.")]
+                            Without --csr this makes the key too: for systems, and for trials.")]
     User(User),
     /// Makes a new certificate for a node, from its node CA
     #[command(after_help = "Example:\n  \
-                            entente certs node --root-pem dk/tls/roots.pem --root-key \
+                            entente certs node --ca-certificate dk/tls/roots.pem --ca-key \
                             dk/tls/ca.key --authority dk.politi --host node.politi.example --out \
                             dk/tls/next\n\
-                            Then put node.pem and node.key in place of those in dk/tls, and run \
+                            Then replace node.pem and node.key in dk/tls with them, and run \
                             `entente reload`.")]
     Node {
-        /// Certificate of the node CA
+        /// The file with the certificate of the node CA (PEM)
         #[arg(long, value_name = "FILE")]
-        root_pem: PathBuf,
-        /// Its key
+        ca_certificate: PathBuf,
+        /// The file with the key of the node CA (PEM)
         #[arg(long, value_name = "FILE")]
-        root_key: PathBuf,
-        /// Whose node
+        ca_key: PathBuf,
+        /// The authority that the node belongs to
         #[arg(long)]
         authority: AuthorityId,
-        /// DNS name or IP address under which clients other than Entente's reach it; may be given
-        /// again
+        /// A DNS name or IP address at which other gRPC clients reach the node; repeatable
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
-        /// Folder of the new node.pem and node.key
+        /// The folder to write node.pem and node.key to
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
@@ -95,8 +93,8 @@ impl Command {
             }
             Self::Request { authority, out, name } => request(&authority, &out, &name, now),
             Self::User(user) => user.make(now),
-            Self::Node { root_pem, root_key, authority, hosts, out } => {
-                let ca = open(&root_pem, &root_key, now)?;
+            Self::Node { ca_certificate, ca_key, authority, hosts, out } => {
+                let ca = open(&ca_certificate, &ca_key, now)?;
                 let Issued { certificate_pem, key_pem } =
                     ca.node(&authority, &hosts, now).map_err(failed)?;
                 let card =
@@ -109,26 +107,31 @@ impl Command {
     }
 }
 
-/// For whom, and from which CA.
+/// The user to make a certificate for, and the CA that signs it.
 #[derive(Args)]
 pub struct User {
-    /// The node's home: its user CA signs, and roots and a profile go with the certificate
-    #[arg(long, value_name = "DIR")]
-    #[arg(required_unless_present = "ca", conflicts_with_all = ["ca", "authority"])]
+    /// The node's home folder: its user CA signs, and its roots and a profile go with the
+    /// certificate
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "ca",
+        conflicts_with_all = ["ca", "authority"]
+    )]
     home: Option<PathBuf>,
-    /// The CA: the path of its .pem and .key without the ending
+    /// The user CA: the path of its .pem and .key files without the extension
     #[arg(long, value_name = "PATH", requires = "authority")]
     ca: Option<PathBuf>,
-    /// Whose user
+    /// The authority that the user belongs to
     #[arg(long, requires = "ca")]
     authority: Option<AuthorityId>,
-    /// The request that `entente certs request` made; the key stays with the person
+    /// The file with the request that `entente certs request` made; the key stays with the user
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
-    /// Folder of what is made
+    /// The folder to write the certificate to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Name of the user: a-z, 0-9, '-', '.', '_'
+    /// The name of the user: a-z, 0-9, '-', '.', '_'
     #[arg(value_parser = user_name)]
     name: String,
 }
@@ -153,7 +156,7 @@ impl User {
                 let key = card.key_pem.is_none().then(|| format!(" --key {}.key", card.name));
                 let profile = self.out.join("profile.toml");
                 text += &format!(
-                    "next: an administrator adds the user, and {0} takes the folder {1} over\n  \
+                    "next: an administrator adds the user, and {0} takes over the folder {1}\n  \
                      entente user add {0} --role ROLE --certificate {2}\n  \
                      entente profile add {0} {3}{4}\n",
                     card.name,
@@ -204,7 +207,7 @@ fn user_name(text: &str) -> Result<String, &'static str> {
     sound.then(|| text.to_owned()).ok_or("a name is 1 to 64 of a-z, 0-9, '-', '.' and '_'")
 }
 
-/// A CA that may issue today, and its own key.
+/// Opens a CA that may issue today, with the key that belongs to it.
 fn open(certificate: &Path, key: &Path, now: Timestamp) -> Result<Authority, Failure> {
     let pem = files::read(certificate)?;
     let unfit = |error: String| Failure::new(format!("{}: {error}", certificate.display()));

@@ -1,4 +1,4 @@
-//! `entente clock`: what time the node goes by, and a person's word on a clock that leapt.
+//! `entente clock`: the time that the node uses, and how a person confirms it after a jump.
 
 use clap::Subcommand;
 use entente_node::id::Timestamp;
@@ -14,20 +14,20 @@ use crate::profile;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Shows the node's clock, the time that the node goes by, and what peers say
+    /// Shows the node's clock, the time that the node uses, and what peers' clocks say
     #[command(after_help = "Example:\n  entente clock show --profile administrator")]
     Show,
-    /// Confirms the time that the node's clock shows, after it leapt and while no peer speaks for
+    /// Confirms the time that the node's clock shows, after it jumped and while no peer agrees with
     /// it
     #[command(
-        after_help = "The time is read elsewhere, from a watch or a telephone: a clock is not \
-                      confirmed by itself. What has ended by it is erased from then on.\n\n\
+        after_help = "Read the time elsewhere, from a watch or a telephone: a clock can't confirm \
+                      itself. Afterwards the node erases what has expired by this time.\n\n\
                       Examples:\n  \
                       entente clock confirm 2026-11-24T10:20:00Z --profile administrator\n  \
                       entente clock confirm 2026-11-24T11:20:00+01:00 --profile administrator"
     )]
     Confirm {
-        /// What time it is, to 5 minutes, with Z for UTC or the offset from it
+        /// The time you read, to within 5 minutes, with Z for UTC or an offset from it
         #[arg(value_name = "TIME")]
         read: Timestamp,
     },
@@ -46,8 +46,8 @@ impl Command {
                 let asked = ConfirmClockRequest { read: read.seconds() };
                 let done = AdminClient::new(channel).confirm_clock(asked).await?.into_inner();
                 let text = match done.confirmed {
-                    true => format!("believed from now on: {}", time(done.shown)),
-                    false => format!("the clock was not in doubt: it shows {}", time(done.shown)),
+                    true => format!("confirmed: the node uses {} from now on", time(done.shown)),
+                    false => format!("the clock was not in doubt; it shows {}", time(done.shown)),
                 };
                 let json = json!({ "confirmed": done.confirmed, "shown_at": at(done.shown) });
                 Ok(Answer::new(json, text))
@@ -56,7 +56,7 @@ impl Command {
     }
 }
 
-/// For programs.
+/// The clock as JSON, for programs.
 pub fn as_json(clock: &Clock) -> Value {
     json!({
         "shown_at": at(clock.shown), "believed_at": at(clock.believed), "doubt": clock.doubt,
@@ -67,7 +67,7 @@ pub fn as_json(clock: &Clock) -> Value {
 fn shown(clock: &Clock) -> String {
     fields(&[
         ("the clock shows", time(clock.shown)),
-        ("the node goes by", time(clock.believed)),
+        ("the node uses", time(clock.believed)),
         ("doubt", clock.doubt.clone()),
         ("peers agree", clock.agree.join(", ")),
         ("peers differ", clock.differ.join(", ")),

@@ -23,20 +23,20 @@ const SCENE_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct Demo {
-    /// Leaves the nodes running, and prints profiles and commands to try
+    /// Keeps the nodes running, and prints profiles and commands to try
     #[arg(long)]
     keep: bool,
 }
 
-/// What a scene shows, and what it proves.
+/// The output of a scene, and what it proves.
 struct Shown {
     proves: String,
     table: String,
 }
 
 impl Demo {
-    /// A signal ends the nodes and removes their folder: both belong to the future that is dropped
-    /// then.
+    /// A signal ends the nodes and removes their folder, since both belong to the future that is
+    /// then dropped.
     pub async fn run(self, format: Format) -> Outcome {
         let failed = |error: std::io::Error| Failure::new(error.to_string());
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! `entente epoch`: how a node that lost state goes on.
+//! `entente epoch`: how a node that lost state resumes its work.
 
 use clap::Subcommand;
 use entente_proto::admin::admin_client::AdminClient;
@@ -12,26 +12,27 @@ use crate::profile;
 
 #[derive(Subcommand)]
 pub enum Epoch {
-    /// Fetches this node's later statements from its peers, after a restore of an old backup
+    /// Fetches this node's later statements back from its peers, after a restore from a backup
     #[command(after_help = "Example:\n  entente epoch recover --profile administrator")]
     Recover,
-    /// Shows what two people confirm: the policy, the peers, the users, and how much each peer
+    /// Shows what two people must review: the policy, the peers, the users, and what each peer
     /// would get
     #[command(after_help = "Example:\n  \
                             entente epoch show --profile coordinator\n\n\
-                            What is not to be in force is narrowed first: `entente policy apply`, \
-                            `entente peer suspend`, `entente peer remove`,\n\
-                            `entente user remove`; `entente policy show` prints the policy.")]
+                            Take out first what must not be in force: `entente policy apply`, \
+                            `entente peer suspend`,\n\
+                            `entente peer remove`, `entente user remove`. `entente policy show` \
+                            prints the policy.")]
     Show,
-    /// Starts a new epoch towards every peer and ends the stop; takes two people, who name what
-    /// they were shown
+    /// Starts a new epoch with every peer, so that the node issues again; takes two people, who
+    /// name the review they read
     #[command(after_help = "Examples:\n  \
                             entente epoch start --reason 'restored from the backup of Monday' \
                             --review 4f1c09a2b77e63d0 --profile administrator\n  \
                             entente epoch start --approve 4711 --review 4f1c09a2b77e63d0 --profile \
                             coordinator")]
     Start {
-        /// Proposes it, with the reason
+        /// The reason for the new epoch; proposes it
         #[arg(
             long,
             required_unless_present = "approve",
@@ -39,13 +40,19 @@ pub enum Epoch {
             hide_default_value = true
         )]
         reason: String,
-        /// Approves the proposal of this number
-        #[arg(long, conflicts_with = "reason", default_value_t = 0, hide_default_value = true)]
+        /// The number of the proposal to approve
+        #[arg(
+            long,
+            value_name = "NUMBER",
+            conflicts_with = "reason",
+            default_value_t = 0,
+            hide_default_value = true
+        )]
         approve: u64,
-        /// What `entente epoch show` gave as the review
+        /// The review that you read, as `entente epoch show` names it
         #[arg(long)]
         review: String,
-        /// So many alerts go to peers again from which they had been taken back, and that is meant
+        /// The number of alerts that may go again to peers from which they had been taken back
         #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
         again: u64,
     },
@@ -79,7 +86,7 @@ impl Epoch {
                 let text = match done.started {
                     true => "started: the node issues again".to_owned(),
                     false => format!(
-                        "waits for a coordinator, who looks at `entente epoch show` first:\n  {}",
+                        "waits for a coordinator, who reads `entente epoch show` first:\n  {}",
                         approval(done.proposal, &review, again)
                     ),
                 };
@@ -118,10 +125,10 @@ fn as_json(review: &EpochReview) -> serde_json::Value {
 
 fn described(review: &EpochReview) -> String {
     let again = match review.again {
-        0 => "none that was taken back goes out again".to_owned(),
+        0 => "no alert that was taken back goes out again".to_owned(),
         again => format!(
-            "{again} alerts that had been taken back from peers would go to them again: apply a \
-             narrower policy or suspend the peers, unless that is meant"
+            "{again} alerts that had been taken back from peers would go to them again: unless \
+             you want that, apply a narrower policy or suspend the peers"
         ),
     };
     let mut text = fields(&[
@@ -153,10 +160,10 @@ fn described(review: &EpochReview) -> String {
     text + &fields(&[("review", review.review.clone()), ("next", next(review))])
 }
 
-/// What the person who looks does next.
+/// What the person who reads the review does next.
 fn next(review: &EpochReview) -> String {
     if !review.stopped && review.again == 0 {
-        return "nothing waits for a confirmation".to_owned();
+        return "nothing is left to confirm".to_owned();
     }
     let waiting = review.proposals.iter().find(|one| one.review == review.review);
     let again = if review.again > 0 { format!(" --again {}", review.again) } else { String::new() };

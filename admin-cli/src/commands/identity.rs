@@ -1,4 +1,4 @@
-//! `entente identity`: the key that signs nothing but descriptors, kept away from the node.
+//! `entente identity`: the key that signs only descriptors and stays away from the node.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -11,25 +11,26 @@ use entente_node::trust::{Draft, Fingerprint, SignedDescriptor};
 use serde_json::json;
 
 use crate::files;
+use crate::kind::Kind;
 use crate::output::{Answer, Failure, Outcome, fields};
 
-/// Shortest passphrase, in bytes: scrypt slows guessing, it does not stop it.
+/// Shortest passphrase, in bytes: scrypt slows guessing but does not stop it.
 const PASSPHRASE_BYTES_MIN: usize = 12;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Makes an identity key under a passphrase
+    /// Makes an identity key, protected by a passphrase
     #[command(
         after_help = "Example:\n  entente identity create --authority dk.politi --out dk.identity"
     )]
     Create {
-        /// Whose identity
+        /// The authority that the key identifies, e.g. dk.politi
         #[arg(long)]
         authority: AuthorityId,
-        /// The file to make; keep it off the network
+        /// The key file to write; keep it off the network
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// Reads the passphrase from the first line of a file
+        /// The file whose first line is the passphrase; asks for it when omitted
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
@@ -38,9 +39,9 @@ pub enum Command {
                             entente identity fingerprint dk.identity\n  \
                             entente identity fingerprint dk/descriptor.jws")]
     Fingerprint {
-        /// An identity key or a signed descriptor
+        /// The file with an identity key or a signed descriptor
         file: PathBuf,
-        /// Reads the passphrase from the first line of a file
+        /// The file whose first line is the passphrase; asks for it when omitted
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
@@ -49,15 +50,15 @@ pub enum Command {
                             entente identity sign --key dk.identity --out dk/descriptor.jws \
                             dk/descriptor.draft.json")]
     Sign {
-        /// The identity key
+        /// The file with the identity key
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// Where the signed descriptor goes; takes the place of an older one
+        /// The file to write the signed descriptor to; replaces an older one
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// The draft
+        /// The file with the descriptor's draft
         draft: PathBuf,
-        /// Reads the passphrase from the first line of a file
+        /// The file whose first line is the passphrase; asks for it when omitted
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
@@ -89,13 +90,13 @@ impl Command {
                 Ok(shown(&authority, &fingerprint, String::new()))
             }
             Self::Sign { key, out, draft, passphrase_file } => {
-                let text = files::read(&draft)?;
+                let text = Kind::DescriptorDraft.read(&draft)?;
                 let draft: Draft = serde_json::from_str(&text)
                     .map_err(|error| Failure::new(format!("{}: {error}", draft.display())))?;
                 let (authority, key) = open(&files::read(&key)?, passphrase_file)?;
                 if authority != draft.authority {
                     return Err(Failure::new(format!(
-                        "the key is {authority}'s and the draft {}'s",
+                        "the key is {authority}'s, but the draft is {}'s",
                         draft.authority
                     )));
                 }
@@ -127,7 +128,7 @@ fn open(
     open_identity(text, &passphrase).map_err(|error| Failure::new(error.to_string()))
 }
 
-/// From a file, or asked for at a terminal; twice for a new key.
+/// Reads the passphrase from a file, or asks for it on the terminal; twice for a new key.
 fn passphrase(file: Option<PathBuf>, new: bool) -> Result<Secret<String>, Failure> {
     if let Some(path) = file {
         let text = files::read(&path)?;
@@ -142,7 +143,7 @@ fn passphrase(file: Option<PathBuf>, new: bool) -> Result<Secret<String>, Failur
         asked.map_err(|error| Failure::new(error.to_string()))
     };
     let first = ask("passphrase: ")?;
-    if new && ask("again: ")? != first {
+    if new && ask("passphrase again: ")? != first {
         return Err(Failure::new("the two passphrases differ"));
     }
     Ok(first)

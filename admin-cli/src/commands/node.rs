@@ -36,7 +36,7 @@ pub async fn reload(as_whom: Option<&str>) -> Outcome {
     Ok(Answer::new(json, text))
 }
 
-/// A time for people; 0 is never.
+/// A time for people; 0 means never.
 pub fn time(seconds: i64) -> String {
     if seconds == 0 { "never".to_owned() } else { Timestamp::from_seconds(seconds).to_string() }
 }
@@ -78,8 +78,8 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
     });
     let lost = match status.lost_state {
         true => {
-            "yes: nothing is issued until two persons confirmed how it goes on: `entente epoch \
-             recover`, then `entente epoch show`"
+            "yes: the node issues nothing until two people have reviewed what is in force: \
+             `entente epoch recover`, then `entente epoch show`"
         }
         false => "",
     };

@@ -1,4 +1,4 @@
-//! `entente peer`: whom this authority trusts.
+//! `entente peer`: the authorities that this one trusts.
 
 use std::path::PathBuf;
 
@@ -11,24 +11,25 @@ use entente_proto::admin::{
 use serde_json::{Value, json};
 
 use super::node::time;
+use crate::kind::Kind;
 use crate::output::{Answer, Failure, Outcome, at, fields, list, table};
 use crate::{files, profile};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Gives this authority's descriptor, to be sent to another authority
+    /// Exports your authority's descriptor, to send to another authority
     #[command(
         after_help = "Example:\n  entente peer export --out dk.descriptor --profile administrator"
     )]
     Export {
-        /// File to write; else stdout
+        /// The file to write; stdout when omitted
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Imports another authority's descriptor; a coordinator then approves it
+    /// Imports another authority's descriptor, for a coordinator to approve
     #[command(after_help = "Example:\n  entente peer import fr.descriptor --profile administrator")]
     Import {
-        /// The descriptor, or - for stdin
+        /// The signed descriptor that the other authority sent; - for stdin
         file: PathBuf,
     },
     /// Lists the peers
@@ -39,46 +40,47 @@ pub enum Command {
         after_help = "Example:\n  entente peer show fr.police-judiciaire --profile coordinator"
     )]
     Show(One),
-    /// Approves an imported peer, as a second person, with the fingerprint its people read out
+    /// Approves an imported peer, as the second person, with the fingerprint that the peer read out
     #[command(
-        after_help = "Ask the peer's coordinator over the phone for `entente peer export`'s \
-                      fingerprint:\n  \
+        after_help = "Call the peer's coordinator and ask for the fingerprint that `entente \
+                      identity fingerprint` shows there:\n  \
                       entente peer approve fr.police-judiciaire --fingerprint '01234 56789 01234 \
                       56789 01234 56789 01234 56789' --profile coordinator"
     )]
     Approve {
-        /// Which
+        /// The authority of the peer
+        #[arg(value_name = "PEER")]
         authority: String,
-        /// Eight groups of five digits, as read out
+        /// The fingerprint that you heard: eight groups of five digits
         #[arg(long, value_name = "DIGITS")]
         fingerprint: String,
     },
-    /// Stops exchange with a peer at once; nothing is erased
+    /// Stops the exchange with a peer at once; erases nothing
     #[command(after_help = "Example:\n  \
                             entente peer suspend fr.police-judiciaire --reason 'incident 12' \
                             --profile administrator")]
     Suspend(Change),
-    /// Goes on with a suspended peer
+    /// Resumes the exchange with a suspended peer
     #[command(after_help = "Example:\n  \
                             entente peer resume fr.police-judiciaire --reason 'incident 12 closed' \
                             --profile coordinator")]
     Resume(Change),
-    /// Ends trust in a peer
+    /// Ends the trust in a peer
     #[command(after_help = "Example:\n  \
                             entente peer remove fr.police-judiciaire --reason 'agreement ended' \
                             --profile administrator")]
     Remove(Change),
-    /// Tries each step towards a peer and says which fails, and what to do
+    /// Tries each step of the connection to a peer; says which one fails and what to do
     #[command(
         after_help = "Example:\n  entente peer test fr.police-judiciaire --profile administrator"
     )]
     Test(One),
-    /// Lists what was refused between the two nodes, with the reasons
+    /// Lists the parked statements: those that one of the two nodes refused, with the reasons
     #[command(
         after_help = "Example:\n  entente peer parked fr.police-judiciaire --profile coordinator"
     )]
     Parked(One),
-    /// Offers again what a peer refused
+    /// Offers the parked statements to the peer again
     #[command(
         after_help = "Example:\n  entente peer retry fr.police-judiciaire --profile administrator"
     )]
@@ -87,15 +89,17 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct One {
-    /// Which
+    /// The authority of the peer
+    #[arg(value_name = "PEER")]
     authority: String,
 }
 
 #[derive(Args)]
 pub struct Change {
-    /// Which
+    /// The authority of the peer
+    #[arg(value_name = "PEER")]
     authority: String,
-    /// Why; stays in the audit log
+    /// The reason for the change; kept in the audit log
     #[arg(long)]
     reason: String,
 }
@@ -114,6 +118,11 @@ impl From<One> for PeerRequest {
 
 impl Command {
     pub async fn run(self, as_whom: Option<&str>) -> Outcome {
+        // A wrong file is refused before the node is called.
+        let descriptor = match &self {
+            Self::Import { file } => Kind::Descriptor.read(file)?.trim().to_owned(),
+            _ => String::new(),
+        };
         let mut admin = AdminClient::new(profile::open(as_whom).await?);
         match self {
             Self::Export { out } => {
@@ -125,12 +134,10 @@ impl Command {
                 let done = format!("wrote {}", path.display());
                 Ok(Answer::new(json, fields(&[("fingerprint", own.fingerprint), ("done", done)])))
             }
-            Self::Import { file } => {
-                let descriptor = files::read(&file)?.trim().to_owned();
+            Self::Import { .. } => {
                 let peer = admin.import_peer(ImportPeerRequest { descriptor }).await?.into_inner();
                 let next = format!(
-                    "waits for a coordinator, who compares the fingerprint with the peer's \
-                     people:\n  \
+                    "next: a coordinator calls the peer, compares the fingerprint and approves:\n  \
                      entente peer approve {} --fingerprint '…'\n",
                     peer.authority
                 );
@@ -180,7 +187,7 @@ impl Command {
             }
             Self::Retry(one) => {
                 let done = admin.retry_parked(PeerRequest::from(one)).await?.into_inner();
-                let text = format!("{} alerts are offered again", done.retried);
+                let text = format!("offering {} statements again", done.retried);
                 Ok(Answer::new(json!({ "retried": done.retried }), text))
             }
         }
@@ -211,12 +218,12 @@ fn described(peer: &Peer) -> String {
         ("imported by", peer.imported_by.clone()),
         ("approved by", peer.approved_by.clone()),
         ("changed at", time(peer.changed_at)),
-        ("waits", peer.pending.clone()),
+        ("pending", peer.pending.clone()),
         ("warnings", peer.warnings.join("; ")),
     ])
 }
 
-/// A test that fails is a failure of the command, so that scripts see it.
+/// A failed step is a failure of the command, so that scripts notice it.
 fn tested(tested: TestPeerResponse) -> Outcome {
     let steps: Vec<_> = tested
         .steps

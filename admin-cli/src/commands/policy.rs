@@ -1,4 +1,4 @@
-//! `entente policy`: who sees what.
+//! `entente policy`: what each peer may see.
 
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use entente_proto::admin::{
 use serde_json::json;
 
 use super::node::time;
+use crate::kind::Kind;
 use crate::output::{Answer, Failure, Outcome, at, fields, remark};
 use crate::{files, profile};
 
@@ -20,46 +21,47 @@ pub enum Command {
     /// Checks a policy file without a node
     #[command(after_help = "Example:\n  entente policy check policy.toml")]
     Check {
-        /// The policy, TOML
+        /// The policy file (TOML)
         file: PathBuf,
     },
-    /// Shows the policy in force, an earlier one, or one that waits for a coordinator
+    /// Shows the policy in force, an earlier version, or a proposal that waits for a coordinator
     #[command(after_help = "Examples:\n  \
                             entente policy show --profile auditor\n  \
                             entente policy show --proposal 42 --profile coordinator")]
     Show {
-        /// An earlier version
-        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        /// The number of an earlier version to show
+        #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
         version: u64,
-        /// One that waits, by its number: its text, and what it would change
+        /// The number of a pending proposal to show, with the changes it would make
         #[arg(long, value_name = "NUMBER", conflicts_with = "version")]
         proposal: Option<u64>,
     },
-    /// Puts a policy in force; what may widen disclosure waits for a coordinator
+    /// Puts a policy in force, or proposes it to a coordinator if it may disclose more
     #[command(after_help = "Examples:\n  \
                             entente policy apply policy.toml --dry-run --profile administrator\n  \
                             entente policy apply policy.toml --profile administrator")]
     Apply {
-        /// The policy, TOML
+        /// The policy file (TOML)
         file: PathBuf,
-        /// Only says what would change
+        /// Only shows what would change
         #[arg(long)]
         dry_run: bool,
     },
-    /// Approves a policy that waits, as a second person
+    /// Approves a proposed policy, as the second person
     #[command(after_help = "Example:\n  entente policy approve 42 --profile coordinator")]
     Approve {
-        /// The number that `policy apply` gave
+        /// The number of the proposal, from `policy apply` or `policy show`
+        #[arg(value_name = "NUMBER")]
         proposal: u64,
     },
-    /// Says what a peer gets of an alert, and which rule decides; names of claims, never values
+    /// Explains what a peer gets of an alert and which rule decides; names claims, never values
     #[command(after_help = "Example:\n  \
                             entente policy explain dk.politi:2026-481920375 fr.police-judiciaire \
                             --profile administrator")]
     Explain {
-        /// The alert
+        /// The id of an own alert
         alert: String,
-        /// The peer
+        /// The authority of the peer
         peer: String,
     },
 }
@@ -67,12 +69,17 @@ pub enum Command {
 impl Command {
     pub async fn run(self, as_whom: Option<&str>) -> Outcome {
         if let Self::Check { file } = &self {
-            let policy = Policy::parse(&files::read(file)?)
-                .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+            let text = files::read(file)?;
+            let policy = Policy::parse(&text).map_err(|error| match Kind::of(&text) {
+                Kind::Policy | Kind::Unknown => {
+                    Failure::new(format!("{}: {error}", file.display()))
+                }
+                _ => Kind::Policy.refusal(Kind::of(&text), file),
+            })?;
             let rules = policy.rules().len();
             return Ok(Answer::new(
                 json!({ "rules": rules }),
-                format!("{rules} rules, all of them sound"),
+                format!("the policy is valid; it has {rules} rules"),
             ));
         }
         let mut admin = AdminClient::new(profile::open(as_whom).await?);
@@ -92,8 +99,8 @@ impl Command {
                     ("# applied by", policy.applied_by.clone()),
                     ("# approved by", policy.approved_by.clone()),
                     ("# applied at", time(policy.applied_at)),
-                    ("# waits", policy.pending.clone()),
-                    ("# read it", read.unwrap_or_default()),
+                    ("# pending", policy.pending.clone()),
+                    ("# read it with", read.unwrap_or_default()),
                 ]);
                 let json = json!({
                     "version": policy.version, "source": policy.source,
@@ -128,7 +135,7 @@ impl Command {
                     ("claims", why.claims.join(", ")),
                     ("withheld", why.withheld.join(", ")),
                     ("passed over", why.considered.join("\n             ")),
-                    ("the peer", why.held.clone()),
+                    ("peer holds", why.held.clone()),
                 ]);
                 let json = json!({
                     "level": why.level, "rule": why.rule, "rule_number": why.rule_number,
@@ -141,19 +148,19 @@ impl Command {
     }
 }
 
-/// The text of a policy that waits, with what it would change of the one in force.
+/// The text of a pending policy, with what it would change of the one in force.
 fn proposed(in_force: &Shown, number: u64) -> Outcome {
     let waiting = in_force.proposals.iter().find(|waiting| waiting.number == number);
     let waiting = waiting.ok_or_else(|| {
-        Failure::new(format!("no policy waits under the number {number}")).hint(
-            "`entente policy show` names those that wait; one whose base is no longer in force \
+        Failure::new(format!("no pending proposal has the number {number}")).hint(
+            "`entente policy show` lists the pending ones; one that was based on an older policy \
              must be applied again",
         )
     })?;
     let parse = |source: &str| {
         Policy::parse(source).map_err(|error| {
-            Failure::new(format!("the node's policy can't be read here: {error}"))
-                .hint("use the `entente` of the node's version")
+            Failure::new(format!("this program can't read the node's policy: {error}"))
+                .hint("use the version of `entente` that the node has")
         })
     };
     let (new, old) = (parse(&waiting.source)?, parse(&in_force.source)?);
@@ -176,15 +183,13 @@ fn proposed(in_force: &Shown, number: u64) -> Outcome {
 
 fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
     let outcome = match (dry_run, done.proposal, done.widens.is_empty()) {
-        (true, _, true) => "nothing was changed; applied, it would be in force at once".to_owned(),
-        (true, _, false) => {
-            "nothing was changed; applied, it would wait for a coordinator".to_owned()
-        }
+        (true, _, true) => "dry run: this policy would be in force at once".to_owned(),
+        (true, _, false) => "dry run: this policy would wait for a coordinator".to_owned(),
         (false, 0, _) => format!("version {} is in force", done.version),
         (false, number, _) => {
             format!(
                 "waits for a coordinator, who reads it with `entente policy show --proposal \
-                 {number}`: entente policy approve {number}"
+                 {number}` and approves it with `entente policy approve {number}`"
             )
         }
     };
@@ -194,7 +199,7 @@ fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
         ("widens", done.widens.join("\n         ")),
     ]);
     for named in &done.unmatched {
-        remark("warning", &format!("{named}, which is no peer of this node: is it written right?"));
+        remark("warning", &format!("{named}, which is not a peer of this node: is it misspelt?"));
     }
     let json = json!({
         "version": done.version, "proposal": done.proposal, "changes": done.changes,

@@ -1,4 +1,5 @@
-//! `entente profile`: how this person reaches their node, kept below the configuration folder.
+//! `entente profile`: how this person reaches their node. Profiles are kept in the configuration
+//! folder.
 
 use std::path::{Path, PathBuf};
 
@@ -15,39 +16,40 @@ use crate::profile::{Profile, default, file_of, names, set_default};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Takes a profile over, with copies of its certificate, key and roots; the first one becomes
-    /// the default
+    /// Adds a profile, with copies of its certificate, key and roots; the first one becomes the
+    /// default
     #[command(after_help = "Examples:\n  \
                             entente profile add administrator \
                             hand-over/administrator/profile.toml\n  \
                             entente profile add officer jensen/profile.toml --key jensen.key\n\
-                            Then delete the folder that it came in: the key is here now.")]
+                            Then delete the folder that the profile came in: your copy of the key \
+                            is now in the profile.")]
     Add {
-        /// What `--profile` calls it: a-z, 0-9, '-', '.', '_'
+        /// The name to give it, for `--profile`: a-z, 0-9, '-', '.', '_'
         #[arg(value_parser = profile_name)]
         name: String,
-        /// The profile, as `entente-node init` and `entente certs user --home` write it
+        /// The profile file, as `entente-node init` and `entente certs user --home` write it
         file: PathBuf,
-        /// The key, when it was made on this machine by `entente certs request`
+        /// The key file, if you made the key on this machine with `entente certs request`
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
-        /// Takes the place of the profile of this name
+        /// Replaces an existing profile of this name
         #[arg(long)]
         replace: bool,
     },
     /// Lists the profiles
     #[command(after_help = "Example:\n  entente profile list")]
     List,
-    /// Says which profile is meant where none is named
+    /// Makes a profile the default
     #[command(after_help = "Example:\n  entente profile use officer")]
     Use {
-        /// Which
+        /// The name of the profile
         name: String,
     },
-    /// Shows one: whose it is, where its node answers, when the certificate ends
+    /// Shows a profile: its user, its node's address, and when its certificate expires
     #[command(after_help = "Examples:\n  entente profile show\n  entente profile show officer")]
     Show {
-        /// Which; else the default
+        /// The name of the profile; the default profile when omitted
         name: Option<String>,
     },
 }
@@ -65,13 +67,13 @@ impl Command {
             Self::Use { name } => {
                 Profile::read(&file_of(&name)?)?;
                 set_default(&name)?;
-                let text = format!("{name} is meant where no profile is named");
+                let text = format!("{name} is the default profile now");
                 Ok(Answer::new(json!({ "name": name, "default": true }), text))
             }
             Self::Show { name } => {
                 let name = name.or_else(default).ok_or_else(|| {
-                    Failure::usage("no profile is the default")
-                        .hint("name one, or choose with `entente profile use NAME`")
+                    Failure::usage("there is no default profile")
+                        .hint("name a profile, or choose a default with `entente profile use NAME`")
                 })?;
                 let known = Known::read(&name)?;
                 Ok(Answer::new(known.json(), known.text()))
@@ -80,7 +82,7 @@ impl Command {
     }
 }
 
-/// Everything is read and fits before anything is written.
+/// Reads and checks everything before it writes anything.
 fn add(name: &str, file: &Path, key: Option<PathBuf>, replace: bool) -> Outcome {
     let mut profile = Profile::read(file)?;
     profile.key = key.unwrap_or(profile.key);
@@ -89,8 +91,8 @@ fn add(name: &str, file: &Path, key: Option<PathBuf>, replace: bool) -> Outcome 
     read_pem_certificates(&profile.roots).map_err(unfit)?;
     let target = file_of(name)?;
     if target.exists() && !replace {
-        return Err(Failure::new(format!("there is a profile {name} already"))
-            .hint("choose another name, or say --replace"));
+        return Err(Failure::new(format!("a profile named {name} exists already"))
+            .hint("choose another name, or replace it with --replace"));
     }
     let folder = target.with_extension("");
     let failed = |error: entente_node::pki::PkiError| Failure::new(error.to_string());
@@ -114,7 +116,8 @@ fn add(name: &str, file: &Path, key: Option<PathBuf>, replace: bool) -> Outcome 
         set_default(name)?;
     }
     let known = Known::read(name)?;
-    let next = format!("try: entente whoami --profile {name}; then delete {}\n", file.display());
+    let next =
+        format!("next: try entente whoami --profile {name}, then delete {}\n", file.display());
     Ok(Answer::new(known.json(), known.text() + &next))
 }
 
@@ -132,16 +135,16 @@ fn list() -> Outcome {
             known.ends_text(),
         ]
     };
-    let headers = ["profile", "user", "authority", "endpoint", "certificate ends"];
+    let headers = ["profile", "user", "authority", "endpoint", "certificate expires"];
     let text = table(&headers, known.iter().map(row).collect());
     Ok(Answer::new(output::list(known.iter().map(Known::json)), text))
 }
 
-/// A profile that was taken over.
+/// A profile in the configuration folder.
 struct Known {
     name: String,
     profile: Profile,
-    /// As in the certificate; empty when it can't be read.
+    /// The name in the certificate; empty when that can't be read.
     user: String,
     /// The last second of the certificate.
     ends: Option<Timestamp>,
@@ -153,7 +156,7 @@ impl Known {
         let profile = Profile::read(&file_of(name)?)?;
         let pem = files::read(&profile.certificate).unwrap_or_default();
         let ends = certificate_end(&pem);
-        // At the last moment of its validity: one that has ended still says whose it is.
+        // Judged at the last second of its validity, so that an expired one still says whose it is.
         let own =
             ends.and_then(|at| TlsIdentity::read(&profile.certificate, &profile.key, at).ok());
         let user = match own.map(|own| own.identity().clone()) {
@@ -186,7 +189,7 @@ impl Known {
             ("authority", self.profile.authority.to_string()),
             ("endpoint", self.profile.endpoint.clone()),
             ("certificate", path(&self.profile.certificate)),
-            ("certificate ends", self.ends_text()),
+            ("certificate expires", self.ends_text()),
             ("key", path(&self.profile.key)),
             ("roots", path(&self.profile.roots)),
             ("default", if self.default { "yes" } else { "" }.to_owned()),

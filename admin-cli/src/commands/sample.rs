@@ -11,11 +11,11 @@ pub const EXAMPLES: &str = "Example:\n  \
 
 #[derive(Args)]
 pub struct Sample {
-    /// How many
-    #[arg(long, default_value_t = 10)]
+    /// The number of alerts to write
+    #[arg(long, value_name = "NUMBER", default_value_t = 10)]
     count: usize,
-    /// The same seed gives the same alerts
-    #[arg(long, default_value_t = 1)]
+    /// The seed; the same seed gives the same alerts
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! `entente search`: hit or no hit, with a reference and whom to call.
+//! `entente search`: hit or no hit, with the alert's id and the desk to call.
 
 mod values;
 
@@ -17,8 +17,8 @@ use crate::output::{Answer, Failure, Outcome, at, table};
 use crate::{profile, words};
 use values::Values;
 
-pub const EXAMPLES: &str = "What stands on the command line is in the shell's history and in the \
-                            list of processes. Values from a file or from stdin are not:\n  \
+pub const EXAMPLES: &str = "Values on the command line end up in the shell's history and in the \
+                            list of processes. Values from a file or stdin don't:\n  \
                             entente search --case 2026/17 --offence labour --sought missing \
                             --values - <<END\n  \
                             identifier=passport:DK:P1234567\n  \
@@ -40,33 +40,34 @@ pub const EXAMPLES: &str = "What stands on the command line is in the shell's hi
 
 #[derive(Args)]
 pub struct Search {
-    /// The case that the search is for
+    /// The reference of the case that the search is for
     #[arg(long = "case", value_name = "REFERENCE")]
     case_ref: String,
-    /// The form of exploitation
+    /// The form of exploitation that the case is about
     #[arg(long, value_parser = words::of(Exploitation::ALL, Exploitation::as_str))]
     offence: String,
-    /// Category of the person sought, or object
+    /// The category of the person sought, or `object`
     #[arg(long, value_name = "CATEGORY", value_parser = sought())]
     sought: String,
-    /// To identify, or to get more data on somebody who is known
+    /// The aim: identify somebody, or get more data about a known person
     #[arg(long, default_value = "identify", value_parser = words::of(&Aim::ALL, Aim::as_str))]
     aim: String,
-    /// Takes the values from a file, or - for stdin, so that they stand in no shell history: JSON,
-    /// or lines of NAME=VALUE
+    /// The file with the values to search for, as JSON or lines of NAME=VALUE; - for stdin; keeps
+    /// them out of the shell's history
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
-    /// TYPE:NUMBER, or TYPE:COUNTRY:NUMBER where a country issues it; may be repeated
+    /// An identifier: TYPE:NUMBER, or TYPE:COUNTRY:NUMBER for one that a country issues;
+    /// repeatable
     #[arg(long = "identifier", value_name = "TYPE:NUMBER")]
     identifiers: Vec<String>,
-    /// Family name
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// The family name
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     family: String,
-    /// Given name
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// The given name
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     given: String,
-    /// YYYY-MM-DD
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// The full date of birth, YYYY-MM-DD
+    #[arg(long, value_name = "DATE", default_value = "", hide_default_value = true)]
     birth_date: String,
 }
 
@@ -125,7 +126,7 @@ fn identifier(text: &str) -> Result<Identifier, Failure> {
         .ok_or_else(|| usage(format!("{text} is not TYPE:NUMBER or TYPE:COUNTRY:NUMBER")))?;
     let known: IdentifierKind = kind.parse().map_err(|_| {
         let meant = words::nearest(kind, &kinds).map(|word| format!(", did you mean {word}?"));
-        usage(format!("{kind} is no type of identifier{}", meant.unwrap_or_default()))
+        usage(format!("{kind} is not a type of identifier{}", meant.unwrap_or_default()))
     })?;
     let (country, number) = match known.needs_country() {
         true => rest.split_once(':').ok_or_else(|| {
@@ -167,28 +168,27 @@ fn shown(hits: &[Hit], summary: &SearchSummary) -> Answer {
     let mut text = match hits {
         [] => "no hit\n".to_owned(),
         hits => table(
-            &["alert", "quality", "matched", "category", "action", "call", "beware"],
+            &["alert", "quality", "matched", "category", "action", "24 h desk", "warnings"],
             hits.iter().map(row).collect(),
         ),
     };
-    // Below the table, where no narrow terminal cuts it.
+    // Printed below the table, where a narrow terminal can't cut it.
     for hit in hits.iter().filter(|hit| !hit.non_punishment.is_empty()) {
         text += &format!("{}: {}\n", hit.id, hit.non_punishment);
     }
     if summary.more {
-        text +=
-            "there are more hits than are shown: search for something that fewer alerts share\n";
+        text += "more alerts match than are shown: search for a value that fewer alerts share\n";
     }
     text += &format!("logged as entry {}\n", summary.log_entry);
     if !summary.silent_peers.is_empty() {
         text += &format!(
-            "not heard lately, so their newest alerts may be missing: {}\n",
+            "silent peers, whose newest alerts may be missing: {}\n",
             summary.silent_peers.join(", ")
         );
     }
     if !summary.unheard_peers.is_empty() {
         text += &format!(
-            "not heard yet since the node started, so their newest alerts may be missing: {}\n",
+            "peers not heard since the node started, whose newest alerts may be missing: {}\n",
             summary.unheard_peers.join(", ")
         );
     }

@@ -1,4 +1,4 @@
-//! `entente user`: who may act at this authority's desk.
+//! `entente user`: the people and systems that may call this authority's node.
 
 use std::path::PathBuf;
 
@@ -16,30 +16,35 @@ pub enum Command {
     /// Lists the users
     #[command(after_help = "Example:\n  entente user list --profile auditor")]
     List,
-    /// Adds a user; a coordinator then approves it
+    /// Adds a user, for a coordinator to approve
     #[command(after_help = "Example:\n  \
                             entente user add jensen --role officer --certificate jensen/jensen.pem \
                             --profile administrator")]
     Add {
-        /// As in the certificate
+        /// The name of the user, as in the certificate
         name: String,
-        /// What it may do; may be repeated
-        #[arg(long = "role", required = true, value_parser = words::of(&Role::ALL, Role::as_str))]
+        /// A role of the user; repeatable
+        #[arg(
+            long = "role",
+            value_name = "ROLE",
+            required = true,
+            value_parser = words::of(&Role::ALL, Role::as_str)
+        )]
         roles: Vec<String>,
-        /// Its certificate, PEM
+        /// The file with the user's certificate (PEM)
         #[arg(long, value_name = "FILE")]
         certificate: PathBuf,
     },
-    /// Approves a user, as a second person
+    /// Approves a user, as the second person
     #[command(after_help = "Example:\n  entente user approve jensen --profile coordinator")]
     Approve {
-        /// Which
+        /// The name of the user
         name: String,
     },
-    /// Removes a user; its next call is refused
+    /// Removes a user, whose open calls end at once
     #[command(after_help = "Example:\n  entente user remove jensen --profile administrator")]
     Remove {
-        /// Which
+        /// The name of the user
         name: String,
     },
 }
@@ -63,7 +68,8 @@ impl Command {
                 let certificate = files::read(&certificate)?;
                 let asked = AddUserRequest { name, roles, certificate };
                 let user = admin.add_user(asked).await?.into_inner();
-                let next = format!("waits for a coordinator: entente user approve {}\n", user.name);
+                let next =
+                    format!("next: a coordinator approves: entente user approve {}\n", user.name);
                 return Ok(Answer::new(shown(&user), described(&user) + &next));
             }
             Self::Approve { name } => admin.approve_user(UserRequest { name }).await?.into_inner(),

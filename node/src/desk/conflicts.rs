@@ -1,4 +1,4 @@
-//! What other alerts say about the people and things of a draft, and what the officer said to it.
+//! What other alerts say about the people and things in a draft, and how the officer decided.
 
 use super::read::is_live;
 use super::search::{HITS_MAX, matches_of};
@@ -11,7 +11,7 @@ use crate::matching::{Quality, content_keys};
 use crate::node::Node;
 use crate::store::{IndexKey, Matches, OwnAlert, Read, Scan, Snapshot, Tx};
 
-/// An officer's reasons to go on; empty where none was given.
+/// An officer's reasons for going on; empty if none was given.
 #[derive(Clone, Copy)]
 pub(super) struct Confirmed<'a> {
     protected: &'a str,
@@ -24,22 +24,23 @@ impl<'a> Confirmed<'a> {
         Self { protected: reason, same: reason }
     }
 
-    /// A reason given for many drafts: a check of a protected person is confirmed one by one only.
+    /// A reason given for many drafts; it does not cover checks of protected persons, which are
+    /// decided one by one.
     pub(super) fn same_identifiers(reason: &'a str) -> Self {
         Self { protected: "", same: reason }
     }
 }
 
-/// What was found among other alerts.
+/// The conflicts found in other alerts.
 pub(super) struct Conflicts {
-    /// Looked at again inside the transaction.
+    /// The transaction looks at these again.
     keys: Vec<IndexKey>,
     seen: Vec<AlertId>,
     own: Option<AlertId>,
     is_check: bool,
     /// Shows the person of a check as missing or protected.
     protected: Option<AlertId>,
-    /// Own alerts with the same document, VIN or plate, and which of them it is.
+    /// Own alerts with the same document, VIN or plate, and which of these it is.
     same: Vec<AlertId>,
     fields: Vec<&'static str>,
     why: String,
@@ -59,7 +60,7 @@ impl Conflicts {
         Ok(())
     }
 
-    /// The event, with the decision to go on.
+    /// Adds the decision to go on to the event.
     pub(super) fn noted(&self, event: Event) -> Event {
         let event = match &self.protected {
             Some(id) => event.with("in_spite_of", id.to_string()),
@@ -71,11 +72,11 @@ impl Conflicts {
         };
         match self.why.as_str() {
             "" => event,
-            why => event.with("confirmation", why),
+            why => event.with("override_reason", why),
         }
     }
 
-    /// What whoever issues the draft is told.
+    /// What to tell the author of the draft.
     pub(super) fn warnings(&self) -> Vec<String> {
         match self.same.as_slice() {
             [] => vec![],
@@ -90,15 +91,15 @@ impl Conflicts {
         &mut self,
         id: &AlertId,
         sure: bool,
-        confirmation: &str,
+        override_reason: &str,
     ) -> Result<(), DeskError> {
         if sure {
             return Err(DeskError::Incompatible(id.clone()));
         }
-        if confirmation.is_empty() {
+        if override_reason.is_empty() {
             return Err(DeskError::ConfirmationNeeded(id.clone()));
         }
-        reason("a reason with --confirm", confirmation)?.clone_into(&mut self.why);
+        reason("a reason with --override-reason", override_reason)?.clone_into(&mut self.why);
         self.protected = Some(id.clone());
         Ok(())
     }
@@ -115,7 +116,7 @@ impl Conflicts {
 
 /// Looks for alerts that show the people in a check as missing or protected (2018/1862:
 /// incompatible alerts), and for live own alerts with the same document, VIN or plate. `held` is
-/// the alert that the draft updates: what it shared with others before was confirmed then.
+/// the alert that the draft updates: conflicts of the version before were decided then.
 pub(super) fn conflicts(
     node: &Node,
     now: &Snapshot<'_>,
@@ -164,12 +165,13 @@ pub(super) fn conflicts(
         if confirmed.same.is_empty() {
             return Err(DeskError::SameIdentifier { ids: found.same, fields: found.fields });
         }
-        reason("a reason with --confirm", confirmed.same)?.clone_into(&mut found.why);
+        reason("a reason with --override-reason", confirmed.same)?.clone_into(&mut found.why);
     }
     Ok(found)
 }
 
-/// Fields of which two alerts do not share a value by chance: one person or vehicle has it.
+/// Whether two alerts don't share a value of this field by chance, since only one person or vehicle
+/// has it.
 fn tells_apart(field: &str) -> bool {
     let kind = field.parse::<IdentifierKind>().ok();
     kind.is_some_and(|kind| {

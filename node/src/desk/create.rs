@@ -1,5 +1,5 @@
-//! An officer's draft becomes an alert: checked, signed, sealed, indexed, and given to the feed in
-//! one commit.
+//! Turns an officer's draft into an alert: checks, signs, seals and indexes it, and puts it into
+//! the feed in one commit.
 
 use std::sync::Arc;
 
@@ -17,23 +17,22 @@ use crate::precedence::Turn;
 use crate::roles::Actor;
 use crate::store::{CommitError, Committed, Own, Tombstones, Tx};
 
-/// Tries for an id that was never given before: with a million alerts in a year one draw in a
-/// hundred is taken.
+/// How often to draw an unused id: with a million alerts in a year one draw in a hundred is taken.
 const ID_TRIES: usize = 16;
 
-/// Creates an alert from a draft (JSON). `confirmation` is the officer's reason to go on where
-/// [`DeskError::ConfirmationNeeded`] was answered; else empty.
+/// Creates an alert from a draft (JSON). `override_reason` is the officer's reason for going on
+/// despite a conflict, or empty.
 ///
 /// # Errors
 /// When the draft is refused, incompatible, or cannot be kept.
 pub async fn create(
     node: &SharedNode,
     draft: &str,
-    confirmation: &str,
+    override_reason: &str,
     actor: &Actor,
 ) -> Result<Issued, DeskError> {
     let draft = Draft::parse(draft, node.clock.now())?;
-    create_draft(node, &draft, Confirmed::everything(confirmation), actor, None, None).await
+    create_draft(node, &draft, Confirmed::everything(override_reason), actor, None, None).await
 }
 
 /// As [`create`], for a checked draft; an import enters the draft's digest, so that it makes
@@ -77,8 +76,8 @@ pub(super) async fn create_draft(
 
 /// Why a new alert was not entered.
 enum NotBegun {
-    /// Its number was given to another between the draw and the commit: it is in the signed token,
-    /// so both are made anew.
+    /// Another alert got its number between the draw and the commit. The signed token contains it,
+    /// so both are made again.
     Taken,
     Refused(DeskError),
 }
@@ -89,7 +88,7 @@ impl<E: Into<DeskError>> From<E> for NotBegun {
     }
 }
 
-/// Enters the first version of an alert, if nothing speaks against it now.
+/// Enters the first version of an alert, if nothing prevents it now.
 fn begin(
     tx: &mut Tx<'_>,
     sealed: &Sealed,
@@ -110,8 +109,7 @@ fn begin(
     Ok(Committed::new((), event))
 }
 
-/// An id that no alert has, and none that was erased. Another caller may draw it too: the
-/// transaction looks again.
+/// An id that no alert has or had. Another caller may draw it too, so the transaction checks again.
 fn unused_id(node: &Node) -> Result<AlertId, DeskError> {
     let year = u16::try_from(node.clock.now().date().year()).unwrap_or_default();
     for _ in 0..ID_TRIES {

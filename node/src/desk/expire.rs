@@ -1,4 +1,4 @@
-//! What has reached its end is erased, here as at every node that holds it: no message is needed.
+//! Erases expired alerts. Every node that holds a copy does the same, so no message is needed.
 
 use super::DeskError;
 use crate::audit::{Event, Operation};
@@ -10,15 +10,15 @@ use crate::store::{
     CommitError, Committed, Copies, Erased, Expiries, Feed, Own, Read, Scan, StoreError, Tx,
 };
 
-/// Alerts erased in one commit: keeps the writer free for others.
+/// Most alerts erased in one commit: keeps the writer free for others.
 const PAGE: usize = 256;
 
-/// Erases what has ended; returns how many. At most 256: more may be left.
+/// Erases expired alerts; returns how many. At most 256, so more may be left.
 ///
 /// # Errors
 /// When the clock is not believed, or the store failed.
 pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
-    // The time before the doubt: a clock that leaps in between changes neither.
+    // Uses the time before the doubt, so that a leap in between changes nothing.
     let now = node.clock.now();
     if let Some(doubt) = clock_doubt(node) {
         return Err(DeskError::ClockInDoubt(Box::new(doubt)));
@@ -45,8 +45,8 @@ pub async fn expire(node: &SharedNode) -> Result<usize, DeskError> {
     Ok(count)
 }
 
-/// Erases an alert that ends at this time; `false` when it was erased, or got another end, since it
-/// was looked up.
+/// Erases an alert that expires at this time; `false` when it has been erased, or given another
+/// end, since it was looked up.
 fn end_one(tx: &mut Tx<'_>, end: Timestamp, id: &AlertId) -> Result<bool, StoreError> {
     tx.delete::<Expiries>(&(end, id.clone()));
     if let Some(own) = tx.get::<Own>(id)?.filter(|own| own.expires_at == end) {

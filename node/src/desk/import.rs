@@ -1,5 +1,5 @@
-//! Imports: as creating, but a draft that was imported before makes nothing again while its alert
-//! is live.
+//! Imports: like creating, but a draft that was imported before creates nothing while its alert is
+//! live.
 
 use super::conflicts::Confirmed;
 use super::create::create_draft;
@@ -12,8 +12,8 @@ use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{Imports, Own, StoreError, Tombstones};
 
-/// Lines of one import are worked on side by side: where two are about the same person, one is
-/// looked at again, at most so often.
+/// How often a line is tried again: lines of one import are processed in parallel, and two about
+/// the same person conflict.
 const RACES_MAX: usize = 8;
 
 /// A line of an import.
@@ -21,27 +21,27 @@ const RACES_MAX: usize = 8;
 pub struct Line {
     /// The draft (JSON).
     pub draft: String,
-    /// The officer's reason to go on though an own alert has the same document, VIN or plate; empty
-    /// when none was given.
-    pub confirmation: String,
-    /// Makes a new alert where the one that this draft made before has ended.
-    pub again: bool,
+    /// The officer's reason for going on although an own alert has the same document, VIN or plate;
+    /// empty if none was given.
+    pub override_reason: String,
+    /// Creates a new alert if the one that this draft created before has ended.
+    pub recreate: bool,
 }
 
-/// What a line of an import came to.
+/// The result of a line of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
     /// A new alert.
     Created(Issued),
-    /// The alert that the same draft made before; it is live.
+    /// The live alert that the same draft created before.
     Existing(AlertId),
 }
 
-/// Imports a draft. The same checked content is known again by a keyed hash.
+/// Imports a draft. A keyed hash recognises the same checked content.
 ///
 /// # Errors
-/// As [`super::create`]; and when the alert that the draft made before has ended, unless the line
-/// says `again`: somebody who disappears a second time must not be lost.
+/// Like [`super::create`]; also when the alert that the draft created before has ended, unless the
+/// line says `recreate`: somebody who disappears a second time must not be lost.
 pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imported, DeskError> {
     let turn = node.precedence.turn().await;
     let draft = Draft::parse(&line.draft, node.clock.now())?;
@@ -53,12 +53,12 @@ pub async fn import(node: &SharedNode, line: &Line, actor: &Actor) -> Result<Imp
             node.store.settled().await?;
             return Ok(Imported::Existing(id));
         }
-        if !line.again {
+        if !line.recreate {
             return Err(ended(node, id)?);
         }
         entry.ended = Some(id);
     }
-    let confirmed = Confirmed::same_identifiers(&line.confirmation);
+    let confirmed = Confirmed::same_identifiers(&line.override_reason);
     let create =
         |turn| create_draft(node, &draft, confirmed, actor, Some(entry.clone()), Some(turn));
     let mut created = create(turn).await;

@@ -5,16 +5,16 @@ use crate::audit::Event;
 use crate::id::AlertId;
 use crate::store::{Imports, IndexKey, Tx};
 
-/// Which draft an alert is made of.
+/// The draft that an alert was created from.
 #[derive(Clone)]
 pub(super) struct ImportEntry {
     pub(super) key: IndexKey,
-    /// The alert that the same draft made before, which has ended.
+    /// The ended alert that the same draft created before.
     pub(super) ended: Option<AlertId>,
 }
 
 impl ImportEntry {
-    /// The event, with the alert that this one follows.
+    /// Adds the alert that this one follows to the event.
     pub(super) fn with_predecessor(&self, event: Event) -> Event {
         match &self.ended {
             Some(id) => event.with("again_after", id.to_string()),

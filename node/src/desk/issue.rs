@@ -11,19 +11,19 @@ use crate::node::{ClockDoubt, Node, clock_doubt};
 use crate::store::{Change, Tx};
 use crate::trust::Part;
 
-/// Nothing new is signed with a key that has ended: peers would refuse it. A withdrawal is, since
-/// it erases here.
+/// Refuses to sign anything new with an expired key, since peers would refuse it. Withdrawals are
+/// signed nevertheless, since they erase the alert here.
 pub(super) fn key_in_force(node: &Node) -> Result<(), DeskError> {
     let ended = node.ends.load().ended(Part::StatementKey, node.clock.now());
     ended.map_or(Ok(()), |at| Err(DeskError::KeyEnded(at)))
 }
 
-/// Nothing is issued while the node knows that it forgot what it issued.
+/// Refuses to issue while the node knows that it has lost state.
 pub(super) fn may_issue(tx: &Tx<'_>) -> Result<(), DeskError> {
     if exchange::is_stopped(tx)? { Err(DeskError::LostState) } else { Ok(()) }
 }
 
-/// Nothing is signed for a time in the past.
+/// Refuses to sign while the node believes a time in the past.
 pub(super) fn may_date(node: &Node) -> Result<(), DeskError> {
     match clock_doubt(node).filter(ClockDoubt::forbids_issuing) {
         Some(doubt) => Err(DeskError::ClockInDoubt(Box::new(doubt))),

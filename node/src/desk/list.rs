@@ -1,4 +1,4 @@
-//! Listing what is held, newest change first. Every look is in the log before it is answered.
+//! Lists what is held, newest change first. Every look is logged before it is answered.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ use crate::store::{
     Copies, Facet, IndexKey, LastChanges, Own, Read, RecentAlert, Snapshot, StoreError, Tombstones,
 };
 
-/// Contents opened for one page: a rare category can't keep a thread for longer than about a
+/// Most contents opened for one page: a rare category can't occupy a thread for longer than about a
 /// second.
 const OPENED_MAX: usize = 10_000;
 
-/// Places of the index looked at for one page, opened or not.
+/// Most places of the index read for one page, opened or not.
 const LOOKED_AT_MAX: usize = 100_000;
 
 /// Places read at a time.
 const PAGE: usize = 256;
 
 /// How far a clock may have been set back between two changes, in seconds: further than this before
-/// `since`, nothing later stands.
+/// `since`, nothing later can follow.
 const SET_BACK_S: i64 = 2 * 24 * 3600;
 
 /// A line of a list.
@@ -36,7 +36,7 @@ pub struct Listed {
     pub id: AlertId,
     /// Its version.
     pub version: Version,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// Issued here.
     pub own: bool,
@@ -48,11 +48,11 @@ pub struct Listed {
     pub confirmed: bool,
     /// When it was created, received, changed or erased here, whichever was last.
     pub changed_at: Timestamp,
-    /// When a live one ends.
+    /// When a live one expires.
     pub expires_at: Option<Timestamp>,
 }
 
-/// Which alerts are listed; what is `None` is not looked at.
+/// The alerts to list; `None` means any.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Who issued them.
@@ -69,19 +69,19 @@ pub struct Wanted {
     pub since: Option<Timestamp>,
     /// Last changed before this time.
     pub until: Option<Timestamp>,
-    /// Where they stand.
+    /// Their state.
     pub state: State,
 }
 
 impl Wanted {
-    /// All that stand so.
+    /// All in this state.
     pub fn all(state: State) -> Self {
         let (issuer, category, urgency, case_ref) = (None, None, None, String::new());
         let (mine, since, until) = (false, None, None);
         Self { issuer, category, urgency, case_ref, mine, since, until, state }
     }
 
-    /// The narrowest index that has all of them.
+    /// The narrowest index that contains all of them.
     fn facet(&self, node: &Node, actor: &Actor) -> Facet {
         let by = actor.name.clone();
         match (self.state, self.mine) {
@@ -95,7 +95,7 @@ impl Wanted {
         }
     }
 
-    /// What the index itself tells.
+    /// What the index itself says.
     fn may_fit(&self, place: &RecentAlert) -> bool {
         self.issuer.as_ref().is_none_or(|issuer| place.id.authority() == issuer)
             && self.since.is_none_or(|since| place.at >= since)
@@ -114,14 +114,14 @@ impl Wanted {
 pub struct Page {
     /// Newest change first.
     pub alerts: Vec<Listed>,
-    /// Where the next page goes on: before this entry of the log. It may be there even where this
-    /// page is empty.
+    /// Where the next page continues: before this entry of the log. It may be set even if this page
+    /// is empty.
     pub next: Option<u64>,
 }
 
 /// Lists alerts by their last change here, newest first, at most `limit`, of those that changed
-/// before entry `before` of the log. The work for a page is bounded, so that a page may hold less
-/// than is asked for, or nothing, and have a next one.
+/// before entry `before` of the log. The work for a page is bounded, so a page may have fewer
+/// alerts than asked for, or none, and still have a next page.
 ///
 /// # Errors
 /// [`DeskError::CaseOfErased`] for a case of erased alerts; when the store failed.

@@ -1,4 +1,4 @@
-//! Opening one alert. Every look is in the log before it is answered.
+//! Opens one alert. Every look is logged before it is answered.
 
 use super::{DeskError, reason};
 use crate::alert::{Handling, View};
@@ -12,7 +12,7 @@ use crate::store::{
     CommitError, Committed, Copies, Erased, Own, OwnAlert, Read, Snapshot, StoreError, Tombstones,
 };
 
-/// Where an alert stands.
+/// The state of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// In force.
@@ -49,7 +49,8 @@ impl State {
 /// The signed token leaves the node with the answer.
 #[derive(Clone, Copy)]
 pub struct Export<'a> {
-    /// Why; mandatory where handling codes of a received alert restrict its use, and in the log.
+    /// The reason; mandatory if the handling codes of a received alert restrict its use, and
+    /// logged.
     pub reason: &'a str,
 }
 
@@ -57,9 +58,9 @@ pub struct Export<'a> {
 pub struct Opened {
     /// With the claims held here.
     pub view: View,
-    /// The token is to be handed over.
+    /// Whether the token is handed over.
     pub exported: bool,
-    /// Why it may never be handed over, where that is so.
+    /// Why it may never be handed over, if so.
     pub withheld: Option<&'static str>,
     /// Issued here.
     pub own: bool,
@@ -69,9 +70,9 @@ pub struct Opened {
     pub confirmed_at: Option<Timestamp>,
     /// The issuer's 24 h desk.
     pub contact: String,
-    /// Versions before were not seen here.
+    /// Whether earlier versions were not seen here.
     pub gap: bool,
-    /// What to beware of.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
@@ -79,7 +80,7 @@ pub struct Opened {
 /// node's log.
 ///
 /// # Errors
-/// When it is not held, was erased, the justification is missing, or its handling codes bar the
+/// When it is not held, was erased, the justification is missing, or its handling codes forbid the
 /// export.
 pub async fn get(
     node: &SharedNode,
@@ -145,8 +146,8 @@ fn restricts(view: &View, code: Handling) -> bool {
     view.content.handling.contains(&code)
 }
 
-/// The event of an export. Handling codes bind who received an alert, not its issuer (2016/794 Art.
-/// 29).
+/// The event of an export. Handling codes bind the receiver of an alert, not its issuer (2016/794
+/// Art. 29).
 fn exported(view: &View, own: bool, export: Export<'_>, actor: &Actor) -> Result<Event, DeskError> {
     let id = &view.head.id;
     if !own && restricts(view, Handling::H2) {
@@ -167,7 +168,7 @@ fn exported(view: &View, own: bool, export: Export<'_>, actor: &Actor) -> Result
     Ok(event.with("handling", codes).with("reason", why))
 }
 
-/// As [`warnings`], and how a receiver may use the alert.
+/// Like [`warnings`], and how a receiver may use the alert.
 fn opened_warnings(view: &View, own: bool, confirmed: bool, gap: bool) -> Vec<String> {
     let mut warnings = warnings(view, confirmed, gap);
     let means = |code: &Handling| match code {
@@ -187,7 +188,7 @@ fn opened_warnings(view: &View, own: bool, confirmed: bool, gap: bool) -> Vec<St
     warnings
 }
 
-/// What to beware of before anything is done about a hit.
+/// Warnings to heed before anybody acts on a hit.
 pub(super) fn warnings(view: &View, confirmed: bool, gap: bool) -> Vec<String> {
     let mut warnings: Vec<String> = view
         .content

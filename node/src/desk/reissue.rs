@@ -1,5 +1,5 @@
-//! What was issued while the clock was ahead: peers refuse it until that time comes, so it is
-//! issued anew once the clock is right.
+//! Issues again what was issued while the clock was ahead, once the clock is right: peers refuse it
+//! until that time comes.
 
 use super::DeskError;
 use super::issue::{may_issue, next_version};
@@ -18,13 +18,13 @@ use crate::store::{
 /// Which alerts are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ahead {
-    /// Those that a peer refused, since they come from its future.
+    /// Those that a peer refused because they were dated in its future.
     Refused,
-    /// All of them: it is known that the clock was ahead.
+    /// All, because the clock is known to have been ahead.
     All,
 }
 
-/// Issues anew what is dated ahead of the time that is believed now; returns how many.
+/// Issues again what is dated ahead of the time that the node believes now; returns how many.
 ///
 /// # Errors
 /// When a record cannot be read, or the store failed.
@@ -60,7 +60,7 @@ pub async fn reissue(node: &SharedNode, which: Ahead) -> Result<usize, DeskError
     Ok(count)
 }
 
-/// The keys of a table whose records fit.
+/// The keys of a table whose records match.
 fn keys<T: Table>(
     node: &Node,
     fits: impl Fn(&T::Value) -> bool,
@@ -133,7 +133,7 @@ async fn alert_anew(
     committed.await.map_err(CommitError::flatten)
 }
 
-/// The same last word, signed anew.
+/// The same withdrawal, signed again.
 async fn withdrawal_anew(
     node: &SharedNode,
     id: &AlertId,

@@ -1,5 +1,5 @@
-//! Searching own alerts and copies. What was asked, why, and what was found is durable before the
-//! answer leaves; the values searched for are in no record.
+//! Searches own alerts and copies. What was asked, why, and what was found is durable before the
+//! answer leaves; no record contains the searched values.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ use crate::store::{
 };
 use crate::telemetry;
 
-/// Alerts that one value may find: more are no hit but a list, and the answer says that there are
-/// more.
+/// Most alerts that one value may find: more would be a list rather than a hit, and the answer says
+/// that there are more.
 pub(super) const HITS_MAX: usize = 64;
 
-/// What the answer is for (2024/982).
+/// The purpose of the answer (2024/982).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aim {
     /// To identify a person or thing.
@@ -51,10 +51,10 @@ impl Aim {
     }
 }
 
-/// Why somebody searches: mandatory, and in the log (2016/680 Art. 25).
+/// The justification of a search: mandatory and logged (2016/680 Art. 25).
 #[derive(Clone, Debug)]
 pub struct Justification {
-    /// The case; the log has its digest only.
+    /// The case; the log has only its digest.
     pub case_ref: String,
     /// Which offence.
     pub offence: Exploitation,
@@ -67,7 +67,7 @@ pub struct Justification {
 /// One alert that was found.
 #[derive(Clone, Debug)]
 pub struct Hit {
-    /// Which; a reference, never the record.
+    /// Its id; a reference, never the record.
     pub id: AlertId,
     /// Its version.
     pub version: Version,
@@ -79,7 +79,7 @@ pub struct Hit {
     pub matched: Vec<String>,
     /// Of the alert.
     pub category: Option<Category>,
-    /// What is to be done; none for a coercive action that its issuer has not confirmed lately.
+    /// The action to take; none if it is coercive and its issuer has not confirmed it recently.
     pub action: Option<&'static str>,
     /// A copy within its lease; own alerts always.
     pub confirmed: bool,
@@ -87,12 +87,11 @@ pub struct Hit {
     pub confirmed_at: Option<Timestamp>,
     /// The issuer's 24 h desk.
     pub contact: String,
-    /// What to beware of.
+    /// Warnings.
     pub warnings: Vec<String>,
     /// Categories of the people in it.
     pub people: Vec<SubjectCategory>,
-    /// Who is sought as a suspect is a victim here, or the reverse; never left out of what is
-    /// shown.
+    /// Whether a suspect is sought and a victim was found, or the reverse; always shown.
     pub non_punishment: Option<String>,
 }
 
@@ -101,14 +100,14 @@ pub struct Hit {
 pub struct Found {
     /// Best first.
     pub hits: Vec<Hit>,
-    /// One of the values is in more than 64 alerts: those beyond are not among the hits.
+    /// Whether one of the values is in more than 64 alerts; the rest are not among the hits.
     pub more: bool,
     /// Index of the search in the audit log.
     pub log_entry: u64,
-    /// Active peers that were not heard lately: they may have alerts that are not here.
+    /// Active peers not heard from recently, which may have alerts that are not here.
     pub silent: Vec<AuthorityId>,
-    /// Active peers that were not heard since this node started, or since they became active: the
-    /// same.
+    /// Active peers not heard from since this node started, or since they became active; they may
+    /// have alerts that are not here.
     pub unheard: Vec<AuthorityId>,
 }
 
@@ -172,8 +171,9 @@ fn find(
     Ok((hits, more))
 }
 
-/// Alerts found by a key, at most 64, and whether there are more. Of more, every issuer gets its
-/// share and the own ones come first: nobody hides another's alerts by issuing many.
+/// Alerts found by a key, at most 64, and whether there are more. If there are more, own alerts
+/// come first and every issuer gets its share, so that nobody can hide another's alerts by issuing
+/// many.
 pub(super) fn matches_of(
     node: &Node,
     now: &Snapshot<'_>,
@@ -197,7 +197,7 @@ pub(super) fn matches_of(
 }
 
 /// An alert that has one of these keys, and which of them it has. The index only says where to
-/// look: what the record itself does not say is no hit.
+/// look: a hit needs the value in the record itself.
 fn having(
     node: &Node,
     now: &Snapshot<'_>,

@@ -26,11 +26,11 @@ pub struct NodeStatus {
     pub lost_state: bool,
     /// Policy version in force.
     pub policy_version: PolicyVersion,
-    /// What is wrong with the log here, in a sentence.
+    /// What is wrong with this node's log, in a sentence.
     pub log_alarm: Option<String>,
     /// Every peer that is not removed, in the order of their names.
     pub peers: Vec<PeerStatus>,
-    /// What time it is.
+    /// The source of time.
     pub clock: ClockStatus,
     /// What is not as it should be.
     pub reasons: Vec<Reason>,

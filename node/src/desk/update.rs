@@ -1,6 +1,6 @@
-//! A new version takes the place of the one before; its end stays, within the retention of its
-//! category, unless the draft names another. Where peers hold another version than the one issued
-//! here, since state was lost, the next one follows theirs.
+//! A new version replaces the one before. It keeps its end, within the retention of its category,
+//! unless the draft names another. If peers hold another version than the one issued here, because
+//! state was lost, the next one follows theirs.
 
 use super::conflicts::{Confirmed, Conflicts, conflicts};
 use super::issue::{enter, key_in_force, may_date, may_issue, next_version};
@@ -16,24 +16,24 @@ use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{CommitError, Committed, Own, OwnAlert, Snapshot};
 
-/// Replaces the content of an own alert. `expected` is the version the officer looked at; 0 for
-/// whatever is held.
+/// Replaces the content of an own alert. `expected` is the version that the officer read; 0 for
+/// any.
 ///
 /// # Errors
-/// When the alert is not a live own one, moved on, or the draft is refused.
+/// When the alert is not a live own one, has a newer version, or the draft is refused.
 pub async fn update(
     node: &SharedNode,
     id: &AlertId,
     expected: Version,
     draft: &str,
-    confirmation: &str,
+    override_reason: &str,
     actor: &Actor,
 ) -> Result<Issued, DeskError> {
     key_in_force(node)?;
-    let read = |now: &Snapshot<'_>| before_update(node, now, id, expected, draft, confirmation);
+    let read = |now: &Snapshot<'_>| before_update(node, now, id, expected, draft, override_reason);
     let Before { held, view: before, draft, conflict, followed } =
         node.store.read_blocking(read)?;
-    let recategorised = recategorised(&before, &draft, confirmation)?;
+    let recategorised = recategorised(&before, &draft, override_reason)?;
     let (followed, previous) = followed;
     let version = followed + 1;
     let sealed = next_version(node, &draft, id, (version, previous))?;
@@ -45,7 +45,7 @@ pub async fn update(
     warnings.extend(unsearchable(draft.content()));
     let event = conflict.noted(event).of_case(sealed.case);
     let event = match recategorised {
-        Some((from, why)) => event.with("category_before", from).with("confirmation", why),
+        Some((from, why)) => event.with("category_before", from).with("override_reason", why),
         None => event,
     };
     let (key, based_on) = (id.clone(), (held.version, held.jwt_digest));
@@ -90,7 +90,7 @@ fn before_update(
     id: &AlertId,
     expected: Version,
     draft: &str,
-    confirmation: &str,
+    override_reason: &str,
 ) -> Result<Before, DeskError> {
     let held = own_alert(node, now, id)?;
     if expected != 0 && expected != held.version {
@@ -101,7 +101,7 @@ fn before_update(
     let latest = draft.content().category.map_or(0, |category| category.retention_s());
     let end = held.expires_at.min(node.clock.now().plus(latest));
     let draft = draft.ending_at(end);
-    let confirmed = Confirmed::everything(confirmation);
+    let confirmed = Confirmed::everything(override_reason);
     let conflict = conflicts(node, now, &draft, Some((id, &held)), confirmed)?;
     let view = read_own(now, id, &held)?;
     let followed = exchange::followed(now, id, (held.version, held.jwt_digest))?;
@@ -113,15 +113,16 @@ fn before_update(
 fn recategorised(
     before: &View,
     draft: &Draft,
-    confirmation: &str,
+    override_reason: &str,
 ) -> Result<Option<(&'static str, String)>, DeskError> {
     match (before.content.category, draft.content().category) {
-        (Some(from), Some(to)) if from != to && confirmation.is_empty() => {
+        (Some(from), Some(to)) if from != to && override_reason.is_empty() => {
             Err(DeskError::CategoryChanges { from: from.as_str(), to: to.as_str() })
         }
-        (Some(from), Some(to)) if from != to => {
-            Ok(Some((from.as_str(), reason("a reason with --confirm", confirmation)?.to_owned())))
-        }
+        (Some(from), Some(to)) if from != to => Ok(Some((
+            from.as_str(),
+            reason("a reason with --override-reason", override_reason)?.to_owned(),
+        ))),
         _ => Ok(None),
     }
 }

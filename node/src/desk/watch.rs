@@ -1,5 +1,5 @@
-//! Watching: what changes here, from a place of the log on. The log is the one source, so that a
-//! watch misses nothing, whoever was restarted in between.
+//! Watching: the changes here, from a place in the log on. The log is the only source, so a watch
+//! misses nothing, even across restarts.
 
 use std::str::FromStr;
 
@@ -12,14 +12,14 @@ use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{Read, Snapshot, StoreError, Tombstones};
 
-/// Entries of the log looked through at a time.
+/// Entries of the log read at a time.
 const PAGE: usize = 512;
 
-/// Bytes of a leaf's hash that a place names: another log has another one.
+/// Bytes of a leaf's hash in a place: another log has another hash there.
 const HASH_BYTES: usize = 8;
 
-/// A place between two entries of this node's log. It names the entry before it, so that a log that
-/// was cut or restored in between is noticed.
+/// A place between two entries of this node's log. It names the entry before it, so that a cut or
+/// restore of the log is noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     next: u64,
@@ -82,19 +82,19 @@ pub struct Seen {
     pub kind: Changed,
     /// To which.
     pub id: AlertId,
-    /// Its version then, as far as the log says it; else now.
+    /// Its version then, if the log says so; otherwise its present one.
     pub version: Version,
     /// When.
     pub changed_at: Timestamp,
-    /// Of the alert as it is held now; none where it is erased.
+    /// The category of the alert as it is held now; none if it is erased.
     pub category: Option<Category>,
-    /// As the category.
+    /// The urgency, like the category.
     pub urgency: Option<Urgency>,
-    /// Behind this change: where to go on.
+    /// The place after this change, from which to continue.
     pub place: Place,
 }
 
-/// Begins to watch, from a place on, or from now on. It is logged, as every look is.
+/// Begins to watch, from a place on or from now on. This is logged, like every look.
 ///
 /// # Errors
 /// [`DeskError::PlaceUnknown`] when this node's log does not have the place; when the store failed.
@@ -113,8 +113,8 @@ pub async fn watch(
     Ok(from)
 }
 
-/// The changes in the next entries of the log behind `from`, and the place behind these entries;
-/// `None` where `from` is the end.
+/// The changes in the next entries of the log after `from`, and the place after these entries;
+/// `None` when `from` is the end.
 ///
 /// # Errors
 /// When the store failed.

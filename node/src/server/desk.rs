@@ -21,19 +21,20 @@ use crate::wire::desk as wire;
 use crate::wire::desk::{alert_id, desk_status, optional};
 use crate::wire::refusal::refusal;
 
-/// Lines of an import that are worked on at once: they share commits.
+/// Most lines of an import processed at once: they share commits.
 const IMPORTS_OPEN_MAX: usize = 64;
 
-/// Bytes of those lines: half of what the gate counts for an import, for what is made of them.
+/// Most bytes of those lines: half of what the gate reserves for an import; the other half is for
+/// what they become.
 const IMPORT_BYTES_OPEN_MAX: usize = 512 * 1024;
 
 /// Messages waiting for a slow reader.
 const ANSWERS_MAX: usize = 256;
 
-/// Alerts on a page when the caller names no number, and at most.
+/// Alerts on a page by default, and at most.
 const PAGE_SIZE: (u32, u32) = (100, 1000);
 
-/// A watch looks into the log this often even when nothing woke it: not every change of an alert is
+/// How often a watch looks into the log even if nothing wakes it: not every change of an alert is
 /// announced.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
@@ -52,7 +53,7 @@ impl DeskService {
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
 
-/// Answers that are all there.
+/// A stream of answers that are all known.
 type Ready<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
 
 #[tonic::async_trait]
@@ -81,7 +82,7 @@ impl Desk for DeskService {
         let actor = gate::user(&request)?;
         let _person = self.node.precedence.person();
         let asked = request.into_inner();
-        let created = desk::create(&self.node, &asked.draft, &asked.confirmation, &actor).await;
+        let created = desk::create(&self.node, &asked.draft, &asked.override_reason, &actor).await;
         let issued = created.map_err(|error| desk_status(&error))?;
         Ok(Response::new(wire::issued(issued, State::Live)))
     }
@@ -110,8 +111,8 @@ impl Desk for DeskService {
         let _person = self.node.precedence.person();
         let asked = request.into_inner();
         let (id, expected) = (alert_id(&asked.id)?, asked.expected_version);
-        let (draft, confirmation) = (&asked.draft, &asked.confirmation);
-        let updated = desk::update(&self.node, &id, expected, draft, confirmation, &actor).await;
+        let (draft, override_reason) = (&asked.draft, &asked.override_reason);
+        let updated = desk::update(&self.node, &id, expected, draft, override_reason, &actor).await;
         let issued = updated.map_err(|error| desk_status(&error))?;
         Ok(Response::new(wire::issued(issued, State::Live)))
     }
@@ -170,7 +171,8 @@ impl Desk for DeskService {
         let actor = gate::user(&request)?;
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
         let from = optional_place(&request.into_inner().from)?;
-        // Before the place is looked up: what becomes durable in between wakes the watch.
+        // Subscribes before looking up the place, so that whatever becomes durable in between wakes
+        // the watch.
         let changes = self.node.store.changes();
         let from = desk::watch(&self.node, from, &actor).await;
         let from = from.map_err(|error| desk_status(&error))?;
@@ -210,8 +212,8 @@ fn ending() -> Status {
 
 type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
-/// Imports lines side by side, and answers them in their order. Where the caller may not go on,
-/// what was begun before is answered still.
+/// Imports lines in parallel, and answers them in order. If the caller loses the right to continue,
+/// lines already begun are still answered.
 async fn import(
     node: SharedNode,
     mut lines: Streaming<proto::ImportLine>,
@@ -233,7 +235,7 @@ async fn import(
         let (node, actor, call) = (node.clone(), actor.clone(), Arc::clone(&call));
         let bytes = line.encoded_len();
         let importing = tokio::spawn(async move {
-            // What a line holds counts until it is done, also where its caller has gone.
+            // The memory of a line counts until it is done, even if its caller is gone.
             let _call = call;
             let (number, line) = wire::import_line(line);
             (number, desk::import(&node, &line, &actor).await)
@@ -243,7 +245,7 @@ async fn import(
     }
 }
 
-/// Lines that are worked on, in their order.
+/// Lines being processed, in order.
 #[derive(Default)]
 struct Open {
     lines: VecDeque<(usize, Importing)>,
@@ -288,8 +290,8 @@ fn optional_place(text: &str) -> Result<Option<Place>, Status> {
     place.map_err(|error| desk_status(&error))
 }
 
-/// Tells what the log has from `from` on, and goes on as it grows: what is told is durable, and
-/// nothing is passed over.
+/// Reports the log's changes from `from` on, and continues as the log grows: everything reported is
+/// durable, and nothing is skipped.
 async fn watch(
     node: &SharedNode,
     mut from: Place,
@@ -317,7 +319,7 @@ async fn watch(
             () = tokio::time::sleep(WATCH_EVERY) => Ok(Change::Feed),
             () = answers.closed() => return Ok(()),
         };
-        // However much was missed: the log has it all.
+        // Missed wake-ups do no harm: the log has everything.
         if matches!(received, Err(broadcast::error::RecvError::Closed)) {
             return Ok(());
         }

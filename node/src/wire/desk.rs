@@ -48,8 +48,8 @@ fn seconds(at: Option<Timestamp>) -> i64 {
 
 /// A line of an import, with its number.
 pub fn import_line(line: proto::ImportLine) -> (u64, Line) {
-    let proto::ImportLine { line: number, draft, confirmation, again } = line;
-    (number, Line { draft, confirmation, again })
+    let proto::ImportLine { line: number, draft, override_reason, recreate } = line;
+    (number, Line { draft, override_reason, recreate })
 }
 
 /// A refusal of a line of an import.

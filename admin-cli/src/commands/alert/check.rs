@@ -1,4 +1,4 @@
-//! `entente alert check`: what the node will say of drafts, without a node.
+//! `entente alert check`: what the node would say of drafts, without a node.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::drafts::{Drafts, Found, Place};
 use crate::files;
 use crate::output::{Answer, Failure, Format, Outcome, Told, list, remark, say_json};
 
-/// What was found out about one draft.
+/// The findings about one draft.
 struct Checked {
     reason: String,
     faults: Vec<Told>,
@@ -31,10 +31,10 @@ pub fn check(file: &Path, format: Format) -> Outcome {
     for warning in &warnings {
         remark("warning", warning);
     }
-    Ok(Answer::new(json!({ "ok": true, "warnings": warnings }), "the draft is sound"))
+    Ok(Answer::new(json!({ "ok": true, "warnings": warnings }), "the draft is valid"))
 }
 
-/// Drafts line by line, or in an array.
+/// Whether the text holds more than one draft: line by line, or in an array.
 fn holds_several(text: &str) -> bool {
     let begun = text.lines().filter(|line| line.starts_with('{')).count();
     text.trim_start().starts_with('[') || begun > 1 && serde_json::from_str::<Value>(text).is_err()
@@ -61,7 +61,7 @@ fn one(draft: &str, now: Timestamp) -> Checked {
 
 fn all(text: &str, now: Timestamp, format: Format) -> Outcome {
     let mut drafts = Drafts::new(Cursor::new(text.as_bytes()))?;
-    let (mut items, mut sound) = (Vec::new(), 0);
+    let (mut items, mut valid) = (Vec::new(), 0);
     while let Some((place, found)) = drafts.take()? {
         let checked = match found {
             Found::Draft(draft) => one(&draft, now),
@@ -71,7 +71,7 @@ fn all(text: &str, now: Timestamp, format: Format) -> Outcome {
                 Checked { reason, faults, warnings: vec![] }
             }
         };
-        sound += usize::from(checked.faults.is_empty());
+        valid += usize::from(checked.faults.is_empty());
         if format == Format::Text {
             tell(place, &checked);
         }
@@ -81,8 +81,8 @@ fn all(text: &str, now: Timestamp, format: Format) -> Outcome {
             "warnings": checked.warnings,
         }));
     }
-    let bad = items.len() - sound;
-    let text = format!("drafts: {sound} sound, {bad} with faults");
+    let bad = items.len() - valid;
+    let text = format!("drafts: {valid} valid, {bad} with faults");
     let answer = Answer::new(list(items), text);
     if bad == 0 {
         return Ok(answer);

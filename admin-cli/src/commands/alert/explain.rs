@@ -5,13 +5,13 @@ use serde_json::json;
 
 use crate::output::{Answer, Failure, Outcome, list};
 
-/// Columns of a terminal that everybody has.
+/// The narrowest terminal that is supported, in columns.
 const COLUMNS: usize = 80;
 
-/// Where the words about a field begin in the list of all.
+/// The column at which the words about a field begin in the list of all fields.
 const NAME_COLUMNS: usize = 28;
 
-/// Where the words about one field begin.
+/// The column at which the words about a single field begin.
 const LABEL_COLUMNS: usize = 11;
 
 pub fn explain(field: &str) -> Outcome {
@@ -19,7 +19,7 @@ pub fn explain(field: &str) -> Outcome {
         let failure = Failure::usage(format!("there is no field {field}"));
         match near {
             Some(near) => failure.hint(format!("did you mean {near}?")),
-            None => failure.hint("`entente alert explain` lists all"),
+            None => failure.hint("`entente alert explain` lists all fields"),
         }
     })?;
     let text = match field {
@@ -42,7 +42,7 @@ fn whole(field: &Explained) -> String {
     field.notes.iter().fold(text, |text, note| text + &row("", note, LABEL_COLUMNS))
 }
 
-/// A label, then words from a column on, in lines that a terminal of 80 columns shows whole.
+/// A label, then words from a column on, wrapped for a terminal of 80 columns.
 fn row(label: &str, words: &str, column: usize) -> String {
     let mut lines = vec![format!("{label:column$}")];
     let mut open = false;

@@ -1,4 +1,4 @@
-//! `entente alert import`: drafts as JSON Lines or in an array, with each bad one named.
+//! `entente alert import`: reads drafts as JSON Lines or from an array, and names each refused one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -21,13 +21,13 @@ use super::drafts::{Drafts, Found, Place};
 use crate::output::{Answer, Failure, Format, Items, Outcome, Told, remark};
 use crate::profile;
 
-/// Drafts on their way to the node.
+/// How many drafts may be unanswered by the node at a time.
 const DRAFTS_OPEN_MAX: usize = 128;
 
-/// The lines of the drafts that are on their way, by their number in the file.
+/// The line in the file of each unanswered draft, by the draft's number.
 type Lines = Arc<Mutex<BTreeMap<u64, u64>>>;
 
-/// `asked` is what goes with every draft.
+/// Imports every draft of a file. `asked` holds what is sent with each of them.
 pub async fn import(
     as_whom: Option<&str>,
     file: &Path,
@@ -45,8 +45,8 @@ pub async fn import(
     report.end(imported)
 }
 
-/// Reads on a thread of its own, and hears what became of each draft; over several calls, where the
-/// node looks at certificates anew in between.
+/// Reads the file on a thread of its own and takes the node's answers. It opens another call when
+/// the node ends one to check certificates again.
 async fn send_and_hear(
     as_whom: Option<&str>,
     file: &Path,
@@ -81,7 +81,7 @@ async fn send_and_hear(
     Err(Failure::unreachable("the node ended the import before every draft was answered"))
 }
 
-/// What the reader hands over, and what of it the node did not answer yet.
+/// The drafts from the reader, and those that the node has not answered yet.
 struct Source {
     drafts: mpsc::Receiver<ImportLine>,
     refused: mpsc::Receiver<ImportResult>,
@@ -90,7 +90,7 @@ struct Source {
 }
 
 impl Source {
-    /// One call: first what an earlier one left open, then what comes.
+    /// One call: first the drafts that an earlier call left unanswered, then new ones.
     async fn call(&mut self, channel: Channel, report: &mut Report) -> Result<(), Failure> {
         let (sender, lines) = mpsc::channel(DRAFTS_OPEN_MAX);
         let mut sender = Some(sender);
@@ -125,7 +125,7 @@ impl Source {
     }
 }
 
-/// A place for the next draft, once the node takes one; none where it takes no more.
+/// Room for the next draft, as soon as the node takes one; `None` when it takes no more.
 async fn room(sender: Option<&mpsc::Sender<ImportLine>>) -> Option<mpsc::Permit<'_, ImportLine>> {
     sender?.reserve().await.ok()
 }
@@ -157,7 +157,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether anybody takes more.
+    /// Returns whether anybody takes more drafts.
     fn pass_on(&self, place: Place, found: Found) -> bool {
         let Place { draft: number, line } = place;
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(number, line);
@@ -176,7 +176,7 @@ impl Reader {
     }
 }
 
-/// What was heard so far.
+/// What the node has answered so far.
 struct Report {
     format: Format,
     items: Items,
@@ -253,7 +253,7 @@ impl Report {
                     1 => "1 draft was refused".to_owned(),
                     many => format!("{many} drafts were refused"),
                 })
-                .hint("mend them and import the same file again: nothing is created twice"),
+                .hint("correct them and import the same file again: nothing is created twice"),
             ),
             Err(failure) if failure.is_quiet() => return Err(failure),
             Err(failure) => Some(cut_off(failure, &counts)),
@@ -298,7 +298,7 @@ fn told(fault: &Fault) -> Told {
     Told { path: fault.path.clone(), reason: fault.reason.clone(), message }
 }
 
-/// What was acknowledged stands, whatever ended the import.
+/// What was acknowledged is durable, whatever ended the import.
 fn cut_off(failure: Failure, counts: &str) -> Failure {
     let again = "import the same file again: nothing is created twice";
     let hint = match failure.hinted() {
@@ -308,7 +308,7 @@ fn cut_off(failure: Failure, counts: &str) -> Failure {
     failure.within(&format!("the import was cut off after {counts}")).hint(hint)
 }
 
-/// A bar on a terminal only, over the bytes of the file.
+/// A progress bar over the bytes of the file, on a terminal only.
 fn progress(file: &Path, format: Format) -> ProgressBar {
     let shows = format == Format::Text && std::io::stderr().is_terminal();
     let bytes = std::fs::metadata(file).ok().filter(|data| shows && data.is_file());

@@ -1,4 +1,4 @@
-//! `entente alert list`: what is held, newest change first, page by page.
+//! `entente alert list`: the alerts held here, newest change first, page by page.
 
 use clap::Args;
 use entente_node::alert::{Category, Urgency};
@@ -13,10 +13,11 @@ use crate::commands::node::time;
 use crate::output::{Answer, Failure, Format, Items, Outcome, Rows, at, say};
 use crate::words;
 
-/// Alerts asked for at a time.
+/// How many alerts to ask for at a time.
 const PAGE_SIZE: u32 = 500;
 
-pub const EXAMPLES: &str = "Times are RFC 3339, a day (2026-03-31), or how long ago (36h, 7d).\n\n\
+pub const EXAMPLES: &str = "A time is written 2026-03-31T12:00:00Z, as a day (2026-03-31, UTC), or \
+                            as an age (30m, 36h, 7d, 2w).\n\n\
                             Examples:\n  \
                             entente alert list --profile officer\n  \
                             entente alert list --mine --since 7d --profile officer\n  \
@@ -29,39 +30,49 @@ pub const EXAMPLES: &str = "Times are RFC 3339, a day (2026-03-31), or how long 
 
 #[derive(Args)]
 pub struct List {
-    /// Of this authority
+    /// Only alerts that this authority issued
     #[arg(long, value_name = "AUTHORITY")]
     issuer: Option<AuthorityId>,
-    /// Of this category
+    /// Only alerts of this category
     #[arg(long, value_parser = words::of(Category::ALL, Category::as_str))]
     category: Option<String>,
-    /// Of this urgency
+    /// Only alerts of this urgency
     #[arg(long, value_parser = words::of(Urgency::ALL, Urgency::as_str))]
     urgency: Option<String>,
-    /// Of this case
+    /// Only alerts of this case
     #[arg(long = "case", value_name = "REFERENCE", default_value = "", hide_default_value = true)]
     case_ref: String,
-    /// Only what I created
+    /// Only alerts that you created
     #[arg(long)]
     mine: bool,
-    /// Last changed here at this time or later
+    /// Only alerts whose last change here was at this time or later
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
-    /// Last changed here before this time, or on this day at the latest
+    /// Only alerts whose last change here was before this time; a day counts to its end
     #[arg(long, value_name = "TIME", value_parser = until)]
     until: Option<Timestamp>,
-    /// Where they stand
+    /// Only alerts in this state
     #[arg(long, default_value = "live", value_parser = words::of(&State::ALL, State::as_str))]
     state: String,
-    /// How many at most; 0 for all
-    #[arg(long, default_value_t = 100)]
+    /// The largest number of alerts to list; 0 for no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     limit: u64,
-    /// Goes on where an earlier list ended
+    /// The place where an earlier list ended, to continue from
     #[arg(long, value_name = "NEXT", default_value = "", hide_default_value = true)]
     after: String,
 }
 
 impl List {
+    /// Refuses a span in which nothing can have changed: an empty list would look like an answer.
+    pub fn check_span(&self) -> Result<(), Failure> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since >= until => Err(Failure::usage(format!(
+                "--since must be before --until, but {since} is not before {until}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     pub async fn run(self, desk: DeskClient<Channel>, format: Format) -> Outcome {
         let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
         let limit = self.limit;
@@ -96,8 +107,8 @@ impl List {
                 rows.end()?;
                 if !next.is_empty() {
                     say(&format!(
-                        "there are more: go on with --after {next}, raise --limit, or narrow the \
-                         list"
+                        "there are more: continue with --after {next}, raise --limit, or narrow \
+                         the list"
                     ))?;
                 }
             }
@@ -120,7 +131,7 @@ impl End {
     }
 }
 
-/// Asks for page after page, and passes each alert on as it comes: nothing is held.
+/// Asks for page after page and passes each alert on as it arrives, so that memory stays small.
 async fn all(
     mut desk: DeskClient<Channel>,
     mut asked: ListAlertsRequest,
@@ -161,11 +172,11 @@ fn item(alert: &AlertSummary) -> Value {
 }
 
 const HEADERS: [&str; 8] =
-    ["alert", "changed at", "category", "urgency", "version", "state", "confirmed", "ends at"];
+    ["alert", "changed at", "category", "urgency", "version", "state", "confirmed", "expires at"];
 
 fn row(alert: AlertSummary) -> Vec<String> {
     let confirmed = if alert.confirmed { "yes" } else { "no" };
-    let ends = if alert.expires_at == 0 { String::new() } else { time(alert.expires_at) };
+    let expires = if alert.expires_at == 0 { String::new() } else { time(alert.expires_at) };
     vec![
         alert.id,
         time(alert.changed_at),
@@ -174,7 +185,7 @@ fn row(alert: AlertSummary) -> Vec<String> {
         alert.version.to_string(),
         alert.state,
         confirmed.to_owned(),
-        ends,
+        expires,
     ]
 }
 
@@ -188,7 +199,7 @@ fn until(text: &str) -> Result<Timestamp, String> {
 
 const DAY_S: i64 = 24 * 3600;
 
-/// A time; a day is meant from its beginning (UTC), or `into_day` seconds into it.
+/// Parses a time. A day stands for its beginning (UTC) plus `into_day` seconds.
 fn point(text: &str, into_day: i64) -> Result<Timestamp, String> {
     let ago = |seconds: i64| Clock::system().now().plus(-seconds);
     let time = text.parse::<Timestamp>().ok();
@@ -208,7 +219,7 @@ fn point(text: &str, into_day: i64) -> Result<Timestamp, String> {
         (number >= 0).then(|| ago(number.saturating_mul(unit)))
     };
     time.or_else(day).or_else(relative).ok_or_else(|| {
-        "a time is written 2026-03-31, 2026-03-31T12:00:00Z, or how long ago: 30m, 36h, 7d, 2w"
+        "write a time as 2026-03-31, 2026-03-31T12:00:00Z, or an age such as 30m, 36h, 7d, 2w"
             .to_owned()
     })
 }

@@ -7,12 +7,13 @@ use entente_node::id::Clock;
 use entente_node::trust::SignedDescriptor;
 use serde_json::json;
 
-use crate::files;
+use crate::kind::Kind;
 use crate::output::{Answer, Failure, Outcome, fields};
 
 pub fn verify(file: &Path, descriptor: &Path) -> Outcome {
     let named = |path: &Path, error: String| Failure::new(format!("{}: {error}", path.display()));
-    let issuer = SignedDescriptor::parse(&files::read(descriptor)?)
+    let token = Kind::Alert.read(file)?;
+    let issuer = SignedDescriptor::parse(&Kind::Descriptor.read(descriptor)?)
         .map_err(|error| named(descriptor, error.to_string()))?;
     let said = issuer.descriptor();
     let now = Clock::system().now();
@@ -20,12 +21,12 @@ pub fn verify(file: &Path, descriptor: &Path) -> Outcome {
         let mut keys = said.statement_keys.iter().filter(|_| *authority == said.authority);
         keys.find(|dated| dated.key.key_id() == *kid && dated.valid_at(now)).map(|d| d.key.clone())
     };
-    let view = alert::verify(files::read(file)?.trim(), key_of, now)
+    let view = alert::verify(token.trim(), key_of, now)
         .map_err(|error| named(file, format!("{error} ({})", error.reason())))?;
     let claims = view.claims.names();
     let head = &view.head;
     let text = fields(&[
-        ("verified", format!("signed by {} and permitted", head.id.authority())),
+        ("verified", format!("signed by {}; its claims are permitted", head.id.authority())),
         ("alert", head.id.to_string()),
         ("version", head.version.to_string()),
         ("issued", head.issued_at.to_string()),

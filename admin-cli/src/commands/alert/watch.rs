@@ -1,4 +1,4 @@
-//! `entente alert watch`: what changes here, as it comes.
+//! `entente alert watch`: changes to alerts, as they happen.
 
 use clap::Args;
 use entente_proto::desk::desk_client::DeskClient;
@@ -10,21 +10,21 @@ use crate::commands::node::time;
 use crate::output::{Failure, Format, Outcome, at, remark, say, say_json};
 use crate::profile;
 
-pub const EXAMPLES: &str = "Each change says its place: with --from PLACE the watch goes on behind \
-                            it, whoever was restarted in between. `alert list --format json` gives \
-                            a place, too: list first, then watch from there, and nothing is \
-                            missed.\n\n\
+pub const EXAMPLES: &str = "Each change carries its place in the log. With --from PLACE the watch \
+                            continues after it, even if the node or this command was restarted. \
+                            `alert list --format json` gives a place too: list first, then watch \
+                            from there, and you miss nothing.\n\n\
                             Examples:\n  \
                             entente alert watch --profile officer\n  \
                             entente alert watch --from 4711-0123456789abcdef --format json \
                             --profile officer";
 
-/// The node's reason when it can't go on from the place it was asked for.
+/// The node's reason when it can't continue from the place that was asked for.
 const PLACE_UNKNOWN: &str = "place_unknown";
 
 #[derive(Args)]
 pub struct Watch {
-    /// Goes on behind this place, which an earlier change or list gave
+    /// The place to continue from, as an earlier change or list gave it; now when omitted
     #[arg(long, value_name = "PLACE", default_value = "", hide_default_value = true)]
     from: String,
 }
@@ -39,7 +39,7 @@ impl Watch {
                 PLACE_UNKNOWN => return Err(failure),
                 _ => {}
             }
-            let go_on = format!("go on with --from {place}");
+            let go_on = format!("continue with --from {place}");
             return Err(match (place.as_str(), failure.hinted()) {
                 ("", _) => failure,
                 (_, None) => failure.hint(go_on),
@@ -52,7 +52,7 @@ impl Watch {
     }
 }
 
-/// Tells changes until the stream ends, and keeps the place behind the last one told.
+/// Prints changes until the stream ends, and keeps the place of the last one printed.
 async fn watch(as_whom: Option<&str>, place: &mut String, format: Format) -> Failure {
     let opened = async {
         let mut desk = DeskClient::new(profile::open(as_whom).await?);
@@ -88,7 +88,7 @@ fn tell(change: Change, format: Format) -> Result<(), Failure> {
             "changed_at": at(changed_at), "place": place,
         })),
         Format::Text if kind == "ready" => {
-            let what = format!("changes are shown as they come, from {place} on; Ctrl-C ends it");
+            let what = format!("showing changes as they happen, from {place} on; Ctrl-C ends it");
             remark("watching", &what);
             Ok(())
         }

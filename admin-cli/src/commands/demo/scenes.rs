@@ -360,7 +360,7 @@ async fn update(f: &mut Federation) -> Result<Shown, Failure> {
         id: f.followed.clone(),
         expected_version: 1,
         draft: followed("a scar, and a tattoo of a swallow").to_string(),
-        confirmation: String::new(),
+        override_reason: String::new(),
     };
     f.node(DK)?.officer().await?.update_alert(asked).await?;
     let fr = f.node(FR)?;
