@@ -37,7 +37,7 @@ pub enum AdminError {
     /// Trust does not allow it.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The policy is not one.
+    /// The policy is refused.
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// A certificate does not fit.
@@ -61,10 +61,10 @@ pub enum AdminError {
     /// The user exists already with this key.
     #[error("this user is there already; remove it first to give it another key or other roles")]
     KnownUser,
-    /// A user needs roles, a sound name and a certificate of this authority.
+    /// A user needs roles, a valid name and a certificate of this authority.
     #[error("{0}")]
     User(&'static str),
-    /// Nothing waits under this number.
+    /// Nothing is pending under this number.
     #[error("no proposal {0} waits: `entente policy show` and `entente status` name those that do")]
     UnknownProposal(u64),
     /// One person can't propose and approve.
@@ -73,13 +73,13 @@ pub enum AdminError {
     /// The policy in force changed since the proposal was made.
     #[error("the policy in force changed since this was proposed: apply it again")]
     Outdated,
-    /// Too much waits already.
+    /// Too many proposals are pending.
     #[error("too many proposals wait: approve or replace one first")]
     TooManyProposals,
     /// A mandatory reason is missing or too long.
     #[error("a reason is mandatory: 1 to 500 bytes without control characters")]
     Reason,
-    /// The last one of a kind can't be removed.
+    /// The last active user with a role can't be removed.
     #[error("this is the last active {0}: nobody could appoint another")]
     LastOne(&'static str),
     /// The node did not lose state.
@@ -96,26 +96,26 @@ pub enum AdminError {
         /// By the person's.
         read: Timestamp,
     },
-    /// Something else is in force, or would be disclosed, than was shown.
+    /// What is in force, or would be disclosed, differs from what was shown.
     #[error(
         "this is not what is to be confirmed now: look again with `entente epoch show`, and name \
          the review it gives"
     )]
     ReviewChanged,
-    /// Peers would get what had been taken back from them.
+    /// Peers would get alerts that had been taken back from them.
     #[error(
         "peers would get {0} alerts again that had been taken back from them: apply a narrower \
          policy or suspend the peers, and look again; if it is meant, name the number with --again \
          {0}"
     )]
     Again(u64),
-    /// What was to be read anew does not validate.
+    /// The files to reload do not validate.
     #[error("nothing was reloaded, the old stays in force: {0}")]
     Reload(String),
     /// A record can't be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),
-    /// What the node holds in memory can't be built anew.
+    /// The node's memory can't be rebuilt.
     #[error(transparent)]
     Node(#[from] NodeError),
     /// The node failed at it.
@@ -160,8 +160,8 @@ impl AdminError {
     }
 }
 
-/// Reads certificates, the descriptor and peers anew; what does not validate leaves the old in
-/// force. Either outcome is counted and in the log.
+/// Reloads certificates, the descriptor and peers; if they do not validate, the old ones stay in
+/// force. Either outcome is counted and logged.
 ///
 /// # Errors
 /// [`AdminError::Reload`] with what did not validate.
@@ -184,7 +184,7 @@ pub async fn reload(node: &SharedNode, by: &str) -> Result<Reloaded, AdminError>
     outcome
 }
 
-/// A mandatory reason of a person.
+/// Checks a mandatory reason.
 fn reason(text: &str) -> Result<&str, AdminError> {
     let text = text.trim();
     let sound = (1..=500).contains(&text.len()) && !text.chars().any(char::is_control);

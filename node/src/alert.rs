@@ -57,13 +57,13 @@ pub const TOKEN_BYTES_MAX: usize = crate::jose::TOKEN_BYTES_MAX;
 /// Why an alert was refused. No variant holds a value of a claim.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AlertError {
-    /// The token itself is not sound.
+    /// The token itself is invalid.
     #[error(transparent)]
     Token(#[from] JoseError),
     /// Not the JSON of an alert; says where.
     #[error("not the JSON of an alert: {0}")]
     Json(String),
-    /// Its `schema` is not one that is read here.
+    /// This node does not read its `schema`.
     #[error("the alert's schema is not one that this node reads")]
     UnknownSchema,
     /// `iat` lies more than 5 minutes ahead.
@@ -78,8 +78,8 @@ pub enum AlertError {
     /// The id names another issuer.
     #[error("the alert's id names another issuer")]
     NotTheIssuer,
-    /// Claims are missing, malformed, not permitted, or hold what they may not: each with its
-    /// place.
+    /// Claims are missing, malformed, not permitted, or have values that they may not have: each
+    /// with its place.
     #[error("{0}")]
     Content(Faults),
     /// Older than the version held.

@@ -22,7 +22,7 @@ use crate::jose::{self, JoseError, PublicKey, SigningKey};
 /// `typ` of a checkpoint.
 pub const CHECKPOINT_TYP: &str = "entente-checkpoint+jwt";
 
-/// What was done: the operations of 2016/680 Art. 25, and those of administration.
+/// The kinds of operation: those of 2016/680 Art. 25, and those of administration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
@@ -34,7 +34,7 @@ pub enum Operation {
     Consult,
     /// Data was given to a peer.
     Disclose,
-    /// Data of several sources was brought together.
+    /// Data from several sources was combined.
     Combine,
     /// Data was erased.
     Erase,
@@ -63,7 +63,7 @@ impl Operation {
         Self::User,
     ];
 
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Collect => "collect",
@@ -154,7 +154,7 @@ impl Event {
     }
 }
 
-/// How an alert changed here, as the log says it.
+/// How an alert changed here, according to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
     /// Created here.
@@ -169,14 +169,14 @@ pub enum Changed {
     Withdrawn,
     /// No longer shared with us.
     Retracted,
-    /// Its time was over.
+    /// It expired.
     Expired,
     /// Not confirmed by its issuer's snapshot.
     Dropped,
 }
 
 impl Changed {
-    /// What an entry of this kind says; `None` where it says nothing of this.
+    /// The change that an entry of this kind records; `None` when it records none.
     pub fn of(kind: &str) -> Option<Self> {
         Some(match kind {
             "alert.created" => Self::Created,
@@ -194,7 +194,7 @@ impl Changed {
         })
     }
 
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -232,7 +232,8 @@ pub struct Entry {
     /// Ids, digests, counts and names.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub facts: Map<String, Value>,
-    /// Sixteen random bytes in hexadecimal: a leaf's hash tells nothing about its content.
+    /// Sixteen random bytes in hexadecimal, so that a leaf's hash reveals nothing about its
+    /// content.
     pub salt: String,
 }
 
@@ -245,7 +246,7 @@ impl Entry {
     /// Reads a leaf back.
     ///
     /// # Errors
-    /// When the bytes are no entry.
+    /// When the bytes are not an entry.
     pub fn parse(leaf: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(leaf)
     }
@@ -273,7 +274,7 @@ pub fn sign_checkpoint(checkpoint: &Checkpoint, key: &SigningKey) -> String {
 /// Verifies a checkpoint against the log key.
 ///
 /// # Errors
-/// When it is no checkpoint that this key signed.
+/// When it is not a checkpoint that this key signed.
 pub fn verify_checkpoint(jws: &str, key: &PublicKey) -> Result<Checkpoint, JoseError> {
     verify_checkpoint_by(jws, |kid| (*kid == key.key_id()).then(|| key.clone()))
 }
@@ -289,16 +290,15 @@ pub fn verify_checkpoint_by(
     jose::verify(CHECKPOINT_TYP, jws, key_of)
 }
 
-/// What a checkpoint says, *before* its signature was checked: to tell a wrong file from a forged
-/// one.
+/// Reads a checkpoint *before* its signature is checked, to tell a wrong file from a forged one.
 ///
 /// # Errors
-/// When it has not the form of a checkpoint.
+/// When it does not have the form of a checkpoint.
 pub fn claimed_checkpoint(jws: &str) -> Result<Checkpoint, JoseError> {
     jose::peek(CHECKPOINT_TYP, jws)
 }
 
-/// Recomputes a log leaf by leaf, from its first.
+/// Recomputes a log leaf by leaf, from the first.
 #[derive(Default)]
 pub struct Verifier {
     tree: Tree,
@@ -307,15 +307,15 @@ pub struct Verifier {
 /// Why a log does not verify.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// A leaf is missing or stands twice.
+    /// A leaf is missing or repeated.
     #[error("entry {expected} is missing: entry {found} follows instead")]
     Gap {
-        /// What should come.
+        /// The expected index.
         expected: u64,
-        /// What came.
+        /// The index that came.
         found: u64,
     },
-    /// A leaf is no entry, or says another place than it has.
+    /// A leaf is not an entry, or names another place than its own.
     #[error("entry {0} cannot be read, or says another place")]
     Malformed(u64),
     /// The tree over the leaves is not the one that was committed to.
@@ -352,7 +352,7 @@ impl Verifier {
         Ok(entry)
     }
 
-    /// The tree over what was taken so far.
+    /// The tree over the leaves taken so far.
     pub fn tree(&self) -> &Tree {
         &self.tree
     }

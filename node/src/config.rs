@@ -1,4 +1,24 @@
 //! The node's configuration: TOML, typed, parsed whole before a port opens.
+//!
+//! ```
+//! use entente_node::config::{Config, SAMPLE};
+//!
+//! // What is left out has its default.
+//! let config = Config::parse(
+//!     r#"
+//!     authority = "dk.politi"
+//!     [exchange]
+//!     listen = "127.0.0.1:8440"
+//!     advertise = "node.politi.example:8440"
+//!     "#,
+//! )?;
+//! assert_eq!(config.desk.listen, Config::parse(SAMPLE)?.desk.listen);
+//!
+//! // An unknown setting is refused, with its line.
+//! let refused = Config::parse("authority = \"dk.politi\"\ncontct = \"+45 33 14 88 88\"\n");
+//! assert!(refused.unwrap_err().to_string().contains("line 2"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod values;
 pub use values::{
@@ -13,11 +33,11 @@ use serde::{Deserialize, Serialize};
 use self::values::{loopback, whole};
 use crate::id::AuthorityId;
 
-/// Most bytes of a configuration file: ours has some thousand, and a wrong file should be refused
+/// Most bytes of a configuration file: ours has a few thousand, and a wrong file should be refused
 /// early.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest heartbeat that a node may be set to, in seconds: what its peers can count on.
+/// Longest heartbeat that a node may be set to, in seconds, so that its peers can rely on it.
 const HEARTBEAT_S_MAX: u64 = 3600;
 
 /// Shortest lease of a copy, in seconds. How often a peer's heartbeat comes is the peer's own
@@ -27,7 +47,7 @@ const COPY_LEASE_S_MIN: u64 = 2 * HEARTBEAT_S_MAX;
 /// Every setting with its default and what it means; `init` writes it with the choices made.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
 
-/// What a node is told by its `entente.toml`.
+/// The settings in a node's `entente.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -50,7 +70,7 @@ pub struct Config {
     /// The database.
     #[serde(default)]
     pub store: Storage,
-    /// What is written about the node's own doings.
+    /// The node's log lines.
     #[serde(default)]
     pub log: Log,
 }
@@ -70,7 +90,7 @@ pub struct Exchange {
     /// Calls at once on a connection.
     #[serde(default = "whole::<32, 1, 1024>")]
     pub calls_per_connection_max: Whole<1, 1024>,
-    /// A connection is made anew after this long, in seconds.
+    /// A connection is replaced after this long, in seconds.
     #[serde(default = "whole::<3600, 10, 86_400>")]
     pub connection_age_s: Whole<10, 86_400>,
     /// A copy counts as confirmed for this long, in seconds (decision 11).
@@ -98,7 +118,7 @@ pub struct Desk {
     pub connections_max: Whole<1, 4096>,
     /// Calls at once on a connection.
     pub calls_per_connection_max: Whole<1, 1024>,
-    /// A connection is made anew after this long, in seconds.
+    /// A connection is replaced after this long, in seconds.
     pub connection_age_s: Whole<10, 86_400>,
 }
 
@@ -133,7 +153,7 @@ impl Default for Telemetry {
 pub struct Storage {
     /// Cache, 1 MiB to 64 GiB.
     pub cache_bytes: Whole<1_048_576, 68_719_476_736>,
-    /// Below this much free space nothing is written that grows the store.
+    /// With less free space than this, nothing is written that grows the store.
     pub disk_free_bytes_min: Whole<0, 1_099_511_627_776>,
 }
 
@@ -146,7 +166,7 @@ impl Default for Storage {
     }
 }
 
-/// The log of the node's own doings (not the audit log).
+/// The node's log lines (not the audit log).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
@@ -206,7 +226,7 @@ impl Config {
     /// Parses a whole configuration.
     ///
     /// # Errors
-    /// What is not TOML, not known, missing, out of bounds or contradictory, with its line.
+    /// What is not TOML, unknown, missing, out of bounds or contradictory, with its line.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         if text.len() > CONFIG_BYTES_MAX {
             return Err(ConfigError::TooLong);
@@ -241,9 +261,8 @@ impl Config {
         hosts
     }
 
-    /// The settings that `now` has otherwise, each with what brings it into force. The contact and
-    /// the advertised address are not among them: they come into force with the descriptor that
-    /// names them.
+    /// The settings that differ in `now`, each with what brings it into force. The contact and the
+    /// advertised address are left out: they come into force with the descriptor that names them.
     pub fn wait_for_restart(&self, now: &Self) -> Vec<String> {
         let (then, now) = (self.settings(), now.settings());
         let differs = |(name, value): (String, toml::Value)| {
@@ -280,28 +299,28 @@ impl Config {
     }
 }
 
-/// [`SAMPLE`] with the choices of a new node, and who it begins with.
+/// The choices for a new node: the settings that differ from [`SAMPLE`], and its first users.
 #[derive(Clone, Debug)]
 pub struct Choices {
-    /// For trying out: it begins with four people, whose keys lie in one place, and needs no
+    /// For trials: the node starts with four people, whose keys lie in one place, and needs no
     /// contact.
     pub trial: bool,
     /// Whose node.
     pub authority: AuthorityId,
     /// The desk that peers reach day and night.
     pub contact: Contact,
-    /// Where the exchange door listens; else the default.
+    /// Where the exchange door listens; `None` for the default.
     pub exchange_listen: Option<SocketAddr>,
-    /// How peers reach it; else where it listens.
+    /// How peers reach it; `None` for where it listens.
     pub exchange_advertise: Option<Endpoint>,
-    /// Where the desk door listens; else the default.
+    /// Where the desk door listens; `None` for the default.
     pub desk_listen: Option<SocketAddr>,
-    /// Where metrics and health are served; else the default.
+    /// Where metrics and health are served; `None` for the default.
     pub telemetry_listen: Option<LoopbackAddr>,
 }
 
 impl Choices {
-    /// Why a node with these choices would be of no use to its peers; says which choice to make.
+    /// Checks that a node with these choices would be of use to its peers.
     ///
     /// # Errors
     /// A sentence that names the flag.

@@ -1,5 +1,5 @@
-//! What is held of an alert: sealed under a key of its own, found by its match keys, ended at its
-//! time. The one place that writes and forgets content, of own alerts and of copies.
+//! What the node holds of an alert: sealed under its own key, found by its match keys, erased when
+//! it expires. Only this module writes and forgets content, of own alerts and of copies.
 
 use bytes::Bytes;
 
@@ -46,12 +46,12 @@ impl Sealed {
         Self { view, slot, case, token, keys }
     }
 
-    /// When the alert ends: exactly where that is disclosed, else with its month.
+    /// When the alert expires: exactly if that is disclosed, else at the end of its month.
     pub(crate) fn expires_at(&self) -> Timestamp {
         self.view.content.expires_at().unwrap_or(self.view.head.expires_at)
     }
 
-    /// The keys it is found by, to delete them with it.
+    /// Its match keys, to delete them with it.
     pub(crate) fn match_keys(&self) -> Vec<IndexKey> {
         self.keys.iter().map(|(key, _)| *key).collect()
     }
@@ -74,7 +74,7 @@ impl Sealed {
         tx.insert::<Own>(&self.view.head.id, &own);
     }
 
-    /// Makes key, token, index and expiry durable with `tx`; the record itself is the caller's, and
+    /// Writes key, token, index and expiry with `tx`. The caller writes the record itself, which
     /// says where the token lies.
     pub(crate) fn keep(&self, tx: &mut Tx<'_>, own: bool) -> SealedToken {
         let id = &self.view.head.id;
@@ -88,7 +88,7 @@ impl Sealed {
     }
 }
 
-/// Keyed hash of the case of an alert, where it is disclosed.
+/// Keyed hash of the case of an alert, if that is disclosed.
 pub(crate) fn case_key(node: &Node, view: &View) -> Option<IndexKey> {
     view.content.case_ref.as_deref().map(|case_ref| node.store.case_key(case_ref))
 }

@@ -1,6 +1,6 @@
 //! Names of things: authorities, alerts, keys, positions; time, digests, secrets and randomness.
 //!
-//! Nothing here knows of anything else in the project.
+//! This module uses no other module of the project.
 
 mod clock;
 mod printable;
@@ -39,7 +39,7 @@ pub enum IdError {
     Timestamp,
 }
 
-/// Longest name of an authority, in bytes: it stands in certificates, keys and every statement.
+/// Longest name of an authority, in bytes: certificates, keys and every statement contain it.
 pub const AUTHORITY_BYTES_MAX: usize = 64;
 
 /// The name of an authority, such as `fr.police-judiciaire`; also its node's identity in
@@ -89,7 +89,7 @@ impl FromStr for AuthorityId {
 }
 
 /// The id of an alert: `<authority>:<year>-<8 random digits><check digit>`. Never reused; the
-/// number is random, so that ids count nothing. The check digit is ISO/IEC 7064 MOD 11,10.
+/// number is random, so that ids reveal no counts. The check digit is ISO/IEC 7064 MOD 11,10.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AlertId {
@@ -106,7 +106,7 @@ impl AlertId {
         Self { authority: authority.clone(), year, number }
     }
 
-    /// Who issued the alert.
+    /// The authority that issued the alert.
     pub fn authority(&self) -> &AuthorityId {
         &self.authority
     }
@@ -116,7 +116,7 @@ impl AlertId {
         (self.year, self.number)
     }
 
-    /// Back from its parts; `None` when the check digit does not fit.
+    /// Rebuilds an id from its parts; `None` when the check digit does not fit.
     pub fn from_parts(authority: AuthorityId, year: u16, number: u32) -> Option<Self> {
         let sound =
             year <= 9999 && number <= 999_999_999 && check_digit(number / 10) == number % 10;
@@ -327,7 +327,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// Numbers that alerts of a year are drawn from: eight digits, so that ids count nothing.
+/// The numbers that alerts of a year are drawn from: eight digits, so that ids reveal no counts.
 const ALERT_NUMBERS: u32 = 100_000_000;
 
 /// A source of randomness: the operating system's, or a seeded one for tests and samples.
@@ -343,14 +343,14 @@ impl Entropy {
         Self { seeded: None, alert_numbers: ALERT_NUMBERS }
     }
 
-    /// The same bytes for the same seed. Never for keys that guard real data.
+    /// Gives the same bytes for the same seed. Never use it for keys that guard real data.
     pub fn seeded(seed: u64) -> Self {
         let rng = Arc::new(Mutex::new(ChaCha20Rng::seed_from_u64(seed)));
         Self { seeded: Some(rng), ..Self::os() }
     }
 
-    /// Alerts get one of so few numbers (at least 1, at most 10⁸), for tests that want two to draw
-    /// the same.
+    /// Draws the numbers of alerts from so few (1 to 10⁸), for tests that want two to draw the
+    /// same.
     #[must_use]
     pub fn with_alert_numbers(self, numbers: u32) -> Self {
         Self { alert_numbers: numbers.clamp(1, ALERT_NUMBERS), ..self }
@@ -359,7 +359,7 @@ impl Entropy {
     /// Fills `bytes`.
     ///
     /// # Panics
-    /// If the operating system gives no randomness: going on would make guessable keys.
+    /// If the operating system gives no randomness: continuing would make guessable keys.
     pub fn fill(&self, bytes: &mut [u8]) {
         match &self.seeded {
             Some(rng) => rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes),
@@ -394,11 +394,11 @@ thread_local! {
         const { RefCell::new(Drawn { bytes: [0; DRAWN_BYTES], used: DRAWN_BYTES }) };
 }
 
-/// Bytes drawn from the operating system at once: an alert takes a salt of 16 for each claim, and a
-/// call for each of them is dear.
+/// Bytes drawn from the operating system at once: an alert needs a salt of 16 bytes for each claim,
+/// and a system call for each would be expensive.
 const DRAWN_BYTES: usize = 1024;
 
-/// Randomness of the operating system, drawn ahead; what was given out is wiped.
+/// Randomness from the operating system, drawn in advance; bytes are wiped once given out.
 struct Drawn {
     bytes: [u8; DRAWN_BYTES],
     used: usize,
@@ -432,7 +432,7 @@ impl fmt::Debug for Entropy {
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes the value in.
+    /// Wraps the value.
     pub fn new(value: T) -> Self {
         Self(value)
     }

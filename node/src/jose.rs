@@ -28,22 +28,22 @@ pub enum JoseError {
     /// Not three parts, or parts missing.
     #[error("the token does not have the parts it must have")]
     Malformed,
-    /// Not base64url, or not in its one form.
+    /// Not base64url, or not in canonical form.
     #[error("a part of the token is not canonical base64url")]
     Base64,
     /// Not JSON, or nested too deeply.
     #[error("a part of the token is not the JSON it must be")]
     Json,
-    /// A name stands twice in an object.
+    /// An object has the same name twice.
     #[error("a name stands twice in one object")]
     DuplicateClaim,
     /// `alg` is not `EdDSA`.
     #[error("the token's alg is not EdDSA")]
     UnknownAlg,
-    /// `typ` is another one.
+    /// `typ` is not the expected one.
     #[error("the token's typ is not the one expected here")]
     UnknownTyp,
-    /// The header says more than it may, `crit` among it.
+    /// The header has a member that is not permitted, such as `crit`.
     #[error("the token's header says more than alg, typ and kid")]
     UnknownHeader,
     /// No valid key of the issuer has this `kid`.
@@ -142,8 +142,8 @@ pub fn verify<T: DeserializeOwned>(
     json::parse_as(&parts.payload()?)
 }
 
-/// Reads the payload *before* the signature was checked: for a statement that carries its own key,
-/// whose caller goes on with [`verify`].
+/// Reads the payload *before* the signature is checked, for a statement that carries its own key;
+/// the caller must then [`verify`] it.
 ///
 /// # Errors
 /// When header or payload are not what they must be.

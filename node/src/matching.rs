@@ -1,6 +1,6 @@
-//! What can be searched for: match keys of alerts, and queries made of the same keys. Identifiers
-//! have one normal form per type; a name matches when its words do, in any order, written in any
-//! script that transliterates to the same letters, together with the full birth date.
+//! Searching: the match keys of alerts, and queries made of the same keys. Identifiers have one
+//! normal form per type; a name matches when its words do, in any order, written in any script that
+//! transliterates to the same letters, together with the full birth date.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ pub const MATCH_KEYS_MAX: usize = 24;
 /// Most keys of one query: an officer asks about one person or thing.
 pub const QUERY_KEYS_MAX: usize = 16;
 
-/// Name of the field that a match by name has.
+/// The name of the field for matches by name.
 pub const NAME_AND_BIRTH_DATE: &str = "name+birth_date";
 
 /// A value that can be searched for, in its normal form. It cannot be printed.
@@ -34,7 +34,7 @@ impl MatchKey {
         Self { field: identifier.kind().as_str(), text }
     }
 
-    /// `None` when no letter is left, or the date is not a full one.
+    /// `None` when no letter is left, or the date is not complete.
     fn name(family: &str, given: &str, birth_date: &str) -> Option<Self> {
         let words = name_words(&format!("{family} {given}"));
         let full_date = birth_date.len() == 10;
@@ -70,7 +70,7 @@ pub fn match_keys(view: &View) -> Vec<MatchKey> {
     content_keys(&view.content)
 }
 
-/// As [`match_keys`], for content that is not issued yet.
+/// Like [`match_keys`], for content that has not been issued yet.
 pub fn content_keys(content: &Content) -> Vec<MatchKey> {
     let mut keys = Vec::new();
     let of_subjects = content.subjects.iter().flat_map(|subject| &subject.identifiers);
@@ -86,7 +86,7 @@ pub fn content_keys(content: &Content) -> Vec<MatchKey> {
     keys
 }
 
-/// The people and things of an alert that no search finds, each with what would help.
+/// The people and things in an alert that no search can find, each with what would help.
 pub fn unsearchable(content: &Content) -> Vec<String> {
     let lost = |subject: &&(usize, &Subject)| subject_keys(subject.1).next().is_none();
     let subjects = content.subjects.iter().enumerate().collect::<Vec<_>>();
@@ -162,7 +162,7 @@ impl Query {
 /// How good a match is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quality {
-    /// Alike.
+    /// Similar only.
     Possible,
     /// The same name and birth date, or something that changes hands: a plate, a phone, an account.
     Strong,
@@ -171,7 +171,7 @@ pub enum Quality {
 }
 
 impl Quality {
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Possible => "possible",
@@ -180,7 +180,7 @@ impl Quality {
         }
     }
 
-    /// Of a match in this field.
+    /// The quality of a match in this field.
     pub fn of(field: &str) -> Self {
         use IdentifierKind as K;
         let kind = field.parse::<IdentifierKind>().ok();

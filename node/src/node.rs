@@ -27,7 +27,7 @@ use crate::store::{Peers, Policies, PolicyRecord, Scan, Store, StoreError, User,
 use crate::tls::TlsIdentity;
 use crate::trust::{Directory, Ends, Peer, SignedDescriptor, TrustError};
 
-/// Shared by every door and loop.
+/// The node, shared by every door and loop.
 pub type SharedNode = Arc<Node>;
 
 /// The node.
@@ -36,13 +36,13 @@ pub struct Node {
     pub authority: AuthorityId,
     /// Its home folder.
     pub home: PathBuf,
-    /// What it was told at start.
+    /// Its configuration at the start.
     pub config: Config,
-    /// What time it is.
+    /// The source of time.
     pub clock: Clock,
-    /// Where randomness comes from.
+    /// The source of randomness.
     pub entropy: Entropy,
-    /// What it keeps.
+    /// Its store.
     pub store: Store,
     /// Signs alerts, heads and receipts.
     pub statement_key: SigningKey,
@@ -58,21 +58,21 @@ pub struct Node {
     pub policy: ArcSwap<(PolicyVersion, Policy)>,
     /// A copy counts as confirmed for this long (decision 11), in seconds.
     pub copy_lease_s: i64,
-    /// A peer that was not heard for this long is silent, in seconds.
+    /// A peer that was not heard from for this long is silent, in seconds.
     pub peer_silence_s: i64,
     /// When it started, by the monotonic clock, in seconds.
     pub started: i64,
     /// Entries of the log when this process began.
     pub log_size_at_start: u64,
-    /// How the streams stand, kept by the exchange use cases.
+    /// The live state of the streams, kept by the exchange use cases.
     pub streams: Streams,
-    /// Reads certificates, descriptor and peers anew.
+    /// Reloads certificates, descriptor and peers.
     pub reload: Reload,
-    /// Tells at each change of peers, users or policy that what it holds of them is new.
+    /// Announces each change of peers, users or policy.
     pub refreshed: watch::Sender<()>,
-    /// Who goes before whom.
+    /// Lets people go before imports.
     pub precedence: Precedence,
-    /// When certificates and keys end.
+    /// When certificates and keys expire.
     pub ends: ArcSwap<Ends>,
     tls: ArcSwapOption<TlsIdentity>,
     refreshing: Mutex<()>,
@@ -82,13 +82,13 @@ pub struct Node {
 pub struct Parts {
     /// The home folder.
     pub home: PathBuf,
-    /// What it was told.
+    /// Its configuration.
     pub config: Config,
-    /// What time it is.
+    /// The source of time.
     pub clock: Clock,
-    /// Where randomness comes from.
+    /// The source of randomness.
     pub entropy: Entropy,
-    /// What it keeps.
+    /// Its store.
     pub store: Store,
     /// Signs alerts, heads and receipts.
     pub statement_key: SigningKey,
@@ -134,14 +134,14 @@ impl Node {
         Ok(Arc::new(node))
     }
 
-    /// Rebuilds directory, users and policy from the store; called after each change of any. What
-    /// does not parse leaves all as they were.
+    /// Rebuilds directory, users and policy from the store, after each change of any of them. If
+    /// one does not parse, all stay as they were.
     ///
     /// # Errors
     /// When the store cannot be read, or holds a peer or a policy that does not parse.
     pub fn refresh(&self) -> Result<(), NodeError> {
-        // Of two at once the one that read earlier must not publish later: a removed user would be
-        // let in again.
+        // If two run at once, the one that read earlier must not publish later: it would let a
+        // removed user in again.
         let _alone = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = directory(&self.store)?;
         let (users, policy) = (users(&self.store)?, policy(&self.store)?);
@@ -152,12 +152,12 @@ impl Node {
         Ok(())
     }
 
-    /// Who this node is towards its peers; `None` before its doors are open.
+    /// The identity that this node shows to its peers; `None` before its doors are open.
     pub fn tls_identity(&self) -> Option<TlsIdentity> {
         self.tls.load().as_deref().cloned()
     }
 
-    /// From now on this node is `identity` towards its peers.
+    /// Sets the identity that this node shows to its peers from now on.
     pub fn set_tls_identity(&self, identity: TlsIdentity) {
         self.tls.store(Some(Arc::new(identity)));
     }
@@ -231,7 +231,7 @@ type Reloader = Arc<dyn Fn() -> Result<Reloaded, String> + Send + Sync>;
 /// What a reload brought into force, and what it did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// What was read anew.
+    /// What was reloaded.
     pub in_force: Vec<String>,
     /// Settings of the configuration that changed since the start, each with what brings it into
     /// force.
@@ -239,15 +239,15 @@ pub struct Reloaded {
 }
 
 impl Reload {
-    /// Sets what is done.
+    /// Sets the action.
     pub fn set(&self, reloader: impl Fn() -> Result<Reloaded, String> + Send + Sync + 'static) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(reloader));
     }
 
-    /// Validates all of it, then publishes.
+    /// Validates everything, then publishes it.
     ///
     /// # Errors
-    /// What did not validate, in a sentence; everything old stays in force.
+    /// What did not validate, in a sentence; everything stays as it was.
     pub fn now(&self) -> Result<Reloaded, String> {
         let reloader = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reloader.map_or_else(|| Ok(Reloaded::default()), |reload| reload())

@@ -1,4 +1,4 @@
-//! What whoever watches this machine asks for, on a loopback port: metrics and health.
+//! Metrics and health for monitoring, on a loopback port.
 
 mod gauges;
 mod serve;

@@ -1,4 +1,4 @@
-//! What we start: connections to peers, the dispatch loop of each, tests of a peer, recovery.
+//! What this node starts: connections to peers, the dispatch loop of each, peer tests, recovery.
 
 mod connection;
 mod peer_test;
@@ -24,16 +24,17 @@ use crate::node::{Live, SharedNode};
 use crate::shutdown::Shutdown;
 use crate::store::Change;
 
-/// First wait after a failed connection; each further failure doubles it.
+/// The first wait after a failed connection; each further failure doubles it.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 
-/// Longest wait between two tries: a peer that was down for a week is found again within a minute.
+/// Longest wait between two attempts: a peer that was down for a week is found again within a
+/// minute.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
-/// How often the list of peers is looked through when nobody says that it changed.
+/// How often to look through the list of peers when no change is announced.
 const PEERS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Keeps a stream to every active peer until the node ends.
+/// Keeps a stream to every active peer until the node stops.
 pub async fn run(node: SharedNode, heartbeat: Duration, mut shutdown: Shutdown) {
     let mut loops: HashMap<AuthorityId, JoinHandle<()>> = HashMap::new();
     let mut changes = node.store.changes();
@@ -51,12 +52,12 @@ pub async fn run(node: SharedNode, heartbeat: Duration, mut shutdown: Shutdown) 
         }
     }
     for (_, handle) in loops {
-        // A loop that panicked has been logged by the panic hook; the others end by themselves.
+        // The panic hook has logged a loop that panicked; the others end by themselves.
         let _ = handle.await;
     }
 }
 
-/// Returns when peers changed, or when it is unknown whether they did.
+/// Returns when peers changed, or may have changed unnoticed.
 async fn peers_changed(changes: &mut tokio::sync::broadcast::Receiver<Change>) {
     loop {
         match changes.recv().await {
@@ -123,11 +124,11 @@ fn tell(live: &Live, error: &SessionError) {
 /// streams both fail must not wake each other without end.
 const WAKE_PAUSE: Duration = Duration::from_secs(5);
 
-/// A try to connect that takes longer is given up at the peer's contact: it began when the peer
-/// could not be reached.
+/// An attempt to connect that takes longer than this is abandoned when the peer contacts us: it
+/// began when the peer could not be reached.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
-/// What the peer's own calls to us say: it can be reached.
+/// The peer's own calls to us, which show that it can be reached.
 struct Contacts {
     seen: watch::Receiver<u64>,
     woke: Option<Instant>,
@@ -141,7 +142,7 @@ impl Contacts {
         }
     }
 
-    /// Returns once there is a contact since the last try began.
+    /// Returns once the peer has contacted us since the last attempt began.
     async fn come(&mut self) {
         self.rest().await;
         if self.seen.changed().await.is_err() {
@@ -149,7 +150,7 @@ impl Contacts {
         }
     }
 
-    /// Returns at a contact while a try to connect has taken long; the contact stays noted.
+    /// Returns at a contact if the attempt to connect has taken long; the contact stays noted.
     async fn come_while_stuck(&self, live: &Live) {
         let mut seen = self.seen.clone();
         tokio::time::sleep(STUCK_AFTER).await;
@@ -167,7 +168,7 @@ impl Contacts {
     }
 }
 
-/// Waits that double, with jitter, so that peers of a node that was down don't come back all at
+/// Waits that double, with jitter, so that peers of a node that was down don't all come back at
 /// once.
 struct Backoff {
     entropy: Entropy,
@@ -183,7 +184,7 @@ impl Backoff {
         self.wait = BACKOFF_MIN;
     }
 
-    /// Between half and the whole of the present wait.
+    /// A random time between half of the present wait and the whole.
     fn next(&mut self) -> Duration {
         let half = self.wait / 2;
         self.wait = (self.wait * 2).min(BACKOFF_MAX);

@@ -1,5 +1,5 @@
-//! Makes certificates in the profile: roots, node certificates, user certificates, and a whole
-//! example PKI.
+//! Makes certificates that fit the profile: roots, node certificates, user certificates, and a
+//! complete example PKI.
 
 mod fault;
 mod request;
@@ -25,16 +25,16 @@ use crate::id::{AuthorityId, Entropy, Secret, Timestamp};
 use crate::jose::SigningKey;
 use crate::text;
 
-/// Validity of what is made here, in days: within the profile's 398.
+/// Validity of certificates made here, in days: within the profile's 398.
 const LEAF_DAYS: i64 = 397;
 
 /// Validity of a root made here, in days.
 const ROOT_DAYS: i64 = 3650;
 
-/// People that a home for trying out begins with, one role each.
+/// The first people of a home for trials, one role each.
 pub const FIRST_USERS: [&str; 4] = ["officer", "coordinator", "administrator", "auditor"];
 
-/// People that every other home begins with: they add the others.
+/// The first people of every other home, who add the others.
 pub const FIRST_TWO: [&str; 2] = ["coordinator", "administrator"];
 
 /// Why a certificate or key could not be made or read.
@@ -43,22 +43,22 @@ pub enum PkiError {
     /// rcgen refused.
     #[error("the certificate cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// A key file holds no key that can be used.
+    /// A key file has no usable key.
     #[error("the key file {0}")]
     Key(&'static str),
-    /// A CA's key and certificate are not a pair: what they made, nobody could verify.
+    /// A CA's key and certificate are not a pair: nobody could verify what they sign.
     #[error("the key does not belong to the certificate")]
     ForeignKey,
-    /// A certificate request can't be taken.
+    /// A certificate request is refused.
     #[error("the certificate request is refused: {0}")]
     Request(&'static str),
     /// A file cannot be written.
     #[error("{0}: {1}")]
     File(String, std::io::Error),
-    /// A new file has an older one's name.
+    /// A new file has the name of an existing one.
     #[error("{0} is there already, and is not written over: name another, or move it away")]
     Exists(String),
-    /// Wrong passphrase, or no identity key.
+    /// The passphrase is wrong, or this is not an identity key.
     #[error("the identity key does not open: wrong passphrase, or not an identity key")]
     Identity,
 }
@@ -94,7 +94,7 @@ impl Authority {
     /// From its files.
     ///
     /// # Errors
-    /// When they are no CA, or the key is not its own.
+    /// When they are not a CA, or the key does not belong to it.
     pub fn open(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key_pem).map_err(|error| {
             key_fault(key_pem.as_bytes()).map_or(PkiError::Certificate(error), PkiError::Key)
@@ -121,9 +121,9 @@ impl Authority {
         Secret::new(self.issuer.key().serialize_pem())
     }
 
-    /// A certificate for the node of `authority`. Entente itself looks at its URI alone; `hosts`,
-    /// DNS names and IP addresses, are for other gRPC clients, which connect only where the host
-    /// that they called stands there.
+    /// A certificate for the node of `authority`. Entente itself looks only at its URI; `hosts`,
+    /// DNS names and IP addresses, are for other gRPC clients, which connect only if the
+    /// certificate contains the host that they called.
     ///
     /// # Errors
     /// When a host is neither, or rcgen refuses.
@@ -196,7 +196,7 @@ fn user_uri(authority: &AuthorityId, name: &str) -> String {
     format!("{}/user/{name}", authority.uri())
 }
 
-/// Valid from a day ago: clocks differ.
+/// Certificates are valid from a day ago, because clocks differ.
 fn params(name: &str, now: Timestamp, days: i64) -> CertificateParams {
     let at = |seconds| {
         time::OffsetDateTime::from_unix_timestamp(seconds)
@@ -248,7 +248,7 @@ pub fn write_issued(folder: &Path, name: &str, issued: &Issued) -> Result<(), Pk
     write_file(&folder.join(format!("{name}.key")), issued.key_pem.expose(), 0o600)
 }
 
-/// Makes a folder that only its owner can look into, and those above it; durable when this returns.
+/// Makes a folder that only its owner can read, and its parents; durable when this returns.
 ///
 /// # Errors
 /// When it can't be made.
@@ -279,8 +279,8 @@ pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     })
 }
 
-/// Writes a file in place of the one that may be there: after a crash it is the old one or the new
-/// one, whole.
+/// Writes a file, replacing an existing one: after a crash it is completely the old one or the new
+/// one.
 ///
 /// # Errors
 /// When it can't be written.
@@ -293,7 +293,7 @@ pub fn replace_file(path: &Path, text: &str) -> Result<(), PkiError> {
     written.map_err(|error| PkiError::File(path.display().to_string(), error))
 }
 
-/// What is written and not synced may be gone after a loss of power, though a later file is there.
+/// A file that was not synced may be gone after a power cut, though a later one is there.
 fn write_synced(mut file: File, path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
@@ -304,8 +304,8 @@ fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The folder that names a path, where it may be read: one that may only be written to is its
-/// owner's to sync.
+/// The folder that contains a path, if it may be read; a folder that may only be written to is for
+/// its owner to sync.
 fn sync_above(path: &Path) -> io::Result<()> {
     let synced = match path.parent() {
         Some(above) if above.as_os_str().is_empty() => sync(Path::new(".")),
@@ -331,7 +331,7 @@ pub fn signing_key_pem(key: &SigningKey) -> Result<Secret<String>, PkiError> {
 /// Reads what [`signing_key_pem`] made.
 ///
 /// # Errors
-/// When it is no Ed25519 key.
+/// When it is not an Ed25519 key.
 pub fn read_signing_key(path: &Path) -> Result<SigningKey, PkiError> {
     let file = |error| PkiError::File(path.display().to_string(), error);
     let pem = Secret::new(text::read(path).map_err(file)?);
@@ -372,13 +372,13 @@ pub fn seal_identity(
     Ok(format!("{IDENTITY_LINE}{authority}\n{}", *pem.map_err(|_| PkiError::Identity)?))
 }
 
-/// Work factor of scrypt, as power of two: some 100 ms and 32 MiB a try.
+/// Work factor of scrypt, as a power of two: about 100 ms and 32 MiB for each try.
 const SCRYPT_LOG_N: u8 = 15;
 
 /// Opens what [`seal_identity`] made.
 ///
 /// # Errors
-/// When the passphrase is wrong or the text is no identity key.
+/// When the passphrase is wrong or the text is not an identity key.
 pub fn open_identity(
     text: &str,
     passphrase: &Secret<String>,

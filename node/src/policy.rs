@@ -1,8 +1,56 @@
-//! Sharing rules: ordered, the first that matches decides, none means nothing. Deciding is pure.
+//! Sharing rules. They are ordered, and the first that matches decides; if none matches, nothing is
+//! shared. Deciding is pure.
 //!
 //! A rule that withholds (`level = "none"`) matches as soon as one value of the alert is in its
 //! list. A rule that shares matches only if every value of the alert is in its list: a rule for
 //! suspects never shares an alert with a victim in it.
+//!
+//! ```
+//! use entente_node::alert::Facts;
+//! use entente_node::id::{AuthorityId, Timestamp};
+//! use entente_node::policy::{Policy, Sharing};
+//!
+//! let policy = Policy::parse(
+//!     r#"
+//!     [[rule]]
+//!     name = "witnesses stay at home"
+//!     peers = ["*"]
+//!     when = { subject_category = ["witness"] }
+//!     level = "none"
+//!
+//!     [[rule]]
+//!     name = "France sees persons"
+//!     peers = ["fr.*"]
+//!     level = "view"
+//!     claims = ["subjects.*"]
+//!     "#,
+//! )?;
+//! let alert = |people: &[&str]| -> Result<Facts, String> {
+//!     Ok(Facts {
+//!         category: Some("intelligence_notice".parse()?),
+//!         exploitation: vec!["labour".parse()?],
+//!         urgency: None,
+//!         handling: vec!["H0".parse()?],
+//!         subject_categories: people.iter().map(|word| word.parse()).collect::<Result<_, _>>()?,
+//!     })
+//! };
+//! let france: AuthorityId = "fr.police-judiciaire".parse()?;
+//! let germany: AuthorityId = "de.bka".parse()?;
+//! let now: Timestamp = "2026-11-25T10:00:00Z".parse()?;
+//!
+//! let decision = policy.decide(&france, &alert(&["suspect"])?, now);
+//! assert_eq!(decision.rule, Some((2, "France sees persons".to_owned())));
+//! assert!(matches!(decision.sharing, Sharing::View(_)));
+//!
+//! // One witness is enough to keep the whole alert back.
+//! let decision = policy.decide(&france, &alert(&["suspect", "witness"])?, now);
+//! assert_eq!(decision.sharing, Sharing::None);
+//!
+//! // No rule names Germany, so it gets nothing.
+//! let decision = policy.decide(&germany, &alert(&["suspect"])?, now);
+//! assert_eq!((decision.sharing, decision.rule), (Sharing::None, None));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod compare;
 mod rule;
@@ -151,8 +199,8 @@ impl Policy {
         compare::widens(&self.rules, &old.rules)
     }
 
-    /// What a rule names and none of the `known` peers is: after a slip of the pen nothing would be
-    /// shared, unseen.
+    /// The peers that a rule names and that are none of the `known` ones: after a typing error
+    /// nothing would be shared, and nobody would notice.
     pub fn unmatched(&self, known: &[AuthorityId]) -> Vec<String> {
         let named = self.rules.iter().zip(1..).flat_map(|(rule, number)| {
             let name = move |peer| format!("rule {number} ({}) names {peer}", rule.name);
@@ -161,7 +209,7 @@ impl Policy {
         named.collect()
     }
 
-    /// What differs from `old`, rule by rule, for people.
+    /// The differences from `old`, rule by rule, for people.
     pub fn changes(&self, old: &Self) -> Vec<String> {
         compare::changes(&self.rules, &old.rules)
     }

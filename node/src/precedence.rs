@@ -1,5 +1,5 @@
-//! People go before imports: while somebody waits for an answer, imports begin and commit nothing
-//! new, and while people call, few of their drafts are on the way to the disk.
+//! People go before imports. While somebody waits for an answer, imports begin and commit nothing
+//! new; while people call, only a few drafts of imports are on their way to the disk.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,21 +7,22 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-/// Longest time that a draft of an import waits for people: where they never pause, imports go on
+/// Longest time that a draft of an import waits for people: if they never pause, imports continue
 /// slowly.
 const GIVING_WAY_MAX: Duration = Duration::from_millis(20);
 
-/// Drafts of all imports of a node that are worked on or committed at once: they share flushes.
+/// Most drafts, of all imports together, that are worked on or committed at once: they share
+/// flushes.
 const DRAFTS_OPEN_MAX: u32 = 64;
 
-/// The same while people call: whoever calls next waits for the flush of what is on its way.
+/// The same while people call: the next caller waits for the flush of whatever is on its way.
 const DRAFTS_OPEN_MAX_AMONG_PEOPLE: u32 = 1;
 
-/// After so long without a call nobody is there, and the next who calls may wait some milliseconds
-/// longer.
+/// After this long without a call nobody is considered present; the next caller may then wait a few
+/// milliseconds longer.
 const NOBODY_AFTER: Duration = Duration::from_secs(60);
 
-/// Who waits for an answer, and what imports have under way.
+/// Who is waiting for an answer, and what imports have under way.
 pub struct Precedence {
     people: watch::Sender<usize>,
     last_call: Mutex<Option<Instant>>,
@@ -29,7 +30,7 @@ pub struct Precedence {
     cores: Arc<Semaphore>,
 }
 
-/// A call of somebody who waits, until it is dropped.
+/// A call of a person who waits for the answer, until it is dropped.
 pub struct Person<'a>(&'a Precedence);
 
 /// The right to work on a draft of an import and to commit it, until it is dropped.
@@ -40,8 +41,8 @@ pub struct Turn<'a> {
 }
 
 impl Default for Precedence {
-    /// As many drafts are worked on at once as there are cores: more would only stand in the way of
-    /// whoever calls next.
+    /// As many drafts are worked on at once as there are cores: more would only delay the next
+    /// caller.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -54,7 +55,7 @@ impl Default for Precedence {
 }
 
 impl Precedence {
-    /// Somebody waits from now on.
+    /// Notes that a person is waiting from now on.
     pub fn person(&self) -> Person<'_> {
         *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.people.send_modify(|waiting| *waiting += 1);
@@ -77,17 +78,17 @@ impl Precedence {
         last.is_some_and(|last| last.elapsed() < NOBODY_AFTER)
     }
 
-    /// Waits until nobody waits, or for 20 ms.
+    /// Waits until no person is waiting, or for 20 ms.
     async fn give_way(&self) {
         let mut people = self.people.subscribe();
         let nobody = people.wait_for(|waiting| *waiting == 0);
-        // Whether nobody waits or the time is over, it goes on.
+        // In either case, when nobody is waiting or the time is over, it continues.
         let _ = tokio::time::timeout(GIVING_WAY_MAX, nobody).await;
     }
 }
 
 impl Turn<'_> {
-    /// The draft is ready to be committed: another may be worked on, and people go first once more.
+    /// Marks the draft as ready to commit: another may be worked on, and people go first once more.
     pub async fn ready(&mut self) {
         self.core = None;
         self.precedence.give_way().await;

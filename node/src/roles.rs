@@ -1,15 +1,15 @@
-//! Who may do what: actor, action, role, and one exhaustive `allow` (decision 10). Roles come from
-//! approved records only, never from a certificate.
+//! Authorisation: actor, action, role, and one exhaustive `allow`. Roles come only from approved
+//! records, never from a certificate.
 
 use serde::{Deserialize, Serialize};
 
-/// What a person may be.
+/// The role of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Alerts and searches.
     Officer,
-    /// Second person for trust, policy and users.
+    /// The second person for trust, policy and users.
     Coordinator,
     /// Peers, policy, keys and users; sees no content.
     Administrator,
@@ -22,7 +22,7 @@ impl Role {
     pub const ALL: [Self; 4] =
         [Self::Officer, Self::Coordinator, Self::Administrator, Self::Auditor];
 
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Officer => "officer",
@@ -53,8 +53,8 @@ impl Actor {
         self.roles.iter().any(|role| allow(*role, action))
     }
 
-    /// As [`Actor::may`], while the node stands still because it lost state: its record of users is
-    /// old, so that nobody comes in but who confirms how it goes on, and who reads the log.
+    /// Like [`Actor::may`], while the node is stopped because it lost state. Its record of users is
+    /// old then, so it lets in only those who review what is in force, and those who read the log.
     pub fn may_in_stop(&self, action: Action) -> bool {
         let mut roles = self.roles.iter().filter(|role| **role != Role::Officer);
         action.goes_on_in_stop() && roles.any(|role| allow(*role, action))
@@ -62,8 +62,7 @@ impl Actor {
 }
 
 impl Action {
-    /// Whether it is needed to look at what a restored record says, to narrow it, and to confirm
-    /// it.
+    /// Whether the action is needed to read the restored record, to narrow it, and to confirm it.
     pub fn goes_on_in_stop(self) -> bool {
         use Action as A;
         match self {
@@ -113,7 +112,7 @@ impl Action {
 /// [`Action::ALL`].
 macro_rules! actions {
     ($($action:ident,)+) => {
-        /// What one may do: one for each method of the desk door.
+        /// An action: one for each method of the desk door.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "each is the method of its name")]
         pub enum Action {
@@ -217,8 +216,8 @@ pub fn allow(role: Role, action: Action) -> bool {
 mod tests {
     use super::*;
 
-    /// Officer, coordinator, administrator, auditor; `x` where the role may. Every action stands
-    /// here once.
+    /// The columns are officer, coordinator, administrator, auditor; `x` means that the role may.
+    /// Every action is listed once.
     const TABLE: &str = "
         Whoami            x x x x
         Status            x x x x

@@ -1,4 +1,4 @@
-//! Starts a node from its home folder and ends it in good order.
+//! Starts a node from its home folder and stops it in good order.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -37,38 +37,38 @@ use crate::telemetry::CallsLayer;
 use crate::trust::Part;
 use crate::{observe, outbound, telemetry, tls};
 
-/// How long calls under way may take to end.
+/// How long open calls may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether all is well.
+/// How often to check whether all is well.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often the answer of `grpc.health.v1` is set.
+/// How often to set the answer of `grpc.health.v1`.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is not well is said again after this long, in seconds: once a day reaches whoever reads the
-/// log of a day.
+/// How long until a reason is logged again, in seconds: once a day, so that everybody who reads the
+/// log of a day sees it.
 const TOLD_AGAIN_S: i64 = 86_400;
 
-/// How often what has ended is looked for.
+/// How often to look for what has expired.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often the clock is looked at: a leap is named within a second, and a peer's word ends the
-/// doubt as soon.
+/// How often to look at the clock: a leap is reported within a second, and a peer's word ends the
+/// doubt as quickly.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What peers refused for its date is looked for once in so many looks at the clock.
+/// After how many looks at the clock to look for what peers refused because of its date.
 const REISSUE_LOOKS: u32 = 5;
 
-/// How often the head of the audit log is signed: what an administrator could cut off unseen.
+/// How often to sign the head of the audit log: an administrator could cut off this much unnoticed.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// What tests set and people don't.
+/// Options that only tests set.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What time it is.
+    /// The source of time.
     pub clock: Clock,
-    /// Where randomness comes from.
+    /// The source of randomness.
     pub entropy: Entropy,
 }
 
@@ -78,9 +78,8 @@ impl Default for Options {
     }
 }
 
-/// The runtime that a node runs in. It has twice as many workers as there are cores: reads of the
-/// store wait while the writer applies a group, and with as many workers as cores a core then stood
-/// still.
+/// The runtime of a node. It has twice as many workers as there are cores: reads of the store wait
+/// while the writer applies a group, and with only as many workers as cores a core was idle then.
 ///
 /// # Errors
 /// When the system gives no threads.
@@ -91,21 +90,21 @@ pub fn runtime() -> std::io::Result<Runtime> {
 
 /// A running node.
 pub struct Running {
-    /// What it holds.
+    /// The node itself.
     pub node: SharedNode,
-    /// The exchange door, as bound.
+    /// The address of the exchange door, as bound.
     pub exchange: SocketAddr,
-    /// The desk door, as bound.
+    /// The address of the desk door, as bound.
     pub desk: SocketAddr,
-    /// Health and metrics, as bound.
+    /// The address of health and metrics, as bound.
     pub telemetry: SocketAddr,
     trigger: Trigger,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Ends in good order: no new calls, those under way end within 10 s, the writer commits what
-    /// waits.
+    /// Stops in good order: no new calls, open ones end within 10 s, the writer commits what is
+    /// pending.
     ///
     /// # Errors
     /// When a part panicked before.
@@ -133,16 +132,16 @@ impl Running {
     }
 }
 
-/// Both doors' set-ups, swapped whole at a reload.
+/// The configurations of both doors, swapped as a whole at a reload.
 struct Doors {
     exchange: Arc<ArcSwap<tls::DoorTls>>,
     desk: Arc<ArcSwap<tls::DoorTls>>,
 }
 
-/// Reads the home whole, opens the store, binds the ports, then starts.
+/// Reads the whole home, opens the store, binds the ports, then starts.
 ///
 /// # Errors
-/// The first thing that does not fit, before a port answers.
+/// The first thing that is wrong, before a port answers.
 pub async fn start(home: &Path, options: Options) -> anyhow::Result<Running> {
     let home = Home::read(home, &options.clock)?;
     let credentials = home.credentials.clone();
@@ -327,7 +326,7 @@ fn peers(node: &SharedNode) -> Peers {
     Arc::new(move || node.upgrade().map(|node| node.directory.load_full()).unwrap_or_default())
 }
 
-/// `grpc.health.v1`: not serving while creating and searching are refused, or nobody gets in.
+/// `grpc.health.v1`: not serving while creating and searching are refused, or nobody can connect.
 async fn health(
     node: &SharedNode,
     shutdown: &Shutdown,
@@ -351,14 +350,14 @@ async fn health(
     service
 }
 
-/// gRPC server reflection, for the version of today and for the one that older tools ask for.
+/// gRPC server reflection, in the present version and the one that older tools ask for.
 fn reflection(on: bool) -> Option<tonic_reflection::server::Builder<'static>> {
     let set = entente_proto::DESCRIPTORS;
     let builder = || tonic_reflection::server::Builder::configure();
     on.then(|| builder().register_encoded_file_descriptor_set(set))
 }
 
-/// What is held of the store in memory follows it when it was opened again.
+/// Rebuilds what memory holds of the store, whenever the store was opened again.
 async fn follow_store(node: SharedNode, mut shutdown: Shutdown) {
     let mut changes = node.store.changes();
     loop {
@@ -391,7 +390,7 @@ async fn expire(node: SharedNode, mut shutdown: Shutdown) {
     }
 }
 
-/// Looks at the clock, and issues anew what was issued while it was ahead.
+/// Looks at the clock, and issues again what was issued while it was ahead.
 async fn watch_clock(node: SharedNode, mut shutdown: Shutdown) {
     let mut watch = ClockWatch::default();
     let mut looks = 0_u32;
@@ -416,7 +415,7 @@ async fn watch_clock(node: SharedNode, mut shutdown: Shutdown) {
     }
 }
 
-/// Logs what is not as it should be: at once when it begins, and once a day while it lasts.
+/// Logs each reason: at once when it begins, and once a day while it lasts.
 async fn watch(node: SharedNode, mut shutdown: Shutdown) {
     let mut told: HashMap<&'static str, Timestamp> = HashMap::new();
     loop {

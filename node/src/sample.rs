@@ -1,5 +1,5 @@
-//! Synthetic drafts in the shape of the domain, for trying out and measuring: the same seed gives
-//! the same drafts. The names are made of syllables; nobody real is meant.
+//! Synthetic drafts in the shape of the domain, for trials and measurements. The same seed gives
+//! the same drafts. Names are made of syllables; nobody real is meant.
 
 use serde_json::{Map, Value, json};
 
@@ -8,22 +8,23 @@ use crate::alert::{
 };
 use crate::id::Entropy;
 
-/// Drafts one after the other, all categories in turn.
+/// An endless sequence of drafts, which goes through the categories in turn.
 pub struct Samples {
     entropy: Entropy,
     number: u64,
-    /// Where the numbers of documents and plates begin.
+    /// The first number of documents and plates.
     origin: u64,
 }
 
-/// Documents and plates that samples draw from: two seeds hardly ever meet in one.
+/// The numbers of documents and plates that samples draw from: so many that two seeds hardly ever
+/// share one.
 const NUMBERS: u64 = 1_000_000_000;
 
-/// Steps through all [`NUMBERS`], which it has no factor in common with, before one comes again: no
-/// two samples of a seed are about the same document or plate.
+/// The step between numbers. It has no factor in common with [`NUMBERS`], so it visits all of them
+/// before one repeats: no two samples of a seed share a document or plate.
 const STRIDE: u64 = 618_033_989;
 
-/// A script names are written in: its given and family syllables.
+/// A script that names are written in: its syllables for given and family names.
 struct Script {
     given: &'static [&'static str],
     family: &'static [&'static str],
@@ -86,7 +87,7 @@ impl Samples {
         format!("{:0width$}", self.entropy.below(10u64.pow(count)))
     }
 
-    /// Of a document or plate: nine digits that no other sample of this seed has.
+    /// The number of a document or plate: nine digits that no other sample of this seed has.
     fn serial(&self) -> String {
         let serial = (self.origin + self.number % NUMBERS * STRIDE) % NUMBERS;
         format!("{serial:09}")

@@ -1,5 +1,5 @@
-//! What others start: both doors, who is calling, whether they may and for how long, and what a
-//! call may hold.
+//! What others start: the two doors, who is calling, whether they may and for how long, and how
+//! much a call may use.
 
 pub mod admin;
 pub mod audit;

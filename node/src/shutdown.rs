@@ -1,10 +1,10 @@
-//! How loops and doors learn that the node ends.
+//! How loops and doors learn that the node is stopping.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Held by whoever may end the node; dropping it ends the node too.
+/// The right to stop the node; dropping it stops the node too.
 #[derive(Debug)]
 pub struct Trigger(watch::Sender<bool>);
 
@@ -15,7 +15,7 @@ impl Trigger {
         (Self(sender), Shutdown(receiver))
     }
 
-    /// Tells every listener that the end has begun.
+    /// Tells every listener to stop.
     pub fn begin(&self) {
         self.0.send_replace(true);
     }

@@ -1,5 +1,4 @@
-//! What the node says of its own doings while it does them: log lines without personal data, and
-//! counters.
+//! What the node reports while it works: log lines without personal data, and counters.
 
 mod accept;
 mod calls;

@@ -1,21 +1,21 @@
-//! Texts that come from outside as bytes: UTF-8, or refused with the place of the first byte that
-//! is not.
+//! Texts that come from outside as bytes: they must be UTF-8, or are refused with the place of the
+//! first byte that is not.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Largest file of text that is read whole, in bytes: configuration, policies, descriptors and keys
+/// Largest text file that is read whole, in bytes: configuration, policies, descriptors and keys
 /// are far smaller.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// UTF-8's byte-order mark: it says nothing, and some editors write it.
+/// UTF-8's byte-order mark: it has no meaning, but some editors write it.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Why bytes are not the text they should be. It holds no byte of them.
+/// Why bytes are not valid text. It holds none of the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// Written in the encoding that Windows calls Unicode.
+    /// The text is in the encoding that Windows calls Unicode.
     #[error("this is {0}, not UTF-8: save it as UTF-8")]
     OtherEncoding(&'static str),
     /// A byte that UTF-8 does not have at this place.
@@ -37,9 +37,8 @@ impl From<TextError> for io::Error {
     }
 }
 
-/// The encoding that the first bytes of a text give away, where it is UTF-16 or UTF-32. Every text
-/// here begins with a character of ASCII, so that a zero among its first bytes tells it without a
-/// mark, too.
+/// Recognises UTF-16 and UTF-32 by the first bytes of a text. Every text here begins with an ASCII
+/// character, so a zero among its first bytes reveals them even without a byte-order mark.
 pub fn other_encoding(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xFF, 0xFE, 0, 0, ..]
@@ -51,7 +50,7 @@ pub fn other_encoding(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The text that these bytes are, without a byte-order mark.
+/// The bytes as text, without a byte-order mark.
 ///
 /// # Errors
 /// When they are not UTF-8, with the place.
@@ -69,7 +68,7 @@ pub fn from_utf8(bytes: Vec<u8>) -> Result<String, TextError> {
     Ok(text)
 }
 
-/// The place after `sound`, the bytes that are UTF-8.
+/// The place after `sound`, the bytes that are valid UTF-8.
 fn not_utf8(sound: &[u8]) -> TextError {
     let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count() as u64;
     let within = sound.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();

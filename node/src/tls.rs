@@ -1,5 +1,5 @@
-//! TLS 1.3 with mutual authentication: every peer is vouched for by its own roots only, chosen by
-//! the identity that its certificate claims; the desk door by the authority's user CA.
+//! TLS 1.3 with mutual authentication. A peer is verified only against its own roots, chosen by the
+//! identity that its certificate claims; a user at the desk door against the authority's user CA.
 
 mod answer;
 mod client;
@@ -63,14 +63,14 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-/// Those of the algorithms whose keys a certificate may have. Called once: what it gives lives as
-/// long as the process.
+/// The algorithms whose keys a certificate may have. Called once: the result lives as long as the
+/// process.
 fn in_profile(all: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
     use alg_id::{ECDSA_P256, ECDSA_P384, ED25519};
     let fits = |algorithm: &&dyn SignatureVerificationAlgorithm| {
         [ECDSA_P256, ECDSA_P384, ED25519].contains(&algorithm.public_key_alg_id())
     };
-    // TLS 1.3 goes by the first algorithm of a scheme.
+    // TLS 1.3 uses the first algorithm of a scheme.
     let first_fits = |(_, algorithms): &(_, &'static [&dyn SignatureVerificationAlgorithm])| {
         algorithms.first().is_some_and(fits)
     };
@@ -83,8 +83,8 @@ fn timestamp(now: UnixTime) -> Timestamp {
     Timestamp::from_seconds(now.as_secs().cast_signed())
 }
 
-/// An error with its causes, as it may be shown: certificates and other services put their texts
-/// into it.
+/// An error with its causes, made safe to show: it contains texts from certificates and other
+/// services.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! Where in a TOML text something is wrong, for messages to people.
+//! The place of an error in a TOML text, for messages to people.
 
 /// The line of the error, counted from 1, and what is wrong with it.
 pub(crate) fn located(text: &str, error: &toml::de::Error) -> (usize, String) {

@@ -1,5 +1,5 @@
-//! Authorities, their descriptors and life cycle, and whose keys are valid when (decision: trust is
-//! bilateral).
+//! Authorities, their descriptors and life cycle, and when whose keys are valid. Trust is
+//! bilateral.
 
 mod descriptor;
 mod directory;
@@ -32,13 +32,13 @@ pub enum TrustError {
     /// A list or text is empty or too long.
     #[error("the descriptor's {0} is empty, too long or malformed")]
     Bounds(&'static str),
-    /// Not host and port, or an address that nobody can connect to.
+    /// An endpoint is not host and port, or is an address that nobody can connect to.
     #[error(
         "an endpoint of the descriptor is not host:port, or a wildcard, multicast or link-local \
          address: ask for a descriptor whose endpoints peers can reach"
     )]
     Endpoint,
-    /// The contact would not be read as it is written.
+    /// The contact has characters that hide or change what people read.
     #[error(
         "the descriptor's contact holds invisible, control or direction-changing characters, or \
          blanks at its ends: ask for another"
@@ -50,7 +50,7 @@ pub enum TrustError {
     /// The draft is for another identity key or has none.
     #[error("the descriptor names another identity key than the one that signs it")]
     OtherIdentity,
-    /// A known authority comes with another identity key.
+    /// A known authority uses another identity key.
     #[error(
         "{0} is known with another identity key: remove the peer, then import it anew and compare \
          fingerprints"
@@ -67,12 +67,12 @@ pub enum TrustError {
     /// One person can't import and approve.
     #[error("who imported a peer can't approve it: ask another coordinator")]
     SamePerson,
-    /// What was read out is not what was imported.
+    /// The fingerprint that was read out is not that of the imported descriptor.
     #[error(
         "the fingerprint is not that of the imported descriptor: compare again, on another channel"
     )]
     FingerprintDiffers,
-    /// Not possible from the peer's present state.
+    /// The peer's present state does not permit this.
     #[error("{}", unreachable_state(from, to))]
     State {
         /// Now.

@@ -1,4 +1,5 @@
-//! proto ↔ domain: the only parser of what others send; errors → `Status`.
+//! Converts between messages and domain types, and is the only parser of what others send; turns
+//! errors into `Status`.
 
 pub mod admin;
 pub mod desk;

@@ -1,12 +1,13 @@
-//! A person confirms the time that the clock shows, where it leapt and no peer speaks for it.
+//! A person confirms the time that the clock shows, after it leapt and while no peer agrees with
+//! it.
 
 use super::AdminError;
 use crate::id::{CLOCK_TOLERANCE_S, Timestamp};
 use crate::node::{SharedNode, believe_clock, clock_doubt};
 use crate::roles::Actor;
 
-/// Believes the clock, whose time is the one that a person read elsewhere; false when it was not in
-/// doubt.
+/// Believes the clock if it shows the time that a person read elsewhere; returns false when it was
+/// not in doubt.
 ///
 /// # Errors
 /// When it shows another time, or the store failed.

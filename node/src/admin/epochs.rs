@@ -1,6 +1,6 @@
-//! After a loss of state: two persons look at the policy, the peers and the users as they are to be
-//! in force, and at how much each peer would get. What one proposes and the other approves is
-//! exactly what both were shown; then the node goes on.
+//! After a loss of state two people review the policy, the peers and the users that will be in
+//! force, and how much each peer would get. What one proposes and the other approves is exactly
+//! what both were shown; then the node issues again.
 
 use super::policy::{PROPOSALS_MAX, propose};
 use super::{AdminError, reason, users};
@@ -18,21 +18,22 @@ use crate::store::{
 use crate::trust::PeerState;
 use crate::worker;
 
-/// Alerts read at a time while it is counted what peers would get.
+/// Alerts read at a time while counting what peers would get.
 const PAGE: usize = 256;
 
-/// Characters of the name of a review: enough that no two that people see are the same.
+/// Characters in the name of a review: enough that no two reviews have the same name.
 const REVIEW_CHARS: usize = 16;
 
-/// Times that a review is made anew because something changed before the approval was written down.
+/// How often a review is repeated because something changed before the approval was stored.
 const TRIES_MAX: usize = 8;
 
-/// What two persons confirm.
+/// What two people confirm.
 #[derive(Clone, Debug)]
 pub struct Review {
-    /// The node stands still; else only what was taken back waits for a confirmation.
+    /// Whether the node is stopped; otherwise only retractions that peers handed back are to be
+    /// confirmed.
     pub stopped: bool,
-    /// What is wrong with the log here, in a sentence.
+    /// What is wrong with this node's log, in a sentence.
     pub found: Option<String>,
     /// Policy version in force.
     pub policy: PolicyVersion,
@@ -40,7 +41,7 @@ pub struct Review {
     pub peers: Vec<Reviewed>,
     /// Every user that is not removed.
     pub users: Vec<(String, User)>,
-    /// Names what is shown here.
+    /// The name of this review: a digest of what is shown.
     pub name: String,
     taken_back: u64,
     log_size: u64,
@@ -51,13 +52,13 @@ pub struct Review {
 pub struct Reviewed {
     /// Which.
     pub authority: AuthorityId,
-    /// As it would be in force.
+    /// The state that would be in force.
     pub state: PeerState,
-    /// Of the key that its descriptor is signed with.
+    /// The fingerprint of the key that signed its descriptor.
     pub fingerprint: String,
-    /// It gave back everything that it holds of ours.
+    /// Whether it has handed back everything that it holds of ours.
     pub asked: bool,
-    /// How much of our alerts it would get; nothing unless it is active.
+    /// How many of our alerts it would get; none unless it is active.
     pub counts: Counts,
 }
 
@@ -75,22 +76,22 @@ pub struct Counts {
 /// A proposal that waits for the second person.
 #[derive(Clone, Debug)]
 pub struct WaitingRestart {
-    /// What a coordinator approves it by.
+    /// The number under which a coordinator approves it.
     pub number: u64,
     /// Who proposed it.
     pub by: String,
     /// Why.
     pub reason: String,
-    /// Names what that person was shown.
+    /// The name of the review that this person was shown.
     pub review: String,
 }
 
-/// What a person says they were shown.
+/// What a person confirms to have read.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
     /// Name of the review.
     pub review: String,
-    /// Alerts that peers get again though they had been taken back.
+    /// Number of alerts that peers get again although they had been taken back.
     pub again: u64,
 }
 
@@ -108,7 +109,7 @@ impl Review {
         if shown.again == again { Ok(()) } else { Err(AdminError::Again(again)) }
     }
 
-    /// Every line that people see, and nothing else.
+    /// The digest of every line that people see, and of nothing else.
     fn named(&self) -> String {
         let mut lines = vec![format!("policy {}", self.policy)];
         for peer in &self.peers {
@@ -128,7 +129,7 @@ impl Review {
     }
 }
 
-/// What is to be confirmed, as it stands now.
+/// The present review.
 ///
 /// # Errors
 /// When a record cannot be read.
@@ -205,7 +206,7 @@ fn count_one(now: &impl Read, peer: &mut Reviewed, id: &AlertId) -> Result<(), S
     Ok(())
 }
 
-/// Alerts that stay back from active peers, whether or not a policy gives them.
+/// Number of alerts that are kept back from active peers, whether or not a policy gives them.
 fn taken_back(node: &Node, peers: &[Reviewed]) -> Result<u64, StoreError> {
     let mut count = 0;
     for peer in active(peers) {
@@ -214,7 +215,7 @@ fn taken_back(node: &Node, peers: &[Reviewed]) -> Result<u64, StoreError> {
     Ok(count)
 }
 
-/// What was proposed and waits for a second person.
+/// The proposals that wait for a second person.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -229,11 +230,10 @@ pub fn waiting_restarts(node: &Node) -> Result<Vec<WaitingRestart>, StoreError> 
     Ok(proposals.into_iter().filter_map(waiting).collect())
 }
 
-/// Proposes to go on as shown; returns the number to approve.
+/// Proposes to resume as shown; returns the number to approve.
 ///
 /// # Errors
-/// When nothing waits for a confirmation, something else is in force than was shown, or the reason
-/// is missing.
+/// When there is nothing to confirm, the review has changed, or the reason is missing.
 pub async fn propose_epoch(
     node: &SharedNode,
     why: &str,
@@ -254,7 +254,7 @@ pub async fn propose_epoch(
     committed.await.map_err(CommitError::flatten)
 }
 
-/// Refused before it is counted what peers would get.
+/// Refuses early, before counting what peers would get.
 fn still_needed(node: &Node) -> Result<(), AdminError> {
     needed(&node.store).map(|_| ())
 }
@@ -269,11 +269,11 @@ fn needed(from: &impl Read) -> Result<bool, AdminError> {
     }
 }
 
-/// Goes on as proposed and shown, by a second person: new epochs to every peer, the stop ends, and
-/// the restore is recorded and signed.
+/// Resumes as proposed and shown, approved by a second person: starts new epochs with every peer,
+/// ends the stop, and records and signs the restore.
 ///
 /// # Errors
-/// When none waits, it is the same person, or something else is in force than both were shown.
+/// When no proposal is pending, it is the same person, or the review has changed.
 pub async fn approve_epoch(
     node: &SharedNode,
     number: u64,
@@ -289,7 +289,7 @@ pub async fn approve_epoch(
         let shown = shown.clone();
         match node.store.commit(move |tx| approving.approve(tx, &shown)).await {
             Ok(()) => {
-                // Streams that waited for people try again at once.
+                // Streams that waited for people retry at once.
                 node.store.announce(Change::Peers);
                 return Ok(());
             }
@@ -356,9 +356,9 @@ impl Approving {
         })
     }
 
-    /// Nothing is written without an entry in the log: while the node stands still, a log of the
-    /// same size says that nothing changed since the review. Else others write all the time, and
-    /// the policy says it.
+    /// Nothing is written without an entry in the log. So while the node is stopped, an unchanged
+    /// size of the log means that nothing changed since the review. Otherwise others write all the
+    /// time, and the policy version decides.
     fn unchanged(&self, tx: &Tx<'_>, stopped: bool) -> Result<(), AdminError> {
         let same_policy = exchange::policy_version(tx)? == self.review.policy;
         let same_log = !stopped || tx.log_index() == self.review.log_size;

@@ -1,5 +1,5 @@
-//! `peer test`: the steps towards a peer, with what to do about one that fails. `outbound` takes
-//! them in turn.
+//! `peer test`: the steps of the connection to a peer, with what to do about one that fails.
+//! `outbound` takes them in turn.
 
 use std::time::Duration;
 
@@ -15,33 +15,33 @@ use crate::trust::PeerState;
 pub struct TestStep {
     /// `trust`, `name`, `tcp`, `tls`, `their trust`, `version`, `health`, `clock` or `stream`.
     pub name: &'static str,
-    /// Whether it went well.
+    /// Whether it succeeded.
     pub ok: bool,
     /// What was found.
     pub found: String,
-    /// What to do about it; empty when it went well.
+    /// What to do about it; empty when it succeeded.
     pub hint: String,
 }
 
 impl TestStep {
-    /// It went well.
+    /// A step that succeeded.
     pub fn passed(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, ok: true, found: found.into(), hint: String::new() }
     }
 
-    /// It failed, with what to do about it.
+    /// A step that failed, with what to do about it.
     pub fn failed(name: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { name, ok: false, found: found.into(), hint: hint.into() }
     }
 }
 
-/// A peer that does not trust us tells nobody why.
+/// A peer that does not trust us does not say why.
 pub const THEIR_TRUST_HINT: &str = "ask its coordinator whether this authority is imported and \
                                     approved there (`entente peer show`), with the newest \
                                     descriptor of this node and the fingerprint that `entente peer \
                                     export` prints here";
 
-/// What a peer says of itself, and of the caller.
+/// What a peer says about itself, and about the caller.
 #[derive(Clone, Debug)]
 pub struct Described {
     /// Its software.
@@ -54,7 +54,7 @@ pub struct Described {
     pub refusing: Vec<String>,
     /// Its time, in seconds since 1970.
     pub time: i64,
-    /// How we stand there.
+    /// Our state there.
     pub caller_state: String,
     /// The epoch of our stream that it holds.
     pub caller_epoch: u64,
@@ -90,7 +90,7 @@ pub fn our_trust(node: &SharedNode, peer: &AuthorityId) -> TestStep {
     TestStep::failed("trust", format!("the peer is {} here", known.peer.state.as_str()), hint)
 }
 
-/// The steps that are told from what the peer says of itself; the last one may have failed.
+/// The steps that follow from what the peer says about itself; the last one may have failed.
 pub fn told_by(node: &SharedNode, theirs: &Described) -> Vec<TestStep> {
     let state = printable(&theirs.caller_state);
     let mut steps = vec![TestStep::passed("their trust", format!("we are {state} there"))];
@@ -120,11 +120,11 @@ fn version(theirs: &Described) -> TestStep {
     TestStep::passed("version", found)
 }
 
-/// Most of a peer's words that are shown: it has fewer reasons.
+/// Most reasons of a peer that are shown; an honest peer has fewer.
 const WORDS_MAX: usize = 8;
 
-/// A peer that refuses its own people still takes what we send; it is nothing to stop at, and
-/// something to know.
+/// A peer that refuses its own people still accepts what we send: worth knowing, but no reason to
+/// stop the test.
 fn health(theirs: &Described) -> Option<TestStep> {
     let words = theirs.refusing.iter().take(WORDS_MAX);
     let words: Vec<_> = words.map(|word| printable(word)).collect();
@@ -143,25 +143,25 @@ fn clock(node: &SharedNode, theirs: &Described) -> TestStep {
     TestStep::failed("clock", found, hint)
 }
 
-/// Of any number: the time is what the peer says.
+/// The difference of any two numbers, since the peer may claim any time.
 fn is_small(skew: i64) -> bool {
     skew.unsigned_abs() <= CLOCK_TOLERANCE_S.unsigned_abs()
 }
 
-/// How long a stream that is about to open is waited for.
+/// How long to wait for a stream that is about to open.
 const STREAM_WAIT: Duration = Duration::from_secs(5);
 
-/// How often it is looked at meanwhile.
+/// How often to look at it meanwhile.
 const STREAM_LOOK: Duration = Duration::from_millis(100);
 
-/// The step `stream`, once the others went well.
+/// The step `stream`, after the others succeeded.
 pub async fn stream(node: &SharedNode, peer: &AuthorityId, theirs: &Described) -> TestStep {
     let opened = async {
         while !node.streams.status(peer).sending && !halted(node, peer) {
             tokio::time::sleep(STREAM_LOOK).await;
         }
     };
-    // Whether it opened in time is looked at below.
+    // The code below checks whether it opened in time.
     let _ = tokio::time::timeout(STREAM_WAIT, opened).await;
     let Ok(Some(ours)) = node.store.get::<StreamsOut>(peer) else {
         return TestStep::failed("stream", "no stream to this peer", REOPEN_HINT);
@@ -188,7 +188,7 @@ fn halted(node: &SharedNode, peer: &AuthorityId) -> bool {
     stream.is_some_and(|stream| stream.halted.is_some())
 }
 
-/// Resuming opens a stream, approving again does not.
+/// Resuming a suspended peer opens a stream; approving it again does not.
 const REOPEN_HINT: &str = "run `entente peer suspend PEER --reason TEXT`; a coordinator then runs \
                            `entente peer resume PEER --reason TEXT`";
 

@@ -11,10 +11,10 @@ use crate::store::{
 };
 use crate::trust::{Fingerprint, Peer, PeerState, SignedDescriptor};
 
-/// Parked statements shown of one peer in one direction.
+/// Most parked statements shown for one peer in one direction.
 const PARKED_SHOWN_MAX: usize = 1000;
 
-/// Imports a descriptor. The peer exchanges nothing before another person approves it.
+/// Imports a descriptor. The peer exchanges nothing until another person approves it.
 ///
 /// # Errors
 /// When it does not verify, is our own, is not newer, or names another identity than the one known.
@@ -34,10 +34,10 @@ pub async fn import_peer(node: &SharedNode, jws: &str, actor: &Actor) -> Result<
     .await
 }
 
-/// Approves what was imported; the fingerprint is the one that the other side read out.
+/// Approves an imported descriptor; the fingerprint is the one that the other side read out.
 ///
 /// # Errors
-/// When nothing waits, it is the same person, or the fingerprint differs.
+/// When nothing is pending, it is the same person, or the fingerprint differs.
 pub async fn approve_peer(
     node: &SharedNode,
     authority: &AuthorityId,
@@ -57,8 +57,8 @@ pub async fn approve_peer(
     .await
 }
 
-/// Suspends, resumes or removes a peer. What it holds of ours stays in the ledger; its copies here
-/// stay, unconfirmed, until they end.
+/// Suspends, resumes or removes a peer. The ledger keeps what it holds of ours; its copies here
+/// stay, unconfirmed, until they expire.
 ///
 /// # Errors
 /// When its present state does not allow it, or the reason is missing.
@@ -116,7 +116,7 @@ async fn change(
     Ok(peer)
 }
 
-/// Offers again what a peer refused; returns how many.
+/// Offers the statements again that a peer refused; returns how many.
 ///
 /// # Errors
 /// When the store failed.
@@ -134,7 +134,7 @@ pub async fn retry_parked(
     committed.await.map_err(CommitError::flatten)
 }
 
-/// What is parked with a peer: theirs that we refused (`true`), ours that they refused.
+/// The statements parked with a peer: theirs that we refused (`true`), and ours that they refused.
 ///
 /// # Errors
 /// When the store failed.

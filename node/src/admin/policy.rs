@@ -1,5 +1,5 @@
-//! The sharing policy: what narrows it is in force at once, what may widen it waits for a second
-//! person.
+//! The sharing policy: a narrower one is in force at once, one that may disclose more waits for a
+//! second person.
 
 use super::AdminError;
 use crate::audit::{Event, Operation};
@@ -14,29 +14,28 @@ use crate::store::{
     Proposals, Proposed, Read, Scan, Snapshot, StoreError, TakenBack, Tx,
 };
 
-/// Proposals that may wait at once: more is a mistake, or an attack on the second person's
-/// attention.
+/// Most pending proposals: more are a mistake, or an attack on the second person's attention.
 pub(super) const PROPOSALS_MAX: usize = 20;
 
-/// What applying a policy came to.
+/// The result of applying a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// In force now.
     pub version: PolicyVersion,
-    /// Number under which the policy waits for a coordinator.
+    /// The number of the proposal that waits for a coordinator.
     pub proposal: Option<u64>,
     /// Why a second person is needed.
     pub widens: Vec<String>,
-    /// What differs from the policy in force, rule by rule.
+    /// The differences from the policy in force, rule by rule.
     pub changes: Vec<String>,
-    /// What a rule names and no peer of this node is.
+    /// Names in rules that are no peer of this node.
     pub unmatched: Vec<String>,
 }
 
 /// A policy that waits for a second person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// What a coordinator approves it by.
+    /// The number under which a coordinator approves it.
     pub number: u64,
     /// Who proposed it.
     pub by: String,
@@ -59,15 +58,15 @@ pub struct Explained {
     pub withheld: Vec<&'static str>,
     /// Why each earlier rule did not match.
     pub considered: Vec<String>,
-    /// What the ledger says that the peer holds.
+    /// What the peer holds according to the ledger.
     pub ledger: Option<LedgerEntry>,
 }
 
-/// Applies a policy: a barrier, after which nothing leaves that it withholds. With `dry_run`
-/// nothing changes.
+/// Applies a policy. This is a barrier: nothing that the policy withholds leaves afterwards. With
+/// `dry_run` nothing changes.
 ///
 /// # Errors
-/// When it does not parse, or too much waits already.
+/// When it does not parse, or too many proposals are pending.
 pub async fn apply(
     node: &SharedNode,
     source: &str,
@@ -77,7 +76,7 @@ pub async fn apply(
     let new = Policy::parse(source)?;
     let unmatched = new.unmatched(&known_peers(node));
     let (version, old) = &**node.policy.load();
-    // The same text again is nothing new, unless it takes back what waits.
+    // The same text again changes nothing, unless it withdraws a pending proposal.
     let same = new.source() == old.source() && pending(node)?.is_empty();
     if dry_run || same {
         let (widens, changes) = (new.widens(old), new.changes(old));
@@ -109,11 +108,10 @@ fn known_peers(node: &Node) -> Vec<AuthorityId> {
     node.directory.load().all().map(|known| known.peer.authority.clone()).collect()
 }
 
-/// Puts a proposed policy in force, by a second person.
+/// Puts a proposed policy in force, approved by a second person.
 ///
 /// # Errors
-/// When it does not wait, was proposed by the same person, or the policy in force is another one
-/// now.
+/// When it is not pending, the same person proposed it, or another policy is in force now.
 pub async fn approve(node: &SharedNode, number: u64, actor: &Actor) -> Result<Applied, AdminError> {
     let by = actor.name.clone();
     let known = known_peers(node);
@@ -169,7 +167,7 @@ fn put_in_force(
     Ok(version)
 }
 
-/// Enters a proposal; a newer one of the same kind by the same person takes the place of the older.
+/// Enters a proposal; a newer one of the same kind by the same person replaces the older one.
 pub(super) fn propose(tx: &mut Tx<'_>, what: Proposed, by: &str) -> Result<u64, AdminError> {
     let waiting = tx.scan(Scan::<Proposals>::all(), PROPOSALS_MAX)?;
     let same_kind =
@@ -182,14 +180,14 @@ pub(super) fn propose(tx: &mut Tx<'_>, what: Proposed, by: &str) -> Result<u64, 
     if waiting.len() >= PROPOSALS_MAX {
         return Err(AdminError::TooManyProposals);
     }
-    // The place in the log is never given twice, so that no number ever means another proposal.
+    // A place in the log is never used twice, so a number can never mean another proposal.
     let number = tx.log_index();
     tx.put::<Proposals>(&number, &Proposal { what, by: by.to_owned(), at: tx.now() });
     Ok(number)
 }
 
-/// The policies that wait for a second person; those that were proposed against an earlier one
-/// can't be approved any more, and are left out.
+/// The policies that wait for a second person. Those that were based on an earlier policy can't be
+/// approved any more, and are left out.
 ///
 /// # Errors
 /// When the store failed.
@@ -205,7 +203,7 @@ pub fn pending(node: &Node) -> Result<Vec<Waiting>, StoreError> {
     Ok(proposals.into_iter().filter_map(waiting).collect())
 }
 
-/// A policy that is or was in force; 0 for the one in force. A new node has the empty one.
+/// A policy that is or was in force; 0 means the present one. A new node has the empty policy.
 ///
 /// # Errors
 /// When there is no such version.
@@ -229,14 +227,14 @@ pub fn shown(
     }
 }
 
-/// Why an alert stays with us though a rule gives it.
+/// Why an alert is kept back although a rule gives it.
 const STAYS_BACK: &str = "it was taken back from this peer before this node lost state: it stays \
                           back until two persons confirm that it goes out again (`entente epoch \
                           show`)";
 
-/// What `peer` gets of an own alert under the policy in force, and why. Names of claims, never
-/// values; which rule decides tells something of the alert all the same, so that the look is in the
-/// log before it is answered.
+/// What `peer` gets of an own alert under the policy in force, and why. It names claims, never
+/// values. Since the deciding rule still reveals something about the alert, the look is logged
+/// before it is answered.
 ///
 /// # Errors
 /// When the alert is not a live own one, or the store failed.

@@ -1,14 +1,14 @@
-//! What peers gave back to a node that lost state. `outbound` asks them.
+//! What peers handed back to a node that lost state. `outbound` asks them.
 
 use crate::id::AuthorityId;
 
-/// What recovery brought.
+/// The result of a recovery.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
-    /// Statements that were later than what was held, and are kept now.
+    /// Number of statements that were newer than what the node held, and are kept now.
     pub recovered: u64,
-    /// Peers that answered to the end.
+    /// Peers that answered completely.
     pub asked: Vec<AuthorityId>,
-    /// Peers that did not, and why.
+    /// Peers that did not, with the reason.
     pub failed: Vec<(AuthorityId, String)>,
 }

@@ -14,7 +14,8 @@ use crate::trust::{Identity, check_leaf, key_digest};
 /// Users of one authority.
 const USERS_MAX: usize = 10_000;
 
-/// Who calls, by the name and key in the certificate; `None` when no active record fits.
+/// The user who calls, by the name and key in the certificate; `None` when no active record
+/// matches.
 pub fn actor(node: &Node, name: &str, key: &Digest) -> Option<Actor> {
     let users = node.users.load();
     let user = users.get(name)?;
@@ -33,8 +34,8 @@ pub fn users(node: &Node) -> Result<Vec<(String, User)>, StoreError> {
 /// Adds a user; another person approves it.
 ///
 /// # Errors
-/// When the certificate is not one for a user of this authority with this name, or the user is
-/// there already.
+/// When the certificate is not for a user of this authority with this name, or the user exists
+/// already.
 pub async fn add_user(
     node: &SharedNode,
     name: &str,
@@ -79,7 +80,7 @@ fn checked(
     Ok(key_digest(certificate)?)
 }
 
-/// From the next call on.
+/// Takes effect from the next call on.
 fn changed(node: &Node, user: User) -> Result<User, AdminError> {
     node.refresh()?;
     node.store.announce(Change::Users);
@@ -95,7 +96,7 @@ fn enter(tx: &mut Tx<'_>, name: &str, user: User, event: Event) -> Committed<Use
 /// A second person approves a user.
 ///
 /// # Errors
-/// When none waits under this name, or it is the person who added it or the user.
+/// When no user with this name is pending, or the person added the user or is the user.
 pub async fn approve_user(
     node: &SharedNode,
     name: &str,
@@ -122,7 +123,7 @@ pub async fn approve_user(
 /// Removes a user; its next call is refused.
 ///
 /// # Errors
-/// When there is none, or it is the last active coordinator or administrator.
+/// When there is no such user, or it is the last active coordinator or administrator.
 pub async fn remove_user(node: &SharedNode, name: &str, actor: &Actor) -> Result<User, AdminError> {
     let (name, by) = (name.to_owned(), actor.name.clone());
     let committed = node.store.commit(move |tx| {
@@ -148,7 +149,7 @@ fn is_last(tx: &Tx<'_>, name: &str, role: Role) -> Result<bool, StoreError> {
     Ok(!others.iter().any(active))
 }
 
-/// Enters a user of a new home; only while there is none yet.
+/// Enters a user of a new home; only while there are no users yet.
 pub fn first_user(tx: &mut Tx<'_>, name: &str, roles: Vec<Role>, key: Digest) -> Committed<User> {
     let state = UserState::Active;
     let user = User { roles, key, state, added_by: "init".to_owned(), approved_by: None };

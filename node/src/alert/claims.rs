@@ -1,4 +1,4 @@
-//! Names of claims, as policies and the ledger speak of them.
+//! Names of claims, as policies and the ledger use them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::content::Content;
 
-/// The catalogue of schema 1. A claim's place in it is its bit for ever: new names go to the end.
+/// The catalogue of schema 1. A claim's place in it is its bit forever: new names go to the end.
 const CATALOGUE: [&str; 71] = [
     "category",
     "exploitation",
@@ -82,7 +82,7 @@ const CATALOGUE: [&str; 71] = [
     "subjects.convictions",
 ];
 
-/// Claims that every view carries, where the alert has them.
+/// Claims that every view carries, if the alert has them.
 const CORE_NAMES: [&str; 11] = [
     "category",
     "handling",
@@ -118,7 +118,7 @@ impl ClaimSet {
         Self::at(&[name])
     }
 
-    /// The claim whose name is these parts with dots between; empty when there is none.
+    /// The claim whose name is these parts joined with dots; empty when there is none.
     pub(super) fn at(path: &[&str]) -> Self {
         let Some((last, parents)) = path.split_last() else { return Self::EMPTY };
         let below = |name: &'static str| {
@@ -129,8 +129,8 @@ impl ClaimSet {
         bit.map_or(Self::EMPTY, |bit| Self(1 << bit))
     }
 
-    /// Reads a name, or a wildcard: `*`, or a beginning as `subjects.*`. A wildcard does not
-    /// include what must be named.
+    /// Parses a name or a wildcard: `*`, or a beginning such as `subjects.*`. A wildcard does not
+    /// include claims that must be named.
     ///
     /// # Errors
     /// The nearest known name, when there is no such claim.
@@ -150,7 +150,7 @@ impl ClaimSet {
         Self::of_json(&serde_json::to_value(content).unwrap_or_default())
     }
 
-    /// The claims of content that was made into JSON.
+    /// The claims of content that was converted to JSON.
     pub(super) fn of_json(content: &Value) -> Self {
         let mut set = Self::EMPTY;
         for (name, value) in content.as_object().into_iter().flatten() {
@@ -191,13 +191,13 @@ impl ClaimSet {
         Self(self.0 | other.0)
     }
 
-    /// What is in both.
+    /// The claims that are in both sets.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in `self` only.
+    /// The claims that are only in `self`.
     #[must_use]
     pub const fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -227,7 +227,7 @@ impl fmt::Debug for ClaimSet {
     }
 }
 
-/// The known name that is most alike.
+/// The most similar known name.
 fn nearest(written: &str) -> &'static str {
     let distance = |name: &&&str| strsim::levenshtein(name, written);
     CATALOGUE.iter().min_by_key(distance).copied().unwrap_or_default()

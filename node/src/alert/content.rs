@@ -1,4 +1,4 @@
-//! The claims of an alert, typed. In a draft all that its author gives; in a view what was
+//! The claims of an alert, typed: in a draft everything that its author gave, in a view what was
 //! disclosed. Nothing here can be printed with `Debug`.
 
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use super::vocabulary::{
 };
 use crate::id::Timestamp;
 
-/// The claims of an alert; what is absent was not given, or not disclosed.
+/// The claims of an alert; an absent claim was not given, or not disclosed.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Content {
@@ -30,7 +30,7 @@ pub struct Content {
     /// Means of control.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control: Vec<Control>,
-    /// Drives clocks.
+    /// Determines deadlines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
     /// Why it is urgent.
@@ -130,7 +130,7 @@ pub struct Subject {
     /// How it was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modus_operandi: Option<String>,
-    /// What to beware of.
+    /// Warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// Why data of somebody under 18 is strictly necessary.
@@ -145,7 +145,7 @@ pub struct Subject {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Name {
-    /// Which name.
+    /// The kind of name.
     #[serde(default = "primary")]
     pub kind: NameKind,
     /// Family name.

@@ -2,10 +2,10 @@
 
 use crate::id::Timestamp;
 
-/// How far the date of the easternmost places is ahead of UTC, in seconds.
+/// How far the easternmost time zone is ahead of UTC, in seconds.
 const DAY_AHEAD_S: i64 = 14 * 3600;
 
-/// Age bands, youngest first; the last completed year of each.
+/// Age bands, youngest first, with the last completed year of each.
 const AGE_BANDS: [(&str, i32); 8] = [
     ("0-11", 11),
     ("12-15", 15),
@@ -17,7 +17,7 @@ const AGE_BANDS: [(&str, i32); 8] = [
     ("65+", i32::MAX),
 ];
 
-/// Coarse age, so that a policy can give it without the date.
+/// The coarse age, so that a policy can give it without the date.
 pub(super) fn age_band(age: i32) -> &'static str {
     AGE_BANDS.iter().find(|(_, last)| age <= *last).map_or("65+", |(band, _)| band)
 }
@@ -45,7 +45,7 @@ pub(super) fn birth_year(date: &str) -> Option<u16> {
     (1900..=2100).contains(&year).then_some(year)
 }
 
-/// Whether nobody can be born on that date yet, wherever they are.
+/// Whether this date is still in the future everywhere.
 pub(super) fn is_future(date: &str, now: Timestamp) -> bool {
     earliest(date).is_some_and(|day| day > now.plus(DAY_AHEAD_S).date())
 }

@@ -1,4 +1,4 @@
-//! What an officer submits: JSON, checked whole before anything is signed.
+//! What an officer submits: JSON, checked completely before anything is signed.
 
 use serde_json::Value;
 
@@ -15,7 +15,8 @@ use crate::jose::{self, JoseError};
 /// Largest draft, in bytes: its token must stay within 64 KiB.
 pub const DRAFT_BYTES_MAX: usize = 24 * 1024;
 
-/// A checked draft; its times and generalised claims come when it is issued. It cannot be printed.
+/// A checked draft; its times and generalised claims are added when it is issued. It cannot be
+/// printed.
 #[derive(Clone)]
 pub struct Draft {
     content: Content,
@@ -53,14 +54,14 @@ impl Draft {
         &self.content
     }
 
-    /// The same draft, to end at `end` unless it says so itself.
+    /// The same draft, which expires at `end` unless it names a time itself.
     #[must_use]
     pub fn ending_at(mut self, end: Timestamp) -> Self {
         self.content.expires_at.get_or_insert(end);
         self
     }
 
-    /// The draft of what was issued, to be issued anew, to end no later than the retention of its
+    /// A draft of an issued alert, to issue it again; it expires no later than the retention of its
     /// category from `now`.
     pub fn again(issued: &Content, now: Timestamp) -> Self {
         let mut content = issued.clone();
@@ -69,7 +70,7 @@ impl Draft {
         Self { content }
     }
 
-    /// Digest of the checked content: an import that is repeated makes nothing twice.
+    /// Digest of the checked content, so that a repeated import creates nothing twice.
     pub fn digest(&self) -> Digest {
         Digest::of(&serde_json::to_vec(&self.content).unwrap_or_default())
     }
@@ -80,7 +81,7 @@ impl Draft {
     }
 }
 
-/// Why a text is no JSON, and where; never what stands there.
+/// Why a text is not JSON, and where; never quotes the text.
 fn unreadable((error, json): (JoseError, serde_json::Error)) -> AlertError {
     if error == JoseError::DuplicateClaim {
         return error.into();
@@ -189,7 +190,7 @@ fn check_people(content: &Content, faults: &mut Faults) {
     }
 }
 
-/// A protected person with means of contact.
+/// Notes a protected person with means of contact.
 fn reachable(subject: &Subject) -> bool {
     let protected = subject.category.is_some_and(super::SubjectCategory::protected);
     let means = |kind: IdentifierKind| !kind.is_document() && !kind.is_financial();

@@ -1,4 +1,4 @@
-//! The reference of fields, for people: made of the table that drafts are read with.
+//! The reference of fields, for people, made from the table that parses drafts.
 
 use super::fields::{self, FIELDS, Field, Form, IDENTIFIER_FIELDS};
 use super::identifier::IdentifierKind;
@@ -7,10 +7,10 @@ use super::reading::describe;
 use super::rules;
 use super::vocabulary::{Category, SubjectCategory};
 
-/// What there is to know about a field.
+/// Everything there is to know about a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// Its names from the top, with dots between.
+    /// Its names from the top, joined with dots.
     pub name: String,
     /// What it says.
     pub means: &'static str,
@@ -22,11 +22,11 @@ pub struct Explained {
     pub notes: Vec<String>,
 }
 
-/// A field and those below it, or every field for an empty name. Indexes of a path are passed over,
-/// and the last name is enough where only one field has it.
+/// A field and those below it, or every field for an empty name. Indexes in a path are ignored, and
+/// the last name suffices if only one field has it.
 ///
 /// # Errors
-/// The nearest name, if one is near, when there is no such field.
+/// The most similar name, if there is one, when there is no such field.
 pub fn explain(name: &str) -> Result<Vec<Explained>, Option<&'static str>> {
     let name = without_indexes(name.trim());
     if name.is_empty() {
@@ -89,7 +89,7 @@ fn of_kind(kind: IdentifierKind) -> String {
     format!("{kind}: {}{country}, e.g. {}", kind.expected(), kind.example())
 }
 
-/// Whose data may have the claim, where not everybody's may.
+/// The categories of person that may have the claim, if not all may.
 fn of_claim(claim: &str) -> Vec<String> {
     if !rules::RESTRICTED.contains(&claim) {
         return vec![];

@@ -6,22 +6,22 @@ use std::fmt;
 
 use super::AlertError;
 
-/// Faults of one alert that are told: who has more mends these first.
+/// Most faults of one alert that are listed: somebody with more corrects these first.
 const FAULTS_MAX: usize = 32;
 
-/// Faults that stand in one sentence; all are in the list.
+/// Most faults in one sentence; the list has all.
 const FAULTS_IN_A_SENTENCE: usize = 3;
 
 /// What kind of fault it is: stable, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// A name or the form of a value is not that of an alert.
+    /// A name is unknown, or a value has the wrong form.
     Malformed,
-    /// A value is not what its field may hold.
+    /// A value is not permitted in its field.
     Value,
     /// A placeholder of a template.
     Placeholder,
-    /// A field that must be there is not.
+    /// A mandatory field is missing.
     Missing,
     /// The category of the alert or of the person does not permit it.
     NotPermitted,
@@ -49,7 +49,7 @@ pub struct Fault {
     pub kind: FaultKind,
     /// What is expected there.
     pub expected: String,
-    /// A value that would do, as JSON; empty where none helps.
+    /// A value that would be accepted, as JSON; empty if none helps.
     pub example: String,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Where in an alert something stands.
+/// A place in an alert.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'a> {
     /// The alert itself.
@@ -99,17 +99,17 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Everything that is wrong with one alert, in the order in which it was found.
+/// All faults of one alert, in the order in which they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     found: Vec<Fault>,
     more: usize,
-    /// Elements that were taken out of a list, by its path and their place in what was given.
+    /// Elements that were removed from a list, by its path and their place in the input.
     dropped: Vec<(String, usize)>,
 }
 
 impl Faults {
-    /// As told: at most 32.
+    /// The faults to list: at most 32.
     pub fn as_slice(&self) -> &[Fault] {
         &self.found
     }
@@ -119,7 +119,7 @@ impl Faults {
         self.found.len() + self.more
     }
 
-    /// Of the first: stable and machine-readable.
+    /// The reason of the first fault: stable and machine-readable.
     pub fn reason(&self) -> Reason {
         self.found.first().map_or(Reason::ValueNotPermitted, |fault| fault.kind.reason())
     }
@@ -129,7 +129,7 @@ impl Faults {
         self.found.is_empty()
     }
 
-    /// What was checked, when nothing is wrong with it.
+    /// Returns the checked value if there are no faults.
     pub(super) fn or<T>(self, checked: T) -> Result<T, AlertError> {
         if self.is_empty() { Ok(checked) } else { Err(AlertError::Content(self)) }
     }
@@ -149,7 +149,7 @@ impl Faults {
         self.found.push(Fault { path, kind, expected, example });
     }
 
-    /// A field that is not there, unless what stood there, above or below it was at fault already.
+    /// Notes a missing field, unless its place, or one above or below it, has a fault already.
     pub(super) fn missing(
         &mut self,
         path: Path<'_>,
@@ -170,12 +170,12 @@ impl Faults {
         }
     }
 
-    /// Notes that an element was taken out of a list.
+    /// Notes that an element was removed from a list.
     pub(super) fn drop_element(&mut self, list: Path<'_>, number: usize) {
         self.dropped.push((list.to_string(), number));
     }
 
-    /// The place that an element of a list had before faulty ones were taken out.
+    /// The place that an element of a list had before faulty ones were removed.
     pub(super) fn place(&self, list: Path<'_>, number: usize) -> usize {
         if self.dropped.is_empty() {
             return number;

@@ -1,6 +1,5 @@
-//! The fields of an alert: what each means, which form it has, and an example. The one table that
-//! drafts and signed alerts are read with, and that the field reference and the JSON Schema are
-//! made of.
+//! The fields of an alert: what each means, its form, and an example. This one table parses drafts
+//! and signed alerts, and produces the field reference and the JSON Schema.
 
 use super::identifier::IdentifierKind;
 use super::text::{NAME_BYTES_MAX, TEXT_BYTES_MAX};
@@ -9,7 +8,7 @@ use super::vocabulary::{
     NameKind, ObjectKind, Sex, SubjectCategory, Urgency, Warning,
 };
 
-/// Elements of one list: keeps a token within its bound.
+/// Most elements of one list: keeps a token within its bound.
 pub(super) const LIST_MAX: usize = 16;
 
 /// The form of a value.
@@ -17,9 +16,9 @@ pub(super) const LIST_MAX: usize = 16;
 pub(super) enum Form {
     /// A word of a vocabulary.
     Word(&'static [&'static str]),
-    /// A text of at most so many bytes.
+    /// A text of at most this many bytes.
     Text(usize),
-    /// As a text; empty is none.
+    /// Like a text; empty means none.
     NamePart,
     /// ISO 3166-1 alpha-2.
     Country,
@@ -44,17 +43,17 @@ pub(super) enum Form {
 /// A field.
 #[derive(Debug)]
 pub(super) struct Field {
-    /// Its names from the top, with dots between.
+    /// Its names from the top, joined with dots.
     pub(super) name: &'static str,
-    /// Of the value, or of each element.
+    /// The form of the value, or of each element.
     pub(super) form: Form,
     /// A list.
     pub(super) many: bool,
-    /// Set by the node when it issues the alert: no draft has it.
+    /// Whether the node sets it when it issues the alert, so that no draft has it.
     pub(super) made: bool,
     /// What it says.
     pub(super) means: &'static str,
-    /// As JSON, of one element.
+    /// An example of one element, as JSON.
     pub(super) example: &'static str,
 }
 

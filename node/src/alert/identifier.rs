@@ -1,4 +1,4 @@
-//! Identifiers: each type has one normal form; what has none is refused, and never shown.
+//! Identifiers. Each type has one normal form; a number that has none is refused, and never shown.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -92,7 +92,7 @@ impl IdentifierKind {
         "crypto_address",
     ];
 
-    /// How its numbers are written.
+    /// The form of its numbers.
     pub fn expected(self) -> &'static str {
         match self {
             Self::Vin => "a vin has 17 letters and digits, without I, O and Q",
@@ -140,7 +140,7 @@ impl IdentifierKind {
         )
     }
 
-    /// Finances: never of a victim.
+    /// Financial identifiers, which are never recorded of a victim.
     pub fn is_financial(self) -> bool {
         matches!(self, Self::Iban | Self::CryptoAddress)
     }
@@ -198,8 +198,8 @@ struct Written {
     number: String,
 }
 
-/// What comes from outside was brought into its normal form by `reading` before; what lies in the
-/// store stays readable whatever a later version thinks of its form.
+/// `reading` has normalised whatever came from outside; records in the store stay readable,
+/// whatever a later version thinks of their form.
 impl From<Written> for Identifier {
     fn from(written: Written) -> Self {
         let Written { kind, country, number } = written;
@@ -210,9 +210,9 @@ impl From<Written> for Identifier {
 /// Why an identifier has no normal form; says what is expected, never what was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// Its country, and the one that may have been meant.
+    /// A fault of the country, with the one that may have been meant.
     Country(String, Option<String>),
-    /// Its number.
+    /// A fault of the number.
     Number(&'static str),
 }
 
@@ -224,7 +224,7 @@ impl From<Identifier> for Written {
 }
 
 impl Identifier {
-    /// Brings a written number into its normal form.
+    /// Normalises a written number.
     ///
     /// # Errors
     /// When the type is unknown, its country is missing, or the number has no normal form.
@@ -233,7 +233,7 @@ impl Identifier {
         Self::new(kind, country, number)
     }
 
-    /// As [`Identifier::parse`], for a kind.
+    /// Like [`Identifier::parse`], for a known kind.
     ///
     /// # Errors
     /// When its country is missing, or the number has no normal form.
@@ -371,7 +371,7 @@ fn account(number: &str) -> Option<String> {
     sound.then(|| format!("{platform}:{handle}"))
 }
 
-/// A host in letters of its own is written in its ASCII form, and so is the rest.
+/// A host in non-ASCII letters is converted to its ASCII form, and so is the rest.
 fn url(number: &str) -> Option<String> {
     let ascii = match number.is_ascii() {
         true => number.to_owned(),

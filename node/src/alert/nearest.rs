@@ -1,6 +1,6 @@
 //! What somebody may have meant, of what there is.
 
-/// The known word that is most like `text`, if one is like it.
+/// The known word that is most similar to `text`, if one is similar.
 pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text: String = text.chars().take(ALIKE_CHARS_MAX).collect::<String>().to_lowercase();
     let alike = |word: &str| strsim::jaro_winkler(&text, &word.to_lowercase());
@@ -8,13 +8,13 @@ pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> O
     best.filter(|(likeness, _)| *likeness >= ALIKE_MIN).map(|(_, word)| word)
 }
 
-/// Characters that are compared: no word is longer.
+/// Most characters that are compared: no word is longer.
 const ALIKE_CHARS_MAX: usize = 40;
 
-/// How much alike a suggestion must be, from 0 to 1 (Jaro-Winkler): below it is another word.
+/// How similar a suggestion must be, from 0 to 1 (Jaro-Winkler); below this it is a different word.
 const ALIKE_MIN: f64 = 0.75;
 
-/// That a text is none of `words`, with the nearest, and the nearest.
+/// Says that a text is none of `words`, with the most similar one.
 pub(super) fn no_word(words: &[&'static str], text: &str) -> (String, Option<String>) {
     let near = nearest(text, words.iter().copied());
     let meant =

@@ -1,6 +1,6 @@
-//! Reads the JSON of an alert by the table of fields. In a draft each value is brought into its one
-//! form; what was signed must be in it already, so that nothing is kept, shown or compared that
-//! hides what it says.
+//! Parses the JSON of an alert by the table of fields. It normalises each value of a draft; values
+//! in a signed alert must be normalised already, so that nothing deceptive is kept, shown or
+//! compared.
 
 use serde_json::{Map, Value};
 
@@ -22,15 +22,15 @@ pub(super) enum Source {
     Signed,
 }
 
-/// Characters of a name that is none, as shown: people mistype words, not sentences.
+/// Most characters shown of an unknown name: people mistype words, not sentences.
 const UNKNOWN_CHARS_MAX: usize = 40;
 
-/// Reads an alert; what is at fault is taken out of it, and noted.
+/// Parses an alert; removes faulty parts from it, and notes them.
 pub(super) fn read(alert: &mut Map<String, Value>, source: Source, faults: &mut Faults) {
     Reader { source, faults }.record(Path::Root, "", alert);
 }
 
-/// What a value of this form looks like.
+/// Describes a value of this form.
 pub(super) fn describe(form: Form) -> String {
     match form {
         Form::Word(words) => format!("one of {}", words.join(", ")),
@@ -67,7 +67,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether the member stays.
+    /// Returns whether the member stays.
     fn member(&mut self, at: Path<'_>, parent: &str, name: &str, value: &mut Value) -> bool {
         let Some(field) = fields::find(parent, name) else {
             self.unknown(at, name, fields::of(parent).map(Field::last));
@@ -125,7 +125,7 @@ impl Reader<'_> {
         true
     }
 
-    /// Whether the value stays.
+    /// Returns whether the value stays.
     fn one(&mut self, path: Path<'_>, field: &'static Field, value: &mut Value) -> bool {
         match field.form {
             Form::Record => {
@@ -191,7 +191,7 @@ impl Reader<'_> {
         is_one
     }
 
-    /// A draft is brought into its one form; what was signed is in it, or refused.
+    /// Normalises a draft's text; a signed text that is not normalised is refused.
     fn not_normal(&mut self, path: Path<'_>) {
         if self.source == Source::Signed {
             self.faults.add(path, FaultKind::Value, "it is not in its normal form", "");
@@ -241,7 +241,7 @@ impl Reader<'_> {
         self.faults.count() == before
     }
 
-    /// A text of an identifier.
+    /// Parses a text of an identifier.
     fn part(
         &mut self,
         path: Path<'_>,
@@ -289,7 +289,7 @@ fn distinct(elements: &mut Vec<Value>) {
     });
 }
 
-/// What is expected instead, and the nearest that would do.
+/// What is expected instead, and the most similar value that would be accepted.
 type Expected = (String, Option<String>);
 
 /// The one form of a text.
@@ -314,8 +314,8 @@ fn normal(form: Form, text: &str) -> Result<String, Expected> {
     }
 }
 
-/// Only their form: a newer node may know regions of a newer edition, and drafts are held to the
-/// list besides.
+/// Checks only the form: a newer node may know regions of a newer edition. Drafts are also checked
+/// against the list.
 fn nuts(text: &str, length: usize) -> Result<String, Expected> {
     if regions::has_nuts_form(text, length) {
         return Ok(text.to_owned());

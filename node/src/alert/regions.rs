@@ -1,4 +1,4 @@
-//! Countries and regions: which there are, and the nearest to what somebody wrote.
+//! Countries and regions: the known ones, and the most similar to what somebody wrote.
 
 use super::nearest::nearest;
 
@@ -10,10 +10,10 @@ const COUNTRIES: &str = include_str!("countries.txt");
 /// countries: each region of level 2 with the last characters of those of level 3 in it.
 const NUTS: &str = include_str!("nuts.txt");
 
-/// Countries that have regions of this kind outside the list: theirs are known by their form only.
+/// Countries with regions that are not in the list: only the form of theirs is checked.
 const NUTS_BY_FORM: [&str; 6] = ["UK", "UA", "MD", "BA", "XK", "GE"];
 
-/// Regions named as near to what was written.
+/// Most regions suggested for what was written.
 const NEAR_MAX: usize = 5;
 
 fn countries() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
@@ -40,7 +40,7 @@ pub(super) fn nearest_country(text: &str) -> Option<(&'static str, &'static str)
     countries().find(|found| found.0 == alpha_2).map(|found| (found.0, found.2))
 }
 
-/// As [`nearest_country`], by its English name too.
+/// Like [`nearest_country`], but also by the English name.
 pub(super) fn meant_country(text: &str) -> Option<(&'static str, &'static str)> {
     let by_name = || {
         let name = nearest(text, countries().map(|found| found.2))?;
@@ -81,7 +81,7 @@ pub(super) fn is_nuts(code: &str, length: usize) -> bool {
         })
 }
 
-/// Regions that are near to what somebody wrote: those that begin as it does, as far as any does.
+/// Regions similar to what somebody wrote: those that share the longest beginning with it.
 pub(super) fn near_regions(code: &str, length: usize) -> Vec<String> {
     let code = code.trim().to_ascii_uppercase();
     for shared in (2..length).rev() {
@@ -95,8 +95,7 @@ pub(super) fn near_regions(code: &str, length: usize) -> Vec<String> {
     vec![]
 }
 
-/// The country of a region, as ISO 3166-1 has it: Greece and the United Kingdom have other letters
-/// in NUTS.
+/// The ISO 3166-1 country of a region: NUTS uses other letters for Greece and the United Kingdom.
 pub(super) fn country_of(nuts: &str) -> Option<&str> {
     nuts.get(..2).map(|code| match code {
         "EL" => "GR",

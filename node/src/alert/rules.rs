@@ -64,7 +64,7 @@ fn check_subjects(content: &Content, faults: &mut Faults) {
     }
 }
 
-/// What fits the alert, and which alert fits the person.
+/// Says which persons fit the alert, and which alerts fit the person.
 fn wrong_person(category: Category, person: SubjectCategory) -> String {
     let people: Vec<&str> = SubjectCategory::ALL
         .iter()
@@ -134,7 +134,7 @@ fn check_person(at: Path<'_>, person: SubjectCategory, subject: &Subject, faults
     }
 }
 
-/// Claims of a person that not everybody's category permits.
+/// Claims that not every category of person permits.
 pub(super) const RESTRICTED: [&str; 9] = [
     "descriptions",
     "marks",
@@ -147,7 +147,7 @@ pub(super) const RESTRICTED: [&str; 9] = [
     "consent",
 ];
 
-/// Whether this of [`RESTRICTED`] may exist.
+/// Whether this claim of [`RESTRICTED`] may exist.
 pub(super) fn permits(person: SubjectCategory, claim: &str) -> bool {
     use SubjectCategory as S;
     match person {

@@ -1,6 +1,7 @@
 //! The JSON Schema of a draft, for editors and for programs that write drafts. Its names come from
-//! the types, everything else from the table of fields and the rules. It takes every draft that the
-//! node takes; what a schema cannot say (check digits, dates, contradictions) the node says.
+//! the types, everything else from the table of fields and the rules. It accepts every draft that
+//! the node accepts; the node also checks what a schema can't express (check digits, dates,
+//! contradictions).
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -63,7 +64,7 @@ fn set(schema: &mut Value, name: &str, value: impl Into<Value>) {
     }
 }
 
-/// Gives the fields of a record their forms; what the node makes is in no draft.
+/// Gives the fields of a record their forms; leaves out fields that the node sets.
 fn record(parent: &str, schema: &mut Value) {
     let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     members.retain(|name, _| fields::find(parent, name).is_some_and(|field| !field.made));
@@ -114,7 +115,7 @@ fn of_field(field: &'static Field, derived: Value) -> Value {
     one
 }
 
-/// A text, or null where it may be left out.
+/// A text, or null if it may be left out.
 fn of_text(form: Form, nullable: bool) -> Value {
     let words = |words: Vec<String>| {
         let words = words.into_iter().map(Value::from);
@@ -122,7 +123,7 @@ fn of_text(form: Form, nullable: bool) -> Value {
     };
     let mut schema = match form {
         Form::Word(all) => words(all.iter().map(|word| (*word).to_owned()).collect()),
-        // Those of countries outside the list are known by their form only.
+        // Only the form is checked for countries outside the list.
         Form::Nuts(length) => {
             let pattern = format!("^(UK|UA|MD|BA|XK|GE)[A-Z0-9]{{{}}}$", length - 2);
             let known = words(regions::regions(length).collect());
@@ -146,7 +147,7 @@ fn of_text(form: Form, nullable: bool) -> Value {
     schema
 }
 
-/// Words stand in `enum` already.
+/// `enum` has the words already.
 fn describe_shortly(form: Form) -> Value {
     if matches!(form, Form::Word(_)) { Value::Null } else { describe(form).into() }
 }
@@ -178,7 +179,7 @@ fn identifier() -> Value {
     })
 }
 
-/// How numbers of a kind are written, and whether their country stands with them.
+/// The form of the numbers of a kind, and whether they need a country.
 fn of_kind(kind: IdentifierKind) -> Value {
     use IdentifierKind as K;
     let pattern = match kind {

@@ -1,4 +1,4 @@
-//! Texts from outside: one normal form, a bound, and nothing that hides what is read.
+//! Texts from outside: normalised, bounded, and without characters that hide something.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
@@ -14,8 +14,8 @@ pub(super) const NAME_BYTES_MAX: usize = 200;
 /// The text in NFC.
 ///
 /// # Errors
-/// What is expected instead, when it is empty, too long, or holds characters that are not read:
-/// controls, invisible and direction-changing ones, private use and noncharacters.
+/// What is expected instead, when it is empty, too long, or contains characters that must not be
+/// shown: controls, invisible and direction-changing ones, private use and noncharacters.
 pub(super) fn checked(text: &str, bytes_max: usize) -> Result<String, String> {
     if text.len() > bytes_max {
         return Err(format!("the text is too long: at most {bytes_max} bytes"));
@@ -40,7 +40,7 @@ pub(super) fn checked(text: &str, bytes_max: usize) -> Result<String, String> {
     Ok(text)
 }
 
-/// Combining marks on one letter: no script needs more.
+/// Most combining marks on one letter: no script needs more.
 const MARKS_MAX: usize = 8;
 
 fn longest_mark_run(text: &str) -> usize {

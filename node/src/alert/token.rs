@@ -14,7 +14,7 @@ use crate::id::{
 };
 use crate::jose::{Claim, PublicKey, SdJwt, SigningKey};
 
-/// Notice before deletion, in seconds: an issuer looks again four months before the end.
+/// Notice before deletion, in seconds: an issuer reviews an alert four months before it expires.
 const REVIEW_BEFORE_END_S: i64 = 120 * 86_400;
 
 /// The plain claims of a token.
@@ -26,7 +26,7 @@ pub struct Head {
     pub version: Version,
     /// `iat`.
     pub issued_at: Timestamp,
-    /// `exp`: the end of the month in which the alert ends.
+    /// `exp`: the end of the month in which the alert expires.
     pub expires_at: Timestamp,
     /// `prev`: digest of the version before.
     pub previous: Option<Digest>,
@@ -94,7 +94,7 @@ impl View {
     }
 }
 
-/// The alert with the claims of both views, which are of one and the same token.
+/// Joins two views of the same token: the alert with the claims of both.
 ///
 /// # Errors
 /// When they are not, or one is malformed.
@@ -118,7 +118,8 @@ fn keeps(claims: ClaimSet, path: &[&str], value: &Value) -> bool {
 /// Signs version `version` of an alert.
 ///
 /// # Errors
-/// When the draft is not permitted on this day, or asks for a longer life than its category has.
+/// When the draft is not permitted on this day, or asks for a longer retention than its category
+/// has.
 pub fn issue(
     draft: &Draft,
     id: AlertId,
@@ -148,7 +149,7 @@ pub fn issue(
     Ok(View { head, claims, jwt_digest: token.jwt_digest(), token: text, content })
 }
 
-/// Adds what follows from the day: times, and coarse claims beside exact ones.
+/// Adds what depends on the day: times, and coarse claims beside exact ones.
 fn completed(mut content: Content, now: Timestamp) -> Result<Content, AlertError> {
     let mut faults = Faults::default();
     rules::check(&content, &mut faults);
@@ -210,11 +211,43 @@ fn element(element: Value) -> Claim {
     Claim::Object(members.into_iter().map(member).collect())
 }
 
-/// Strictly verifies what came from outside. `key_of` gives the key of this `kid` only if it is the
-/// issuer's and valid now.
+/// Strictly verifies an alert from outside. `key_of` must return the key with this `kid` only if it
+/// is the issuer's and valid now.
+///
+/// ```
+/// use entente_node::alert::{self, ClaimSet, Draft};
+/// use entente_node::id::{AlertId, AuthorityId, Entropy, Timestamp};
+/// use entente_node::jose::SigningKey;
+/// use entente_node::sample::Samples;
+///
+/// let now: Timestamp = "2026-11-25T10:00:00Z".parse()?;
+/// let issuer: AuthorityId = "dk.politi".parse()?;
+/// let entropy = Entropy::seeded(7);
+/// let key = SigningKey::generate(&entropy);
+///
+/// // The issuer signs an alert once, and gives a peer a few of its claims.
+/// let sample = Samples::new(7).next().ok_or("no sample")?;
+/// let draft = Draft::parse(&sample.to_string(), now)?;
+/// let id = AlertId::random(&issuer, 2026, &entropy);
+/// let signed = alert::issue(&draft, id, 1, None, now, &key, &entropy)?;
+/// let token = signed.disclose(ClaimSet::core())?;
+///
+/// // The peer verifies the issuer's own signature over what it sees.
+/// let view = alert::verify(
+///     &token,
+///     |iss, kid| (*iss == issuer && *kid == key.key_id()).then(|| key.public()),
+///     now,
+/// )?;
+/// assert_eq!(view.head.id, signed.head.id);
+/// assert!(view.claims.names().len() < signed.claims.names().len());
+///
+/// // Nothing verifies without the issuer's key.
+/// assert!(alert::verify(&token, |_, _| None, now).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// [`AlertError`]; everything is checked that needs no history.
+/// [`AlertError`]; checks everything that needs no history.
 pub fn verify(
     token: &str,
     key_of: impl FnOnce(&AuthorityId, &KeyId) -> Option<PublicKey>,
@@ -239,7 +272,7 @@ pub fn verify(
     Ok(view)
 }
 
-/// What a verified alert may say.
+/// Checks what a verified alert may say.
 fn check(view: &View, now: Bounds) -> Result<(), AlertError> {
     let mut faults = Faults::default();
     let root = Path::Root;
@@ -323,7 +356,7 @@ fn head(mut plain: Map<String, Value>) -> Result<Head, AlertError> {
     Ok(Head { id, version, issued_at, expires_at, previous, schema: SCHEMA })
 }
 
-/// How a verified alert follows the one held.
+/// How a verified alert relates to the one that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Succession {
     /// None is held.
@@ -332,14 +365,14 @@ pub enum Succession {
     Next,
     /// Versions between were not seen.
     Gap,
-    /// It follows another version than the one held: its issuer had lost state. It is the newest
-    /// all the same.
+    /// It follows another version than the one held, because its issuer had lost state. It is the
+    /// newest nevertheless.
     Forked,
     /// The same JWT: its disclosures replace those held.
     SameVersion,
 }
 
-/// Judges a verified alert by the version held.
+/// Compares a verified alert with the version that is held.
 ///
 /// # Errors
 /// [`AlertError::OlderVersion`] or [`AlertError::Equivocation`].

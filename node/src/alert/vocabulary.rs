@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nearest::no_word;
 
-/// Declares a vocabulary: its words, in the order people read them.
+/// Declares a vocabulary: its words, in the order in which people read them.
 macro_rules! vocabulary {
     ($(#[$doc:meta])* $name:ident {
         $($(#[$word_doc:meta])* $variant:ident = $word:literal,)+
@@ -25,7 +25,7 @@ macro_rules! vocabulary {
             /// Every word.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Every word, as it is written.
+            /// Every word.
             pub const WORDS: &'static [&'static str] = &[$($word,)+];
 
             /// As it is written.
@@ -165,7 +165,7 @@ vocabulary!(
 );
 
 vocabulary!(
-    /// Drives clocks.
+    /// Determines deadlines.
     Urgency {
         Normal = "normal",
         Urgent = "urgent",
@@ -222,7 +222,7 @@ vocabulary!(
 );
 
 vocabulary!(
-    /// What to beware of.
+    /// Warnings.
     Warning {
         Armed = "armed",
         Violent = "violent",
@@ -272,7 +272,7 @@ vocabulary!(
 const YEAR_S: i64 = 365 * 86_400;
 
 impl Category {
-    /// What whoever finds the person or object is asked to do.
+    /// What somebody who finds the person or object is asked to do.
     pub fn action(self) -> &'static str {
         match self {
             Self::ChildPreventTravel | Self::AdultPreventTravel => "prevent_travel",
@@ -297,7 +297,7 @@ impl Category {
         }
     }
 
-    /// Whether its action is taken against somebody: without a confirmed copy it is not shown.
+    /// Whether its action is coercive; it is then shown only for a confirmed copy.
     pub fn coercive(self) -> bool {
         matches!(
             self,
@@ -341,7 +341,7 @@ impl SubjectCategory {
         matches!(self, Self::Suspect | Self::Convicted)
     }
 
-    /// People whom the law protects in the first place.
+    /// People whom the law primarily protects.
     pub fn protected(self) -> bool {
         matches!(self, Self::VictimPresumed | Self::VictimIdentified | Self::AtRisk | Self::Missing)
     }

@@ -6,7 +6,7 @@ use super::{AlertError, WITHDRAWAL_TYP};
 use crate::id::{AlertId, AuthorityId, Bounds, CLOCK_TOLERANCE_S, KeyId, Timestamp, Version};
 use crate::jose::{self, JoseError, PublicKey, SigningKey};
 
-/// An alert is withdrawn, for ever.
+/// The permanent withdrawal of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Withdrawal {

@@ -1,4 +1,4 @@
-//! The record of a restore: two persons approved that a log begins again at an older entry.
+//! The record of a restore: two people approved that a log continues from an older entry.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ pub const RESTORE_TYP: &str = "entente-restore+jwt";
 /// Kind of the event that records a restore.
 pub const RESTORED: &str = "log.restored";
 
-/// Kind of the event that keeps a restore which a later one had lost, and a peer handed back.
+/// Kind of the event that keeps a restore which a later restore had lost and a peer handed back.
 pub const RESTORE_RECOVERED: &str = "log.restore_recovered";
 
 /// Name of the fact that carries the signed [`Restore`] in its event.
 pub const STATEMENT: &str = "statement";
 
-/// An authority's word that its log was restored from an older state: which entries are gone, and
-/// where it goes on. Who approved it, and why, is in the event that carries it.
+/// An authority's statement that its log was restored from an older state: which entries are gone,
+/// and where the log continues. The event that carries it says who approved it, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
@@ -29,13 +29,13 @@ pub struct Restore {
     pub iss: AuthorityId,
     /// When it was approved, UTC seconds.
     pub iat: i64,
-    /// Entries of the old log that the present one begins with.
+    /// Number of entries of the old log that the present one begins with.
     pub kept: u64,
-    /// Entries of the old log, as far as a peer had seen it.
+    /// Number of entries of the old log, as far as a peer had seen it.
     pub old_size: u64,
     /// Root over them.
     pub old_root: Digest,
-    /// Entries of the present log before the event that records this.
+    /// Number of entries of the present log before the event that records this.
     pub new_size: u64,
     /// Root over them.
     pub new_root: Digest,
@@ -64,7 +64,7 @@ pub fn sign_restore(restore: &Restore, key: &SigningKey) -> String {
 /// Verifies a restore against the log key that `key_of` gives.
 ///
 /// # Errors
-/// When it is no restore that this key signed.
+/// When it is not a restore that this key signed.
 pub fn verify_restore(
     jws: &str,
     key_of: impl FnOnce(&KeyId) -> Option<PublicKey>,
@@ -77,7 +77,7 @@ pub fn verify_restore(
 pub struct Recorded {
     /// As signed.
     pub restore: Restore,
-    /// When it was written down.
+    /// When it was recorded.
     pub at: Timestamp,
     /// Who proposed it and who approved it; empty where a later restore lost the record, and a peer
     /// handed back the statement alone.
@@ -124,12 +124,12 @@ pub struct Comparison {
     restores: Vec<Recorded>,
 }
 
-/// How a log stands to the checkpoints.
+/// The result of comparing a log with checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
     /// The restores that it records, in their order.
     pub restores: Vec<Recorded>,
-    /// Checkpoints of entries that are gone by one of these.
+    /// Checkpoints over entries that one of these restores lost.
     pub gone: Vec<Checkpoint>,
 }
 
@@ -170,7 +170,7 @@ impl Comparison {
     /// Compares with the log's own signed head at its end.
     ///
     /// # Errors
-    /// When the head is another, or a checkpoint differs and no recorded restore says why.
+    /// When the head differs, or a checkpoint differs and no recorded restore explains it.
     pub fn end(self, head: &Checkpoint) -> Result<Compared, VerifyError> {
         self.verifier.check(head)?;
         let (size, longer) = (self.size(), self.kept.into_values().flatten());

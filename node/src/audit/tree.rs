@@ -14,8 +14,8 @@ pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
     Digest::of_parts(&[&[1], &left.0, &right.0])
 }
 
-/// The right edge of the tree: the roots of its perfect subtrees, largest first. Enough to append
-/// and to know the root; at most 64 digests.
+/// The right edge of the tree: the roots of its perfect subtrees, largest first. It suffices to
+/// append leaves and compute the root, and has at most 64 digests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     size: u64,

@@ -98,7 +98,7 @@ pub struct Contact(String);
 checked_text!(Contact);
 
 impl Contact {
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -143,7 +143,7 @@ impl Endpoint {
 }
 
 impl Endpoint {
-    /// Who can connect to it. Of a name it is not known before it is resolved.
+    /// Who can connect to it; unknown for a name, before it is resolved.
     pub fn reach(&self) -> Reach {
         Reach::of_endpoint(&self.0)
     }
@@ -203,7 +203,7 @@ impl std::str::FromStr for LogFilter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // A lone word that is no level would silently be taken for a module.
+        // A single word that is not a level would silently be taken as a module.
         let levels =
             text.split(',').all(|part| part.contains('=') || part.parse::<Level>().is_ok());
         match text.parse::<Targets>() {

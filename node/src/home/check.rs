@@ -1,5 +1,5 @@
-//! `entente-node check`: everything that would stop a node, or should be looked after, named before
-//! it is started.
+//! `entente-node check`: names everything that would stop a node, or needs attention, before it
+//! starts.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,34 +13,34 @@ use crate::pki::read_signing_key;
 use crate::store::{Problem, Remedy, StoreError, Upgrade};
 use crate::trust::{Ending, Ends, Part};
 
-/// Problems of a store that are named one by one: whoever has more begins with these.
+/// How many problems of a store are named one by one: somebody who has more starts with these.
 const PROBLEMS_SHOWN_MAX: usize = 10;
 
-/// One thing that was looked at.
+/// The finding about one part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// `configuration`, `keys`, `certificates`, `permissions`, `peers`, `people`, `addresses` or
     /// `store`.
     pub part: &'static str,
-    /// What to think of it.
+    /// How serious it is.
     pub state: State,
     /// What was found, and what to do about it.
     pub found: String,
 }
 
-/// What to think of what was found.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// As it should be.
     Ok,
-    /// A node can run with it, and somebody should look after it.
+    /// The node can run, but somebody should act.
     Warning,
-    /// A node can't run with it.
+    /// The node can't run.
     Failed,
 }
 
 impl Finding {
-    /// Whether a node can run with it.
+    /// Whether the node can run with it.
     pub fn ok(&self) -> bool {
         self.state != State::Failed
     }
@@ -50,8 +50,8 @@ impl Finding {
     }
 }
 
-/// Looks at all parts of a home folder, each by itself. The store is read once, whole, unless a
-/// node has it open.
+/// Checks all parts of a home folder, each separately. Reads the whole store once, unless a node
+/// has it open.
 pub fn check(home: &Path, clock: &Clock) -> Vec<Finding> {
     let layout = Layout::new(home);
     let mut findings = vec![
@@ -79,7 +79,7 @@ pub fn check(home: &Path, clock: &Clock) -> Vec<Finding> {
     findings
 }
 
-/// A running node holds its addresses itself.
+/// Tries to bind the addresses, unless the node runs and holds them itself.
 fn addresses(layout: &Layout, running: bool) -> Result<String, HomeError> {
     if running {
         return Ok("not tried: a node runs on this home and holds them".to_owned());
@@ -108,7 +108,8 @@ fn finding(part: &'static str, result: Result<String, HomeError>) -> Finding {
     }
 }
 
-/// What ends soon, and keys that have ended: with those a node still reads, searches and erases.
+/// Warns of parts that expire soon, and of expired keys, with which a node still reads, searches
+/// and erases.
 fn endings(layout: &Layout, clock: &Clock) -> Vec<Finding> {
     let read = || -> Result<Ends, HomeError> {
         let config = read_config(layout)?;
@@ -117,7 +118,7 @@ fn endings(layout: &Layout, clock: &Clock) -> Vec<Finding> {
         let credentials = Credentials::read(layout, &config, &statement, &log, clock)?;
         Ok(credentials.ends(&statement, &log))
     };
-    // What can't be read is a finding of its own.
+    // An unreadable part is a separate finding.
     let near = read().unwrap_or_default().near(clock.shown(), clock.now());
     let part = |ending: &Ending| match ending.part {
         Part::StatementKey | Part::LogKey => "keys",
@@ -126,7 +127,7 @@ fn endings(layout: &Layout, clock: &Clock) -> Vec<Finding> {
     near.iter().map(|ending| Finding::warning(part(ending), ending.to_string())).collect()
 }
 
-/// What would leave peers without this node, or its hits without anybody to call.
+/// Warns when peers can't reach this node, or have nobody to call about a hit.
 fn peers(layout: &Layout) -> Vec<Finding> {
     let Ok(config) = read_config(layout) else { return Vec::new() };
     let advertise = &config.exchange.advertise;
@@ -139,7 +140,7 @@ fn peers(layout: &Layout) -> Vec<Finding> {
     warnings.map(|found| Finding::warning("peers", found)).collect()
 }
 
-/// Keys of several people in one place undo what takes two.
+/// Warns when the keys of several people lie in one place, since then one person can act as two.
 fn people(layout: &Layout) -> Option<Finding> {
     let left = keys_left(layout).ok().filter(|left| left.len() > 1)?;
     Some(Finding::warning(
@@ -198,8 +199,7 @@ fn store(home: &Path, clock: &Clock) -> Result<String, HomeError> {
     Ok(format!("{own} own alerts, {copies} copies, {log} log entries, all of them sound"))
 }
 
-/// The first problems with what to do about each; where a backup must be restored, nothing else
-/// helps.
+/// The first problems, with what to do about each; if a backup must be restored, only that one.
 fn listed(problems: &[Problem]) -> String {
     let shown: Vec<_> = match problems.iter().find(|problem| problem.remedy == Remedy::Restore) {
         Some(gravest) => vec![gravest],

@@ -19,7 +19,7 @@ use crate::trust::{DatedKey, Draft, SignedDescriptor, key_digest};
 /// How long a statement or log key may sign, in seconds: two years.
 const KEY_LIFE_S: i64 = 2 * 365 * 86_400;
 
-/// What was made.
+/// The result of making a home.
 #[derive(Clone, Debug)]
 pub struct Initialised {
     /// Whose home.
@@ -72,8 +72,8 @@ pub fn init(
     Ok(Initialised { authority: config.authority, users })
 }
 
-/// What a failed try made would block the next, so it goes when this is dropped. The folder was
-/// empty before.
+/// Removes the remains of a failed try when dropped, since they would block the next one. The
+/// folder was empty before.
 struct Unfinished<'a> {
     home: &'a Path,
     existed: bool,
@@ -166,8 +166,8 @@ fn user_key(certificate: &Path) -> Result<Digest, HomeError> {
     key_digest(leaf).map_err(unfit)
 }
 
-/// Writes the descriptor as it is to be signed: from the configuration, the keys and the roots as
-/// they are now, one serial further than the signed one.
+/// Writes the descriptor to be signed, from the present configuration, keys and roots, with the
+/// serial after that of the signed one.
 ///
 /// # Errors
 /// When a part can't be read, or the draft can't be written.
@@ -199,7 +199,7 @@ pub fn draft_descriptor(home: &Path, clock: &Clock) -> Result<Draft, HomeError> 
     Ok(draft)
 }
 
-/// Each certificate of a file by itself, as descriptors carry them.
+/// Splits a file into its certificates, as descriptors carry them.
 fn split_pem(text: &str) -> Vec<String> {
     const END: &str = "-----END CERTIFICATE-----";
     let ends = text.split_inclusive(END).map(str::trim);

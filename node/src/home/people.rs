@@ -1,4 +1,5 @@
-//! The first people of a node, and what each gets to reach it: certificate, key, roots and profile.
+//! The first people of a node, and what each needs to reach it: certificate, key, roots and
+//! profile.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use crate::config::Config;
 use crate::id::Secret;
 use crate::pki::{Authority, FIRST_TWO, FIRST_USERS, make_folder, write_file};
 
-/// A person's certificate, and the key where it was made here.
+/// A person's certificate, and the key if it was made here.
 pub struct Card {
     /// As in the certificate.
     pub name: String,
@@ -18,8 +19,7 @@ pub struct Card {
     pub key_pem: Option<Secret<String>>,
 }
 
-/// Writes what a person needs into a folder that is given to them; `entente profile add` takes it
-/// from there.
+/// Writes what a person needs into a folder to hand over; `entente profile add` reads it there.
 ///
 /// # Errors
 /// When a file exists already or can't be written.
@@ -38,8 +38,8 @@ pub fn hand_over(
     Ok(write_file(&folder.join("profile.toml"), &profile, 0o600)?)
 }
 
-/// Writes the first people of a new home: two, each in a folder to hand over, or all four for
-/// trying out. Returns each with the file of the certificate.
+/// Writes the first people of a new home: two, each with a folder to hand over, or four for trials.
+/// Returns each with the file of the certificate.
 pub(super) fn write_people(
     layout: &Layout,
     config: &Config,
@@ -91,7 +91,7 @@ fn profile(config: &Config, name: &str, certificate: &str, key: &str, roots: &st
     )
 }
 
-/// Who a new home begins with.
+/// The first people of a new home.
 pub(super) fn first_people(trial: bool) -> &'static [&'static str] {
     if trial { &FIRST_USERS } else { &FIRST_TWO }
 }
@@ -111,7 +111,7 @@ pub(super) fn made(
     first_people(trial).iter().map(card).collect()
 }
 
-/// Takes the first people's certificates from a folder, and their keys where they lie there.
+/// Takes the first people's certificates from a folder, and their keys if they are there.
 pub(super) fn taken(folder: &Path, trial: bool) -> Result<Vec<Card>, HomeError> {
     let card = |name: &&str| -> Result<Card, HomeError> {
         let file = |ending| folder.join(format!("{name}.{ending}"));
@@ -123,10 +123,10 @@ pub(super) fn taken(folder: &Path, trial: bool) -> Result<Vec<Card>, HomeError> 
     first_people(trial).iter().map(card).collect()
 }
 
-/// Keys of people that lie in a home and should lie with them.
+/// The keys in a home that belong to people, who should keep them themselves.
 ///
 /// # Errors
-/// When a folder that is there can't be read.
+/// When an existing folder can't be read.
 pub(super) fn keys_left(layout: &Layout) -> Result<Vec<String>, HomeError> {
     let mut folders = vec![layout.users()];
     folders.extend(entries(&layout.hand_over())?);

@@ -1,5 +1,5 @@
-//! What time it is, and whether that is believed: what has ended is erased, and erasing can't be
-//! undone, so no clock is taken at its word when it leaps.
+//! What time it is, and whether the node believes it. Expired data is erased, and that can't be
+//! undone, so the node does not trust a clock that jumps.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,16 @@ use super::{TIMESTAMP_MAX, Timestamp};
 /// A signed statement dated further ahead than this is refused: clocks of peers may differ by it.
 pub const CLOCK_TOLERANCE_S: i64 = 300;
 
-/// A running clock that moves this much against the monotonic one has leapt, in seconds: it is
-/// twice what peers' clocks may differ by, so that a clock that is set right by a peer's is no
-/// leap.
+/// A running clock that moves this much against the monotonic one has leapt, in seconds: twice what
+/// peers' clocks may differ by, so that setting a clock right by a peer's is not a leap.
 pub const LEAP_S: i64 = 2 * CLOCK_TOLERANCE_S;
 
-/// A clock that is further than this beyond the last time noted, at a start, is not believed, in
-/// seconds: a node is seldom off for longer.
+/// At a start, a clock further than this beyond the last time noted is not believed, in seconds: a
+/// node is seldom off for longer.
 pub const LEAP_AT_START_S: i64 = 2 * 86_400;
 
-/// What time it is: the system's clock, or one that tests set. Once it is watched, a leap is not
-/// believed, and the clock goes on from the last time that was; clones share that.
+/// The source of time: the system's clock, or one that tests set. Once it is watched it does not
+/// believe a leap, and continues from the last time that it believed; clones share this.
 #[derive(Clone, Debug)]
 pub struct Clock {
     source: Source,
@@ -33,35 +32,36 @@ enum Source {
     Shifted { by: Arc<AtomicI64>, passed: Arc<AtomicI64> },
 }
 
-/// A time that was believed, with the monotonic clock's at that moment.
+/// A time that was believed, with the monotonic clock's reading at that moment.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     time: Timestamp,
     elapsed: i64,
-    /// How far the clock may be beyond it: as long as the node may have been off, until it is first
-    /// believed.
+    /// How far the clock may be ahead of it: as long as the node may have been off, until a time is
+    /// first believed.
     ahead_max_s: i64,
 }
 
-/// A time that the clock shows, and that is not believed.
+/// A time that the clock shows but that is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubt {
     /// What the clock shows.
     pub shown: Timestamp,
-    /// The last time that was believed, carried on by the monotonic clock; at a start without the
-    /// time it was off.
+    /// The last believed time, continued by the monotonic clock; at a start it lacks the time that
+    /// the node was off.
     pub expected: Timestamp,
-    /// The node started with it: how long it was off nobody knows.
+    /// The node started in doubt: nobody knows how long it was off.
     pub since_start: bool,
     elapsed: i64,
 }
 
-/// Between which times it is now: what may not have ended has not, and what may have begun has.
+/// The bounds of the present time. What may not have ended counts as not ended; what may have begun
+/// counts as begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Not before.
+    /// The earliest time that it can be.
     pub earliest: Timestamp,
-    /// Not after.
+    /// The latest time that it can be.
     pub latest: Timestamp,
 }
 
@@ -92,7 +92,7 @@ impl Clock {
         Self::from(Source::Shifted { by: Arc::default(), passed: Arc::default() })
     }
 
-    /// The time now: what the clock shows, or while that is in doubt, what is expected of it.
+    /// The present time: what the clock shows or, while that is in doubt, what it should show.
     pub fn now(&self) -> Timestamp {
         let (shown, doubt) = self.judged();
         doubt.map_or(shown, |doubt| doubt.expected)
@@ -110,16 +110,16 @@ impl Clock {
         }
     }
 
-    /// What peers are told. A running node tells the time that it is sure of, so that two whose
-    /// clocks leapt together don't confirm each other; one that starts tells what it is shown, so
-    /// that two that were off together can.
+    /// The time that peers are told. A running node tells the time that it is sure of, so that two
+    /// nodes whose clocks leapt together don't confirm each other. A node that starts in doubt
+    /// tells what its clock shows, so that two that were off together can.
     pub fn told(&self) -> Timestamp {
         let (shown, doubt) = self.judged();
         doubt.filter(|doubt| !doubt.since_start).map_or(shown, |doubt| doubt.expected)
     }
 
-    /// Between which times it is now, to judge what others dated: a node that starts in doubt knows
-    /// of no latest.
+    /// The bounds of the present time, for judging dates that others wrote: a node that starts in
+    /// doubt knows no latest time.
     pub fn bounds(&self) -> Bounds {
         match self.judged().1.filter(|doubt| doubt.since_start) {
             Some(doubt) => Bounds {
@@ -130,7 +130,7 @@ impl Clock {
         }
     }
 
-    /// Seconds of the monotonic clock, which nobody sets; from an unknown beginning.
+    /// Seconds of the monotonic clock, which nobody can set, from an arbitrary beginning.
     pub fn elapsed(&self) -> i64 {
         match &self.source {
             Source::System => elapsed_seconds(),
@@ -139,8 +139,8 @@ impl Clock {
         }
     }
 
-    /// From here on no leap is believed: against the monotonic clock, and against the time that was
-    /// noted before the start.
+    /// Watches the clock from now on: a leap against the monotonic clock, or against the time that
+    /// was noted before the start, is not believed.
     pub fn watch(&self, noted: Option<Timestamp>) {
         let (shown, elapsed) = (self.shown(), self.elapsed());
         let anchor = match noted {
@@ -155,13 +155,13 @@ impl Clock {
         self.judged().1
     }
 
-    /// What the clock showed is the time, on the word of a peer or of a person.
+    /// Believes the time that the clock showed, because a peer or a person confirmed it.
     pub fn believe(&self, doubt: &Doubt) {
         let (time, elapsed) = (doubt.shown, doubt.elapsed);
         *self.anchor() = Some(Anchor { time, elapsed, ahead_max_s: LEAP_S });
     }
 
-    /// What the clock shows at this moment, judged: read once, so that it can't leap in between.
+    /// The clock's present reading, judged. It is read once, so that it can't leap in between.
     fn judged(&self) -> (Timestamp, Option<Doubt>) {
         let mut held = self.anchor();
         let (shown, elapsed) = (self.shown(), self.elapsed());
@@ -181,22 +181,23 @@ impl Clock {
         self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves what a fixed clock shows, as if it were set; others stay.
+    /// Changes what a fixed clock shows, as if somebody set it; has no effect on other clocks.
     pub fn set(&self, now: Timestamp) {
         if let Source::Set { shown, .. } = &self.source {
             shown.store(now.seconds(), Ordering::SeqCst);
         }
     }
 
-    /// Sets how far a shifted clock shows another time than the system's, in seconds; others stay.
+    /// Sets the difference between a shifted clock and the system's, in seconds; has no effect on
+    /// other clocks.
     pub fn shift(&self, seconds: i64) {
         if let Source::Shifted { by, .. } = &self.source {
             by.store(seconds, Ordering::SeqCst);
         }
     }
 
-    /// Lets time pass, in seconds: what the clock shows moves and the monotonic clock with it; the
-    /// system's stays.
+    /// Lets time pass, in seconds, for both the clock and the monotonic clock; has no effect on the
+    /// system's clock.
     pub fn pass(&self, seconds: i64) {
         match &self.source {
             Source::System => {}
@@ -213,7 +214,7 @@ fn system_seconds() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// Of the clock that goes on while the machine sleeps.
+/// Reads the clock that continues while the machine sleeps.
 #[cfg(target_os = "linux")]
 const MONOTONIC: rustix::time::ClockId = rustix::time::ClockId::Boottime;
 
@@ -277,7 +278,7 @@ mod tests {
             assert_eq!(clock.now(), if believed { right } else { noted });
             assert_eq!(clock.told(), right);
         }
-        // Once it was believed, what was granted for the time off is used up.
+        // Once a time is believed, the allowance for the time off is used up.
         clock.watch(Some(right.plus(-DAY_S)));
         assert_eq!(clock.now(), right);
         clock.set(right.plus(DAY_S));

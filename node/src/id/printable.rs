@@ -1,26 +1,25 @@
-//! Texts from outside, made fit for a line of a log, a terminal or a table.
+//! Makes texts from outside safe to show in a log, a terminal or a table.
 
 use icu_properties::props::{
     DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark,
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Longest text from outside that is shown, in characters: a message says what it has to say in two
-/// lines of a terminal.
+/// Longest text from outside that is shown, in characters: about two lines of a terminal.
 pub const PRINTABLE_CHARS_MAX: usize = 200;
 
-/// Stands for a character that is not shown.
+/// Replaces a character that is not shown.
 const REPLACEMENT: char = '\u{FFFD}';
 
-/// Stands for what was cut off.
+/// Marks where a text was cut off.
 const CUT: char = '…';
 
-/// A text from outside as it may be shown anywhere: one line of at most 200 characters, with `�`
-/// for each that steers, hides or turns what is read, and `…` where it was cut off.
+/// A text from outside in a form that may be shown anywhere: one line of at most 200 characters,
+/// with `�` for each control, invisible or direction-changing one, and `…` where it was cut off.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(PRINTABLE_CHARS_MAX));
     for (place, c) in text.chars().enumerate() {
-        // A text that was cut already keeps its length when it passes here again.
+        // A text that was cut before keeps its length when it comes here again.
         if place + 1 == PRINTABLE_CHARS_MAX && text.chars().nth(PRINTABLE_CHARS_MAX).is_some() {
             shown.push(CUT);
             break;
@@ -37,12 +36,11 @@ pub fn visible(text: &str, kept: &[char]) -> String {
     text.chars().map(|c| if hidden(c) { REPLACEMENT } else { c }).collect()
 }
 
-/// Braille's empty cell is a symbol to Unicode, and a blank to whoever reads it.
+/// Unicode calls Braille's empty cell a symbol, but it looks like a blank.
 const EMPTY_BRAILLE: char = '\u{2800}';
 
-/// Whether a character is not read, or may not be: controls and ends of lines, invisible and
-/// direction-changing ones (variation selectors and tags too), private use, noncharacters, and what
-/// Unicode has not given a meaning yet.
+/// Whether a character must not be shown: controls and line ends, invisible and direction-changing
+/// ones (variation selectors and tags too), private use, noncharacters, and unassigned ones.
 pub fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_control();
@@ -56,7 +54,7 @@ pub fn is_hidden(c: char) -> bool {
         | GeneralCategory::PrivateUse
         | GeneralCategory::Surrogate
         | GeneralCategory::Unassigned => true,
-        // Signs of numbers in Arabic and Syriac are formats that are seen.
+        // Number signs of Arabic and Syriac are format characters, but visible.
         GeneralCategory::Format => !stands_before.contains(c),
         _ => ignorable.contains(c) || c == EMPTY_BRAILLE,
     }

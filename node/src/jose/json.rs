@@ -1,4 +1,4 @@
-//! JSON in which no name stands twice, within a bounded depth.
+//! JSON without duplicate names, within a bounded depth.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::JoseError;
 
-/// Deepest nesting that is read: an alert needs six.
+/// Deepest nesting that is accepted: an alert needs six levels.
 const DEPTH_MAX: usize = 12;
 
 /// Parses strictly.

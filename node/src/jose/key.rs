@@ -64,7 +64,7 @@ impl PublicKey {
     /// From 32 bytes.
     ///
     /// # Errors
-    /// When they are no point of the curve, or one of small order.
+    /// When they are not a point of the curve, or one of small order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, JoseError> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| JoseError::Key)?;
         if key.is_weak() { Err(JoseError::Key) } else { Ok(Self(key)) }

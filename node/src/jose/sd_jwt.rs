@@ -9,20 +9,20 @@ use serde_json::{Map, Value, json};
 use super::{JoseError, Parts, PublicKey, SigningKey, TOKEN_BYTES_MAX, decode, json, sign};
 use crate::id::{Digest, Entropy, KeyId};
 
-/// Disclosures that are read in one token: a full alert has some hundred.
+/// Most disclosures in one token: a full alert has about a hundred.
 const DISCLOSURES_MAX: usize = 1024;
 
-/// Digests of one object are padded with decoys to a multiple of this, so that their number tells
-/// little.
+/// The digests of an object are padded with decoys to a multiple of this, so that their number
+/// reveals little.
 const SD_MULTIPLE: usize = 16;
 
 /// Elements of one array are padded with decoys to a multiple of this.
 const ELEMENTS_MULTIPLE: usize = 4;
 
-/// Deepest claim: a subject's identifier is at three.
+/// Depth of the deepest claim: a subject's identifier is at level three.
 const CLAIMS_DEPTH_MAX: usize = 6;
 
-/// The one hash that digests are made with.
+/// The only hash that digests may use.
 const SD_ALG: &str = "sha-256";
 
 /// A claim before signing.
@@ -135,9 +135,9 @@ impl SdJwt {
         Ok(Verified { plain: payload, disclosed })
     }
 
-    /// The same token with only the disclosures that `keep` allows. It is asked with the names from
-    /// the top, without array positions, and the value; what hangs below a withheld disclosure goes
-    /// too. Deterministic.
+    /// The same token with only the disclosures that `keep` allows. `keep` gets the names from the
+    /// top, without array positions, and the value. Everything below a withheld disclosure is
+    /// withheld too. The result is deterministic.
     ///
     /// # Errors
     /// When the token is malformed.
@@ -156,7 +156,7 @@ impl SdJwt {
         Ok(Self { jwt: self.jwt.clone(), disclosures })
     }
 
-    /// The same token with the disclosures of both; `None` when they are not of one token.
+    /// The same token with the disclosures of both; `None` when they belong to different tokens.
     pub fn joined(&self, other: &Self) -> Option<Self> {
         let mut disclosures = self.disclosures.clone();
         let more = other.disclosures.iter().filter(|more| !self.disclosures.contains(more));
@@ -190,8 +190,8 @@ struct Payload {
     alg: &'static str,
 }
 
-/// A claim as it is signed: what is disclosed one by one is hidden behind digests. Typed, since a
-/// tree of values made half of the time it takes to issue.
+/// A claim as it is signed: digests hide the parts that are disclosed one by one. It is typed,
+/// because building a tree of values took half of the time of issuing.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Signed {
@@ -218,7 +218,7 @@ struct Issuer<'a> {
 }
 
 impl Issuer<'_> {
-    /// An object of nothing but the digests of its properties.
+    /// An object that holds only the digests of its properties.
     fn object(&mut self, claims: Vec<(String, Claim)>) -> Hidden {
         let mut digests: Vec<Digest> = claims
             .into_iter()
@@ -246,8 +246,8 @@ impl Issuer<'_> {
                         HiddenElement { digest: self.disclose(&(self.salt(), value)) }
                     })
                     .collect();
-                // Anywhere among the others: behind them they would tell which closed ones are
-                // real.
+                // Decoys go anywhere among the others: at the end they would reveal which digests
+                // are real.
                 while !array.len().is_multiple_of(ELEMENTS_MULTIPLE) {
                     let place = self.entropy.below(array.len() as u64 + 1) as usize;
                     array.insert(place, HiddenElement { digest: self.decoy() });
@@ -468,7 +468,7 @@ mod tests {
 
     use super::*;
 
-    /// Where in its array the one real element stands.
+    /// The position in its array of the one real element.
     fn place(seed: u64) -> usize {
         let (entropy, key) = (Entropy::seeded(seed), SigningKey::generate(&Entropy::seeded(1)));
         let claims = vec![("list".to_owned(), Claim::Array(vec![Claim::Value(json!("real"))]))];

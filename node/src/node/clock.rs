@@ -1,4 +1,4 @@
-//! Who speaks for the time that the clock shows: a clock that leapt is not believed before a peer's
+//! Who confirms the time that the clock shows: a clock that leapt is not believed until a peer's
 //! signed head, or a person, agrees with it.
 
 use std::fmt;
@@ -13,11 +13,11 @@ use crate::store::{Change, CommitError, Committed, StoreError};
 /// How often the time is noted, in seconds.
 const NOTED_EVERY_S: i64 = 3600;
 
-/// A head says what time it is for this long, in seconds: it comes at least once a minute while its
-/// stream is open.
+/// A head counts as a word on the time for this long, in seconds: one comes at least once a minute
+/// while its stream is open.
 const WITNESS_S: i64 = 900;
 
-/// A time that the clock shows and nobody speaks for, with what peers say of it.
+/// A time that the clock shows and nobody has confirmed, with what peers say about it.
 #[derive(Clone, Debug)]
 pub struct ClockDoubt {
     /// What the clock shows, and what was expected.
@@ -29,8 +29,8 @@ pub struct ClockDoubt {
 }
 
 impl ClockDoubt {
-    /// Whether nothing may be issued: what the node goes by is a time in the past, since nobody
-    /// knows how long it was off.
+    /// Whether nothing may be issued: the node uses a time in the past, since nobody knows how long
+    /// it was off.
     pub fn forbids_issuing(&self) -> bool {
         self.doubt.since_start
     }
@@ -82,13 +82,13 @@ pub fn clock_doubt(node: &Node) -> Option<ClockDoubt> {
 #[derive(Debug, Default)]
 pub struct ClockWatch {
     told: bool,
-    /// A time that was believed, with the monotonic clock's then.
+    /// A time that was believed, with the monotonic clock's reading then.
     last: Option<(Timestamp, i64)>,
 }
 
 /// Looks at the clock: says once when it comes into doubt, believes it when peers agree, and notes
-/// the time now and then. True when an earlier time is believed than before: what was issued
-/// meanwhile is dated ahead.
+/// the time now and then. Returns true when it now believes an earlier time than before, since what
+/// was issued meanwhile is dated ahead.
 ///
 /// # Errors
 /// When the store failed.
@@ -112,7 +112,7 @@ pub async fn look_at_clock(node: &SharedNode, watch: &mut ClockWatch) -> Result<
     note_clock(node, now).await.map(|()| before.is_some_and(back))
 }
 
-/// Ends the doubt, where more peers agree with the clock than differ.
+/// Ends the doubt if more peers agree with the clock than differ from it.
 ///
 /// # Errors
 /// When the store failed.
@@ -141,7 +141,7 @@ fn with_times(event: Event, doubt: &Doubt) -> Event {
     event.with("shown", doubt.shown.to_string()).with("expected", doubt.expected.to_string())
 }
 
-/// Believes what the clock shows, on the word of peers or of a person, and notes it.
+/// Believes what the clock shows, because peers or a person confirmed it, and notes it.
 ///
 /// # Errors
 /// When the store failed.
@@ -160,7 +160,7 @@ pub(crate) async fn believe_clock(
         None => event,
     };
     write(node, Some(doubt.doubt.shown), event).await?;
-    // Rules may have begun or ended with the time.
+    // Rules may have begun or ended with the change of time.
     node.store.announce(Change::Feed);
     Ok(())
 }

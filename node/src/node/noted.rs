@@ -1,4 +1,4 @@
-//! The time that is noted in the store now and then: what a start compares its clock with.
+//! The time that is noted in the store now and then, with which a start compares its clock.
 
 use crate::id::Timestamp;
 use crate::store::{Meta, Store, StoreError, Tx};

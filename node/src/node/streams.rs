@@ -16,36 +16,36 @@ pub struct Streams {
 /// Live state of the two streams with one peer.
 #[derive(Default)]
 pub struct Live {
-    /// Number of the newest incoming stream: an older one may commit no more.
+    /// Number of the newest incoming stream; an older one may not commit any more.
     incoming: watch::Sender<u64>,
-    /// Counts its contacts with us: whoever calls can be called.
+    /// Counts its contacts with us: a peer that calls can be called.
     contacts: watch::Sender<u64>,
     status: Mutex<StreamStatus>,
     log: Mutex<SeenLog>,
 }
 
-/// How the streams with one peer stand.
+/// The state of the streams with one peer.
 #[derive(Clone, Debug, Default)]
 pub struct StreamStatus {
     /// Our stream to it is open.
     pub sending: bool,
     /// Its stream to us is open.
     pub receiving: bool,
-    /// When what we hold of it was last known to be current: the time of our nonce that a head
-    /// answered at the end of its feed. Forgotten at a restart, so that every copy is then
-    /// unconfirmed.
+    /// When our copies were last known to be current: the time of our nonce that a head answered at
+    /// the end of the peer's feed. It is forgotten at a restart, so that every copy is unconfirmed
+    /// then.
     pub confirmed_at: Option<Timestamp>,
-    /// What time its last head said it is.
+    /// The time in its last head.
     pub witness: Option<Witness>,
-    /// The feed is decided up to here; the store learns it later.
+    /// The place up to which the feed is decided; the store learns it later.
     pub decided: FeedSeq,
-    /// Why nothing goes, e.g. a schema it lacks.
+    /// Why nothing is sent, e.g. a schema that it lacks.
     pub waiting: Option<String>,
     /// The last failure to reach it.
     pub problem: Option<String>,
 }
 
-/// A peer's word on the time: what its last head was signed at.
+/// A peer's word on the time: when it signed its last head.
 #[derive(Clone, Copy, Debug)]
 pub struct Witness {
     /// When it was heard, by the monotonic clock.
@@ -54,7 +54,7 @@ pub struct Witness {
     pub said: Timestamp,
 }
 
-/// A signed word of an authority on the log that it has.
+/// A signed word of an authority on the state of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogWord {
     /// Entries.
@@ -67,12 +67,12 @@ pub(crate) struct LogWord {
     pub(crate) jws: String,
 }
 
-/// What was seen of a peer's log in this process.
+/// What this process has seen of a peer's log.
 #[derive(Default)]
 pub(crate) struct SeenLog {
     /// The newest.
     pub(crate) word: Option<LogWord>,
-    /// When one was last written down.
+    /// When one was last stored.
     pub(crate) kept_at: Option<Timestamp>,
 }
 
@@ -83,7 +83,7 @@ impl Streams {
         Arc::clone(peers.entry(peer.clone()).or_default())
     }
 
-    /// What time it is by the last head of each peer that was heard.
+    /// The time according to the last head of each peer that was heard from.
     pub(crate) fn witnesses(&self) -> Vec<(AuthorityId, Witness)> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let word =
@@ -91,7 +91,7 @@ impl Streams {
         peers.iter().filter_map(word).collect()
     }
 
-    /// How the streams with `peer` stand.
+    /// The state of the streams with `peer`.
     pub fn status(&self, peer: &AuthorityId) -> StreamStatus {
         self.live(peer).status().clone()
     }
@@ -103,12 +103,12 @@ impl Live {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The peer has called: what waits to call it need wait no longer.
+    /// Notes that the peer has called, so that whatever waits to call it need not wait any longer.
     pub fn note_contact(&self) {
         self.contacts.send_modify(|count| *count += 1);
     }
 
-    /// Tells of each contact from now on.
+    /// Announces each contact from now on.
     pub fn contacts(&self) -> watch::Receiver<u64> {
         self.contacts.subscribe()
     }
@@ -118,19 +118,19 @@ impl Live {
         self.seen_log().word.clone()
     }
 
-    /// When such a word was last written down in this process.
+    /// When this process last stored such a word.
     pub(crate) fn log_kept_at(&self) -> Option<Timestamp> {
         self.seen_log().kept_at
     }
 
-    /// Notes a word of the peer on its log, and when it was written down, if it was.
+    /// Notes a word of the peer on its log, and when it was stored, if it was.
     pub(crate) fn note_log(&self, word: LogWord, kept_at: Option<Timestamp>) {
         let mut seen = self.seen_log();
         seen.word = Some(word);
         seen.kept_at = kept_at.or(seen.kept_at);
     }
 
-    /// What is written down of the peer's log is what counts.
+    /// Forgets what this process has seen of the peer's log: what is stored counts.
     pub(crate) fn forget_log(&self) {
         *self.seen_log() = SeenLog::default();
     }
@@ -139,7 +139,7 @@ impl Live {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a newer incoming stream, which ends the older; returns its number.
+    /// Begins a new incoming stream, which ends the older one; returns its number.
     pub(crate) fn begin_incoming(&self) -> u64 {
         self.note_contact();
         self.status().receiving = true;

@@ -1,4 +1,4 @@
-//! What is measured when somebody looks: sizes, streams, leases, room on the disk.
+//! Gauges that are measured when they are read: sizes, streams, leases, free space on the disk.
 
 use metrics::Label;
 
@@ -10,7 +10,7 @@ use crate::store::{
 };
 use crate::trust::Known;
 
-/// Says what each gauge means.
+/// Describes each gauge.
 pub(super) fn describe() {
     for (name, meaning) in [
         ("entente_store_records", "Records in a table of the store"),
@@ -37,7 +37,7 @@ pub(super) fn describe() {
     }
 }
 
-/// Sets every gauge to what it is now.
+/// Sets every gauge to its present value.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -1,4 +1,4 @@
-//! Metrics and health over HTTP/1.1, for whoever watches this machine.
+//! Metrics and health over HTTP/1.1, for monitoring.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,23 +19,22 @@ use crate::readiness::{Level, readiness, state};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{AcceptFailures, recorder};
 
-/// Connections at once: a scraper and a few probes need one each.
+/// Most connections at once: a scraper and a few probes need one each.
 const CONNECTIONS_MAX: usize = 16;
 
-/// A client has this long to send its request's head.
+/// How long a client may take to send the head of its request.
 const HEADER_TIMEOUT_S: u64 = 5;
 
-/// No connection lasts longer, whatever it does: a probe takes milliseconds.
+/// How long a connection may last, whatever it does: a probe takes milliseconds.
 const CONNECTION_S_MAX: u64 = 30;
 
-/// Bytes kept of a request; hyper's least. A probe sends some hundred.
+/// Most bytes kept of a request; hyper's minimum. A probe sends a few hundred.
 const REQUEST_BYTES_MAX: usize = 8192;
 
-/// After a failed `accept` (no descriptors left) the next is tried this much later, in
-/// milliseconds.
+/// How long to wait after a failed `accept` (no file descriptors left), in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
-/// Answers until the end has begun. The listener is on a loopback address: `config` holds that.
+/// Answers until the node stops. The listener is on a loopback address; `config` ensures that.
 pub async fn serve(listener: TcpListener, node: SharedNode, mut shutdown: Shutdown) {
     gauges::describe();
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -96,7 +95,7 @@ fn answer(
     }
 }
 
-/// A line for the state, and one for each thing that is not as it should be.
+/// A line for the state, and one for each reason.
 fn ready(node: &SharedNode, shutdown: &Shutdown) -> Response<Full<Bytes>> {
     if shutdown.has_begun() {
         return text(

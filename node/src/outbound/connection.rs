@@ -1,4 +1,4 @@
-//! Connections to peers, with the trust and the certificates of the moment.
+//! Connections to peers, with the trust and the certificates in force at that moment.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(super) fn active_peers(node: &SharedNode) -> Vec<AuthorityId> {
     directory.all().map(|known| known.peer.authority.clone()).filter(active).collect()
 }
 
-/// No peer is called, and none is blamed, with a certificate that has ended here.
+/// Refuses to call with an expired certificate of our own, so that no peer is blamed for it.
 fn target(node: &SharedNode, known: &Known) -> Result<Target, String> {
     let near = node.ends.load().near(node.clock.shown(), node.clock.now());
     let own = |ending: &&Ending| matches!(ending.part, Part::Certificate | Part::Root);
@@ -52,7 +52,7 @@ fn target(node: &SharedNode, known: &Known) -> Result<Target, String> {
     Ok(Target { authority: known.peer.authority.clone(), roots, own })
 }
 
-/// Connects as streams do, tries every other address too, and tells what came of each step.
+/// Connects as streams do, also tries every other address, and reports the result of each step.
 pub(super) async fn connect_stepwise(
     node: &SharedNode,
     peer: &AuthorityId,
@@ -85,8 +85,8 @@ pub(super) async fn connect_stepwise(
     }
 }
 
-/// The steps up to the handshake. What failed at one address while another was reached fails no
-/// step, and is named.
+/// The steps up to the handshake. If one address failed and another was reached, the step succeeds
+/// and names the failure.
 fn tell(dialled: &Dialled, steps: &mut Vec<TestStep>) {
     let missed = |step| dialled.missed.iter().filter(move |missed| missed.why.step() == step);
     let reached = dialled.reached.as_ref();

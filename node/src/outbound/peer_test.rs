@@ -1,4 +1,4 @@
-//! `peer test`: takes each step towards a peer in turn.
+//! `peer test`: takes each step of the connection to a peer in turn.
 
 use std::error::Error;
 
@@ -12,14 +12,14 @@ use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
 use crate::tls::{STEP_TIMEOUT, with_causes};
 
-/// Tries each step towards a peer in turn; stops at the first that fails.
+/// Tries each step of the connection to a peer in turn; stops at the first that fails.
 pub async fn test_peer(node: &SharedNode, peer: &AuthorityId) -> Vec<TestStep> {
     let mut steps = Vec::new();
     let _ = try_steps(node, peer, &mut steps).await;
     steps
 }
 
-/// Returns early as soon as a step fails; it is the last in `steps` then.
+/// Returns as soon as a step fails; that step is then the last in `steps`.
 async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestStep>) -> Option<()> {
     let known = admin::our_trust(node, peer);
     let active = known.ok;
@@ -54,7 +54,7 @@ async fn try_steps(node: &SharedNode, peer: &AuthorityId, steps: &mut Vec<TestSt
     Some(())
 }
 
-/// A refused certificate shows as a broken connection: the reason is among the causes.
+/// A refused certificate appears as a broken connection; the reason is among the causes.
 fn refused(status: &Status) -> String {
     let causes =
         status.source().map(|cause| format!(": {}", with_causes(cause))).unwrap_or_default();

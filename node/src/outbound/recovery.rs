@@ -12,14 +12,14 @@ use crate::exchange;
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
 
-/// How long a peer may take for its next statement: it reads a page of them from its disk.
+/// How long a peer may take for its next statement: it reads a page of them from disk.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a peer may take for all of them: a call to recover ends before its answer is too late.
+/// How long a peer may take for all of them, so that the call to recover is answered in time.
 const PEER_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Asks every active peer for the statements it holds of this node, side by side: one that never
-/// ends keeps no other's back.
+/// Asks every active peer for the statements that it holds of this node, in parallel, so that one
+/// that never ends does not delay the others.
 pub async fn recover(node: &SharedNode) -> Recovered {
     let mut asking = JoinSet::new();
     for peer in active_peers(node) {
@@ -38,7 +38,7 @@ pub async fn recover(node: &SharedNode) -> Recovered {
                 result.asked.push(peer);
             }
             Ok((peer, Err(reason))) => result.failed.push((peer, reason)),
-            // One that panicked has been logged by the panic hook.
+            // The panic hook has logged a task that panicked.
             Err(_) => {}
         }
     }
@@ -60,7 +60,7 @@ pub(super) async fn recover_from(node: &SharedNode, peer: &AuthorityId) -> Resul
         match exchange::keep_recovered(node, peer, &message.statement).await {
             Ok(kept) => new += u64::from(kept),
             Err(exchange::RecoverError::Alert(error)) => {
-                // One line, however many it hands back.
+                // One line in the log, however many statements it hands back.
                 if refusals == 0 {
                     tracing::warn!(%peer, "a statement handed back was not kept: {error}");
                 }

@@ -24,14 +24,14 @@ use crate::store::Change;
 use crate::wire::exchange::{FromReceiver, FromSender};
 use crate::wire::refusal::{Malformed, is_for};
 
-/// Batches under way without a receipt: enough to keep both disks busy, few enough to be made
+/// Most batches under way without a receipt: enough to keep both disks busy, few enough to be sent
 /// again.
 const BATCHES_OPEN_MAX: usize = 4;
 
 /// How long a connection, its hello and its resume may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often it is looked at whether a receipt is overdue.
+/// How often to check whether a receipt is overdue.
 const RECEIPT_LOOK: Duration = Duration::from_millis(500);
 
 /// Why a stream ended.
@@ -72,7 +72,7 @@ impl SessionError {
         }
     }
 
-    /// Trying again soon would change nothing.
+    /// Whether trying again soon would be useless.
     pub(super) fn waits_for_people(&self) -> bool {
         matches!(self, Self::Send(error) if error.waits_for_people())
     }
@@ -163,7 +163,7 @@ async fn refused(
 /// What the two directions of a stream share.
 struct Flow {
     open: Semaphore,
-    /// When the batches were sent that have no receipt yet, oldest first.
+    /// When each batch that has no receipt yet was sent, oldest first.
     unanswered: Mutex<VecDeque<Instant>>,
 }
 
@@ -172,8 +172,8 @@ impl Flow {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until another batch may be under way. The permit is forgotten with the batch, and
-    /// comes back with its receipt.
+    /// Waits until another batch may be under way. Its permit is given up when the batch is sent,
+    /// and returned with its receipt.
     async fn permit(&self) -> SemaphorePermit<'_> {
         match self.open.acquire().await {
             Ok(permit) => permit,
@@ -187,7 +187,7 @@ impl Flow {
         }
     }
 
-    /// Whether a batch waits for its receipt longer than this.
+    /// Whether a batch has waited for its receipt longer than this.
     fn overdue(&self, limit: Duration) -> bool {
         self.unanswered().front().is_some_and(|sent| sent.elapsed() > limit)
     }
@@ -208,7 +208,8 @@ impl Sender<'_> {
         let flow = self.flow;
         let mut heartbeat = true;
         loop {
-            // Before the decision: nothing is offered that could not leave at once.
+            // The permit comes before the decision, so that nothing is offered that could not leave
+            // at once.
             let permit = flow.permit().await;
             let batch = self.sending.next(self.node, heartbeat).await?;
             let idle = batch.as_ref().is_none_or(|batch| batch.items.is_empty());
@@ -225,13 +226,13 @@ impl Sender<'_> {
 
     async fn post(&self, batch: Batch) {
         self.flow.unanswered().push_back(Instant::now());
-        // A closed outbox means that the call has ended: the other direction knows why.
+        // A closed outbox means that the call has ended; the other direction knows why.
         if self.outbox.send(FromSender::Batch(batch).into()).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Waits for news; true when a heartbeat is due.
+    /// Waits for something to do; returns true when a heartbeat is due.
     async fn wait_for_work(&mut self) -> Result<bool, SessionError> {
         let heartbeat = tokio::time::sleep(self.heartbeat);
         tokio::pin!(heartbeat);
@@ -259,7 +260,7 @@ impl Sender<'_> {
     }
 }
 
-/// Longest wait for the end of a rule before the clock is looked at again.
+/// Longest wait for the end of a rule before looking at the clock again.
 const RULE_WAIT_MAX_S: i64 = 3600;
 
 async fn until(node: &SharedNode, end: Option<crate::id::Timestamp>) {

@@ -3,7 +3,7 @@
 
 use crate::text::other_encoding;
 
-/// What bytes are that should be a private key in PEM; `None` when it can't be told.
+/// Says what these bytes are, which should be a private key in PEM; `None` when that can't be told.
 pub fn key_fault(bytes: &[u8]) -> Option<&'static str> {
     if holds(bytes, "ENCRYPTED") {
         return Some(
@@ -31,12 +31,12 @@ pub fn certificate_fault(bytes: &[u8]) -> &'static str {
     not_pem(bytes).unwrap_or("holds no certificate in PEM")
 }
 
-/// What a file holds that is no text with a `-----BEGIN`.
+/// Says what a file holds that has no `-----BEGIN`.
 fn not_pem(bytes: &[u8]) -> Option<&'static str> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Some("is empty");
     }
-    // A SEQUENCE of more than 127 bytes: every certificate, key and PKCS#12 file begins so.
+    // A SEQUENCE of more than 127 bytes: every certificate, key and PKCS#12 file begins like this.
     if bytes.starts_with(&[0x30, 0x81]) || bytes.starts_with(&[0x30, 0x82]) {
         return Some(
             "is DER or PKCS#12, not PEM: convert it with `openssl x509`, `openssl pkey` or \

@@ -1,5 +1,5 @@
-//! Requests for a certificate (PKCS#10, RFC 2986): a person makes the key on their own machine, and
-//! it never leaves it.
+//! Requests for a certificate (PKCS#10, RFC 2986): a person makes the key on their own machine,
+//! which it never leaves.
 
 use rcgen::{
     ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
@@ -29,7 +29,7 @@ pub struct Request {
 /// When rcgen refuses.
 pub fn request(authority: &AuthorityId, name: &str, now: Timestamp) -> Result<Request, PkiError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    // A request has no validity: the days count for nothing here.
+    // A request has no validity, so the days have no effect.
     let mut params = params(&format!("{name} of {authority}"), now, 1);
     params.subject_alt_names = vec![uri(&user_uri(authority, name))?];
     let request_pem = params.serialize_request(&key)?.pem()?;
@@ -37,12 +37,12 @@ pub fn request(authority: &AuthorityId, name: &str, now: Timestamp) -> Result<Re
 }
 
 impl Authority {
-    /// A certificate for the key of a request. Of what the request asks for only the name is looked
-    /// at, and it must be `name`: whoever signs decides what a certificate says.
+    /// A certificate for the key of a request. Only the name in the request counts, and it must be
+    /// `name`: whoever signs decides what a certificate says.
     ///
     /// # Errors
-    /// When it is no request, was not made with the key that it names, is for another, or has a key
-    /// outside the profile.
+    /// When it is not a request, was not made with the key that it names, is for somebody else, or
+    /// has a key outside the profile.
     pub fn user_from_request(
         &self,
         authority: &AuthorityId,
@@ -72,7 +72,7 @@ impl Authority {
     }
 }
 
-/// The URIs that a request asks for; one made with other tools need have none.
+/// The URIs that a request asks for; a request made with other tools may have none.
 fn names<'a>(request: &'a X509CertificationRequest<'_>) -> impl Iterator<Item = &'a str> {
     let extensions = request.requested_extensions().into_iter().flatten();
     let asked = extensions.filter_map(|extension| match extension {
@@ -90,7 +90,7 @@ const ECDSA: Oid<'static> = oid!(1.2.840.10045.2.1);
 const P256: Oid<'static> = oid!(1.2.840.10045.3.1.7);
 const P384: Oid<'static> = oid!(1.3.132.0.34);
 
-/// The public key of a request, of a kind that the profile knows.
+/// The public key of a request, if the profile permits its kind.
 struct RequestedKey {
     bytes: Vec<u8>,
     algorithm: &'static SignatureAlgorithm,

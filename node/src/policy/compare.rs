@@ -21,8 +21,9 @@ pub(super) fn widens(new: &[Rule], old: &[Rule]) -> Vec<String> {
     reasons
 }
 
-/// Whether `old` gave all that `rule` gives, wherever `rule` decides: an old rule covers it, and
-/// each older one that could have decided before gave as much, or still decides first (`before`).
+/// Whether `old` gave everything that `rule` gives, wherever `rule` decides: an old rule covers it,
+/// and each earlier old rule that could have decided instead gave as much, or still decides first
+/// (`before`).
 fn was_given(rule: &Rule, before: &[Rule], old: &[Rule]) -> bool {
     for earlier in old {
         let gives_all = gives(rule.claims(), earlier);

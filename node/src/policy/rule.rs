@@ -8,7 +8,7 @@ use super::PolicyError;
 use crate::alert::{Category, ClaimSet, Exploitation, Facts, Handling, SubjectCategory, Urgency};
 use crate::id::{AuthorityId, Timestamp};
 
-/// Longest name of a rule, in bytes: it stands in decisions and in the log.
+/// Longest name of a rule, in bytes: decisions and the log contain it.
 const NAME_BYTES_MAX: usize = 80;
 
 /// The file: nothing but rules.
@@ -23,7 +23,7 @@ pub(super) struct File {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// What people call it; unique.
+    /// Its name, for people; unique.
     pub name: String,
     pub(super) peers: Vec<PeerPattern>,
     #[serde(default)]
@@ -55,7 +55,7 @@ pub(super) enum PeerPattern {
     One(AuthorityId),
 }
 
-/// What an alert must be; a list that is absent asks nothing.
+/// The conditions on an alert; an absent list is no condition.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct When {
@@ -75,7 +75,7 @@ struct ClaimPattern(ClaimSet);
 struct Until(Timestamp);
 
 impl Rule {
-    /// The claims it names; those that every view carries come in addition.
+    /// The claims that it names; those that every view carries are added.
     pub fn claims(&self) -> ClaimSet {
         self.claims.iter().fold(ClaimSet::EMPTY, |all, one| all.union(one.0))
     }
@@ -121,7 +121,7 @@ impl Rule {
     }
 }
 
-/// Whether the alert's values fit the list: one is enough to withhold, sharing takes all.
+/// Whether the alert's values fit the list: one is enough to withhold, sharing needs all.
 fn listed<T: PartialEq>(list: &Option<Vec<T>>, values: &[T], level: Level) -> Option<bool> {
     let list = list.as_ref()?;
     let mut values_in = values.iter().map(|value| list.contains(value));
@@ -140,7 +140,7 @@ impl PeerPattern {
         }
     }
 
-    /// Whether every peer of `other` is one of this pattern's.
+    /// Whether this pattern matches every peer that `other` matches.
     pub(super) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Everybody, _) => true,
@@ -152,7 +152,7 @@ impl PeerPattern {
     }
 }
 
-/// Checks what one rule, and all of them together, must keep to.
+/// Checks each rule, and all of them together.
 pub(super) fn check(rules: &[Rule]) -> Result<(), PolicyError> {
     for (number, rule) in (1..).zip(rules) {
         let before = rules.get(..number - 1).unwrap_or_default();

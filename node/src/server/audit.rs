@@ -1,5 +1,4 @@
-//! The desk door's service for auditors: the leaves of the log as they are, signed heads, and
-//! proofs.
+//! The desk door's service for auditors: the unchanged leaves of the log, signed heads, and proofs.
 
 use std::sync::Arc;
 
@@ -18,14 +17,14 @@ use crate::wire::admin::admin_status;
 use crate::wire::refusal::{Malformed, refusal};
 use crate::worker;
 
-/// Leaves read at a time. With those on their way they fit into what the gate counts for a call.
+/// Leaves read at a time. Together with those on their way they fit into what the gate reserves for
+/// a call.
 const PAGE: usize = 128;
 
 /// Leaves on their way to the caller.
 const ANSWERS_MAX: usize = 64;
 
-/// Proofs that are made at once: each holds the hashes of the whole log, 32 MiB for a million
-/// entries.
+/// Most proofs made at once: each needs the hashes of the whole log, 32 MiB for a million entries.
 const PROOFS_MAX: usize = 1;
 
 /// The service.

@@ -1,4 +1,4 @@
-//! A door: accepts connections, shakes hands with each on threads of its own, and says who is
+//! A door: accepts connections, does the handshake of each on separate threads, and says who is
 //! calling.
 
 mod refusals;
@@ -30,13 +30,14 @@ use room::{Place, Room, Source};
 use seats::{Seat, Seats};
 use shake::{Tls, Unfinished, shake_hands};
 
-/// Connections that have not yet shown who they are: each holds a descriptor, and up to 16 KiB.
+/// Most connections that have not shown their identity yet: each needs a file descriptor, and up to
+/// 16 KiB.
 const UNKNOWN_MAX: usize = 256;
 
-/// Finished handshakes that wait for the HTTP/2 server.
+/// Most finished handshakes that wait for the HTTP/2 server.
 const ACCEPTED_MAX: usize = 16;
 
-/// Pause after the listener failed, e.g. without file descriptors.
+/// Pause after the listener failed, e.g. for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who is at the other end of a connection, as its certificate says.
@@ -46,25 +47,25 @@ pub struct Caller {
     pub identity: Identity,
     /// SHA-256 of the public key.
     pub key: Digest,
-    /// When the first certificate of its chain ends.
+    /// When the first certificate in its chain expires.
     pub ends_at: Timestamp,
-    /// Of the record of a peer, before its certificate was looked at.
+    /// The revision of a peer's record, read before its certificate was looked at.
     pub revision: Option<u64>,
 }
 
-/// What a door gives: connections whose handshake is done.
+/// The output of a door: connections whose handshake is done.
 pub type Accepted = ReceiverStream<io::Result<Connection>>;
 
 /// The peers as they are now.
 pub type Peers = Arc<dyn Fn() -> Arc<Directory> + Send + Sync>;
 
-/// What is served at one door, until the end begins.
+/// One door, until the node stops.
 pub struct Door {
     /// Where it listens.
     pub listener: TcpListener,
-    /// Its TLS set-up, swapped whole at a reload.
+    /// Its TLS configuration, swapped as a whole at a reload.
     pub config: Arc<ArcSwap<DoorTls>>,
-    /// Connections at once, of callers who are in.
+    /// Most connections at once whose handshake is done.
     pub connections_max: usize,
     /// The peers as they are now.
     pub peers: Peers,
@@ -96,8 +97,8 @@ impl Door {
         ReceiverStream::new(connections)
     }
 
-    /// Waits for no place: who does not say who they are give way to each other, and never to those
-    /// who are in.
+    /// Does not wait for a place: connections without a known identity give way to each other, and
+    /// never delay those whose handshake is done.
     async fn accept(self, hall: Hall, mut failures: AcceptFailures) {
         loop {
             match self.listener.accept().await {
@@ -117,7 +118,7 @@ impl Door {
     }
 }
 
-/// What the connections of a door share until they are served.
+/// State that the connections of a door share until they are served.
 #[derive(Clone)]
 struct Hall {
     room: Room,
@@ -138,7 +139,8 @@ impl Hall {
     ) {
         let peers = (self.peers)();
         let shaken = tokio::select! {
-            // First: who gave way while the threads were busy costs them nothing any more.
+            // Checked first, so that a connection that gave way while the threads were busy costs
+            // them nothing.
             biased;
             () = place.needed() => Err(Unfinished::GaveWay),
             () = self.ending.begun() => return,
@@ -146,7 +148,7 @@ impl Hall {
         };
         drop(place);
         match shaken.and_then(|tls| self.seated(tls, &peers)) {
-            // When the server has ended, so does the connection.
+            // The connection ends with the server.
             Ok(connection) => drop(self.accepted.send(Ok(connection)).await),
             Err(why) => self.refusals.note(source, &why),
         }
@@ -182,10 +184,10 @@ pub struct Connection {
     _seat: Seat,
 }
 
-/// When a connection is cut, whatever its other side does.
+/// When the connection is cut, whatever the other side does.
 type End = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How long a connection may outlive the end of the node: calls under way take milliseconds.
+/// How long a connection may outlive the stop of the node: open calls take milliseconds.
 const LINGER: Duration = Duration::from_secs(5);
 
 async fn overdue(mut ending: Shutdown) {

@@ -20,7 +20,7 @@ use crate::store::StreamsIn;
 use crate::wire::exchange::{FromReceiver, FromSender, receive_status};
 use crate::wire::refusal::refusal;
 
-/// Answers waiting to be sent on one stream: one for each batch under way.
+/// Most answers waiting to be sent on one stream: one for each batch under way.
 const ANSWERS_OPEN_MAX: usize = 8;
 
 /// How long a sender may take for its hello.

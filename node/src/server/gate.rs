@@ -1,6 +1,6 @@
-//! What stands before the services of a door. From a request's headers alone it is decided who
-//! calls, by the live record, and whether they may; only then are messages read, within bounds of
-//! size, memory and time. A call ends when the right to it does.
+//! The gate before the services of a door. It decides from the headers of a request alone who is
+//! calling, by the live record, and whether they may. Only then are messages read, within bounds of
+//! size, memory and time. A call ends when the right to it ends.
 
 mod answer;
 mod budget;
@@ -30,7 +30,7 @@ pub use request::RequestBody;
 use crate::reason::Reason;
 use crate::wire::refusal::refusal;
 
-/// The services of a door behind the gate, for the calls over one connection.
+/// The services of a door behind the gate, for the calls on one connection.
 #[derive(Clone)]
 pub struct Gate<S> {
     line: Arc<Line>,
@@ -43,10 +43,10 @@ impl<S> Gate<S> {
         Self { line, services }
     }
 
-    /// Who calls which method, if they may.
+    /// Judges who calls which method.
     fn admit(&self, path: &str) -> Result<Admitted, Status> {
         let found = methods::find(path).ok_or_else(unknown_method)?;
-        // Before it is judged: what changes later is seen.
+        // Subscribes before judging, so that later changes are seen.
         let phase = self.line.phase.subscribe();
         let judged =
             self.line.judge(found.1).inspect_err(|status| self.line.note(found.1, status))?;
@@ -114,7 +114,7 @@ where
         Some(charge) => charge,
         None => {
             let charge = call.allowance().take(bytes).await?;
-            // Who has waited is judged again.
+            // A caller that has waited is judged again.
             call.judge()?;
             charge
         }
@@ -134,7 +134,7 @@ where
     }
 }
 
-/// Returns some time after the call may not go on.
+/// Returns some time after the call has lost its right to continue.
 async fn cut_off(call: &Call, phase: watch::Receiver<Phase>) -> Status {
     let status = call.ended(phase).await;
     tokio::time::sleep(GRACE).await;
@@ -174,7 +174,7 @@ pub fn peer<T>(request: &tonic::Request<T>) -> Result<crate::id::AuthorityId, St
     }
 }
 
-/// The call that a request belongs to: what goes on after its answer holds it.
+/// The call that a request belongs to; whatever continues after its answer keeps it.
 ///
 /// # Errors
 /// When the gate has not seen the request.

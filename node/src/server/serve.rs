@@ -1,5 +1,4 @@
-//! Serves the connections of a door over HTTP/2, with bounds on what each may hold, and ends them
-//! in time.
+//! Serves the connections of a door over HTTP/2, bounds what each may use, and ends them in time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,31 +21,31 @@ use crate::node::SharedNode;
 use crate::shutdown::Shutdown;
 use crate::telemetry::CallsLayer;
 
-/// Bytes of requests that a connection may have sent and no handler has read. Together with the
-/// round trip it bounds how fast one connection is: 256 KiB are 5 MiB/s over 50 ms.
+/// Most bytes of requests that a connection has sent and no handler has read. Together with the
+/// round-trip time this bounds the speed of one connection: 256 KiB are 5 MiB/s over 50 ms.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Bytes of an answer that wait in a stream for a caller that reads slowly.
+/// Most bytes of an answer that wait in a stream for a slow reader.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bytes of the headers of a request: ours have some hundred.
+/// Most bytes of the headers of a request: ours have a few hundred.
 const HEADERS_BYTES_MAX: u32 = 8 * 1024;
 
-/// Streams that a caller has reset before they were looked at.
+/// Most streams that a caller has reset before they were looked at.
 const RESETS_MAX: usize = 20;
 
-/// A connection that is idle is asked whether it is alive this often, and cut without an answer in
+/// How often an idle connection is asked whether it is alive; it is cut if it does not answer in
 /// time.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
-/// How often it is looked whether a caller's certificate has ended.
+/// How often to check whether a caller's certificate has expired.
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 
-/// How long after the right to a call ended the connection is cut, should the call still be there:
+/// How long after a call lost its right the connection is cut, if the call is still open because
 /// its caller does not read that it ended.
 const CUT_AFTER: Duration = Duration::from_millis(900);
 
-/// How long calls may take to end once their connection is old, or the node ends.
+/// How long calls may take to end once their connection is old, or the node stops.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// How a door serves.
@@ -77,8 +76,8 @@ where
         + 'static,
     S::Future: Send,
 {
-    /// Serves what `accepted` gives until the end begins, and returns once every connection has
-    /// ended.
+    /// Serves the connections from `accepted` until the node stops, and returns once every
+    /// connection has ended.
     pub async fn run(self, mut accepted: Accepted, mut shutdown: Shutdown) {
         let serving = Arc::new(self);
         let mut open = JoinSet::new();
@@ -123,15 +122,14 @@ where
     async fn serve(self: Arc<Self>, connection: Connection, line: Arc<Line>, shutdown: Shutdown) {
         let gate = Gate::new(Arc::clone(&line), self.services.clone());
         let counted = self.calls.layer(gate);
-        // The services are always ready: the gate bounds what they are given.
+        // The services are always ready: the gate bounds what they get.
         let service = service_fn(move |request| counted.clone().call(request));
         let serving = self.http2().serve_connection(TokioIo::new(connection), service);
         let mut serving = std::pin::pin!(serving);
         let mut watch = Watch::new(line, self.age, shutdown);
         loop {
             tokio::select! {
-                // What goes wrong on a connection is its caller's matter; its calls are counted and
-                // logged.
+                // Errors of a connection concern only its caller; its calls are counted and logged.
                 _ = serving.as_mut() => return,
                 end = watch.next() => match end {
                     End::Soon => serving.as_mut().graceful_shutdown(),
@@ -144,13 +142,13 @@ where
 
 /// When a connection ends.
 enum End {
-    /// Once its calls have: it takes no more.
+    /// Once its calls have ended; it takes no more.
     Soon,
     /// At once.
     Now,
 }
 
-/// Watches over one connection: has its calls judged anew when the record changes, and says when it
+/// Watches one connection: has its calls judged again when the record changes, and says when it
 /// ends.
 struct Watch {
     line: Arc<Line>,
@@ -159,7 +157,7 @@ struct Watch {
     /// When it reaches its age.
     old_at: Instant,
     certificate_ended: bool,
-    /// When it is looked for calls that may not go on and have not ended.
+    /// When to look for calls that may not continue and have not ended.
     look_at: Option<Instant>,
     /// When it is cut in any case.
     cut_at: Option<Instant>,
@@ -217,7 +215,7 @@ impl Watch {
     }
 }
 
-/// Returns then; never where there is no such time.
+/// Returns at that time; never returns if there is none.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

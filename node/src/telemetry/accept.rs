@@ -1,4 +1,4 @@
-//! A listener that cannot accept: said once, counted each time.
+//! Failures of a listener to accept: logged once, counted each time.
 
 use std::io;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::id::AuthorityId;
 
-/// After so long without a failure the next one is said again.
+/// After this long without a failure the next one is logged again.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// How often one listener failed, and whether it was said.
+/// How often one listener failed, and whether it was logged.
 #[derive(Debug)]
 pub struct AcceptFailures {
     authority: AuthorityId,
@@ -25,7 +25,7 @@ impl AcceptFailures {
         Self { authority, door, last: None }
     }
 
-    /// Counts a failure; says the first, and the next after a minute without any.
+    /// Counts a failure; logs the first, and the next one after a minute without any.
     pub fn failed(&mut self, error: &io::Error) {
         metrics::counter!(
             "entente_door_accept_failures_total",

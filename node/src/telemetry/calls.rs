@@ -18,8 +18,7 @@ use crate::id::AuthorityId;
 #[derive(Clone, Debug)]
 pub struct CallsLayer(Arc<Door>);
 
-/// The series of a door, each made when it is first needed: looking one up costs more than
-/// counting.
+/// The series of a door, each made when first needed: looking one up costs more than counting.
 #[derive(Debug)]
 struct Door {
     authority: AuthorityId,
@@ -154,7 +153,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(CANCELLED);
-        // A caller may invent names; only those that exist become a series.
+        // A caller may invent names; only existing ones become a series.
         let known = code != UNIMPLEMENTED && self.code.is_some();
         let method = if known { self.method.as_str() } else { "unknown" };
         let seconds = self.began.elapsed().as_secs_f64();

@@ -6,11 +6,11 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::id::AuthorityId;
 
-/// Upper bounds of the buckets for how long a call takes, in seconds: a search should stay in the
+/// Upper bounds of the buckets for the duration of a call, in seconds: a search should stay in the
 /// first few, an import or a stream fills the last.
 const CALL_SECONDS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 60.0];
 
-/// The process's one recorder. Several nodes in a process share it; every series says whose it is.
+/// The recorder of the process. Several nodes in a process share it; every series names its node.
 pub(crate) fn recorder() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {

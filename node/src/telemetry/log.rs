@@ -9,12 +9,12 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use crate::config::{Log, LogFormat};
 use crate::id::visible;
 
-/// Writes log lines to stderr from now on, for the whole process; the first call wins.
+/// Writes log lines to stderr from now on, for the whole process; only the first call counts.
 ///
 /// # Errors
 /// When the process already has a subscriber.
 pub fn init_log(log: &Log) -> Result<(), TryInitError> {
-    // EnvFilter reads what `LogFilter` accepted; `new` passes over what it does not understand.
+    // EnvFilter reads what `LogFilter` accepted; `new` ignores what it does not understand.
     let filter = tracing_subscriber::registry().with(EnvFilter::new(log.filter.as_str()));
     let lines =
         tracing_subscriber::fmt::layer().with_writer(|| Lines(io::stderr())).with_ansi(false);
@@ -24,8 +24,8 @@ pub fn init_log(log: &Log) -> Result<(), TryInitError> {
     }
 }
 
-/// Writes each event as one line, whatever texts stand in it: none forges another, none steers a
-/// terminal.
+/// Writes each event as one line, whatever texts it contains: none can forge another line or
+/// control a terminal.
 struct Lines<W>(W);
 
 impl<W: Write> Write for Lines<W> {

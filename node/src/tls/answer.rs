@@ -1,5 +1,5 @@
-//! What a server thinks of our certificate. TLS 1.3 ends the handshake here before the server has
-//! looked at it, so that a refusal is the first thing to be read, where HTTP/2 would begin.
+//! A server's verdict on our certificate. In TLS 1.3 the handshake ends here before the server has
+//! looked at it, so a refusal is the first thing to read, where HTTP/2 would begin.
 
 use std::io;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use tokio_rustls::client::TlsStream;
 use super::target::Target;
 use crate::trust::Identity;
 
-/// How long the server may take to speak: it does so as soon as it lets somebody in.
+/// How long the server may take to send something: it does so as soon as it lets somebody in.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits until the server speaks. Nothing is sent before: a server that closed with something
-/// unread would reset the connection, and its reason could be lost.
+/// Waits until the server sends something. We send nothing before: a server that closes with unread
+/// data would reset the connection, and its reason could be lost.
 ///
 /// # Errors
-/// One sentence for people, the same each time: the server refused us, or went away.
+/// One sentence for people, always the same: the server refused us, or went away.
 pub async fn answered(
     mut tls: TlsStream<TcpStream>,
     target: &Target,

@@ -1,4 +1,4 @@
-//! The caller's side: a node towards a peer, a person towards the own node.
+//! The caller's side: a node that calls a peer, or a person who calls their own node.
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes a connection to `endpoint` (`host:port`), and a channel over it. A lost connection is not
-/// made again: the caller decides, with the trust of that moment.
+/// restored: the caller decides, with the trust of that moment.
 ///
 /// # Errors
 /// A sentence for people, with the whole chain of causes.

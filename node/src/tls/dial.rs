@@ -1,6 +1,5 @@
-//! Reaches a node at the first of its addresses that completes a handshake, as RFC 8305 has it:
-//! they are begun one after the other in a short while, and none that is silent or wrong holds up
-//! the next.
+//! Reaches a node at the first of its addresses that completes a handshake (RFC 8305): attempts
+//! begin shortly one after the other, so that a silent or wrong address does not delay the next.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,28 +21,28 @@ use crate::trust::{CertificateError, Reach};
 /// How long looking up a name, a TCP connection and a handshake may each take.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much later the next address is begun while one has not answered (RFC 8305, section 5).
+/// How long to wait for an address before trying the next as well (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Addresses that are tried of all endpoints together: a name may have any number.
+/// Most addresses tried, of all endpoints together: a name may have any number.
 const ADDRESSES_MAX: usize = 16;
 
-/// Whether the rest is tried once one was reached.
+/// Whether to try the rest once one was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The first that completes a handshake.
     First,
-    /// That, and what comes of all others: for a test.
+    /// The same, and the result of all others, for a test.
     All,
 }
 
-/// What came of trying.
+/// The result of trying.
 pub struct Dialled {
     /// The first that completed a handshake, with its endpoint and address.
     pub reached: Option<(TlsStream<TcpStream>, String, SocketAddr)>,
     /// What names resolved to.
     pub found: Vec<(String, Vec<SocketAddr>)>,
-    /// What was not reached, and why.
+    /// The addresses that were not reached, and why.
     pub missed: Vec<Missed>,
 }
 
@@ -52,13 +51,13 @@ pub struct Dialled {
 pub struct Missed {
     /// As the descriptor has it.
     pub endpoint: String,
-    /// Which of its addresses.
+    /// The address.
     pub address: Option<SocketAddr>,
     /// Why.
     pub why: Why,
 }
 
-/// How far it went, in the order of the steps.
+/// The step that failed, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// The name was not found.
@@ -145,7 +144,7 @@ impl Why {
         }
     }
 
-    /// Of a handshake that failed.
+    /// The reason for a failed handshake.
     fn of(error: &io::Error) -> Self {
         let Some(tls) = error.get_ref().and_then(|cause| cause.downcast_ref::<RustlsError>())
         else {
@@ -230,13 +229,13 @@ impl fmt::Display for Missed {
     }
 }
 
-/// What was missed, in a line.
+/// The failures, in one line.
 pub(super) fn listed(missed: &[Missed]) -> String {
     let found: Vec<_> = missed.iter().map(ToString::to_string).collect();
     found.join("; ")
 }
 
-/// What was missed of a peer, with what to do about that which went furthest.
+/// The failures to reach a peer, with what to do about the one that got furthest.
 pub fn told(missed: &[Missed]) -> String {
     match missed.iter().max_by_key(|missed| missed.why.step()) {
         Some(furthest) => format!("{}: {}", listed(missed), furthest.why.hint()),
@@ -281,7 +280,7 @@ pub async fn dial(endpoints: &[String], target: &Target, wanted: Wanted) -> Dial
 
 type Reached = (TlsStream<TcpStream>, String, SocketAddr);
 
-/// The tries under way; those that are left end with it.
+/// The attempts under way; dropping it ends those that are left.
 struct Race {
     endpoints: Vec<String>,
     names: JoinSet<(usize, Vec<SocketAddr>)>,
@@ -309,8 +308,8 @@ impl Race {
         }
     }
 
-    /// Addresses of an earlier endpoint stand before those of a later one, whichever name was found
-    /// first.
+    /// Addresses of an earlier endpoint come before those of a later one, whichever name was
+    /// resolved first.
     fn resolved(&mut self, place: usize, found: Vec<SocketAddr>) {
         let endpoint = self.endpoints.get(place).cloned().unwrap_or_default();
         if found.is_empty() {
@@ -343,11 +342,12 @@ impl Race {
     }
 }
 
-/// The addresses of an endpoint, of both families in turn.
+/// The addresses of an endpoint, alternating between the two families.
 async fn addresses(endpoint: &str) -> Vec<SocketAddr> {
     let found = tokio::time::timeout(STEP_TIMEOUT, lookup_host(endpoint)).await;
     let Ok(Ok(found)) = found else { return vec![] };
-    // A name may lead where no descriptor may: to the wire that this machine is on.
+    // A name may resolve to an address that no descriptor may contain, such as one on this
+    // machine's own link.
     interleaved(found.filter(|address| Reach::of(address.ip()) != Reach::Nobody).collect())
 }
 
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(interleaved(vec![]), vec![]);
     }
 
-    /// A name can be resolved to what no descriptor may say.
+    /// A name can resolve to an address that no descriptor may contain.
     #[tokio::test]
     async fn no_address_is_called_that_is_nobodys() {
         for (endpoint, called) in [

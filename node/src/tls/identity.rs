@@ -1,4 +1,4 @@
-//! Who we are in TLS: a certificate chain and its key, validated before they are used.
+//! Our identity in TLS: a certificate chain and its key, validated before use.
 
 use std::fmt;
 use std::path::Path;
@@ -23,7 +23,8 @@ pub struct TlsIdentity {
 }
 
 impl TlsIdentity {
-    /// Reads and validates: the leaf fits the certificate profile at `now`, and the key is its own.
+    /// Reads and validates: the leaf must fit the certificate profile at `now`, and the key must be
+    /// the leaf's.
     ///
     /// # Errors
     /// Which file is wrong, and why.
@@ -40,7 +41,7 @@ impl TlsIdentity {
         let private = read_pem_key(key)?;
         let signing = provider().key_provider.load_private_key(private);
         let signing = signing.map_err(|_| unfit("holds a key that TLS cannot sign with"))?;
-        // Not `CertifiedKey::from_der`: it refuses another's key without naming a file.
+        // Not `CertifiedKey::from_der`: it refuses a wrong key without naming the file.
         let certified = CertifiedKey::new(chain, signing);
         certified.keys_match().map_err(|_| unfit(&format!("is not the key of {name}")))?;
         Ok(Self { key: Arc::new(certified), identity, ends })
@@ -56,7 +57,7 @@ impl TlsIdentity {
         &self.identity
     }
 
-    /// Whether one of these roots vouches for it at `now`, as its peers would find.
+    /// Checks that one of these roots vouches for it at `now`, as its peers would.
     ///
     /// # Errors
     /// Why not.
@@ -73,8 +74,8 @@ impl TlsIdentity {
         Ok(vouched(roots, leaf, chain, Side::Called, now)?)
     }
 
-    /// The CA that signed it, or the last certificate beside it, when it is neither beside it nor
-    /// among these roots.
+    /// The missing issuer: the CA that signed it, or the last certificate in its chain, when that
+    /// CA is neither in the chain nor among these roots.
     pub fn missing_issuer(&self, roots: &[CertificateDer<'static>]) -> Option<String> {
         missing_issuer(&self.key.cert, roots)
     }

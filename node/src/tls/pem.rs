@@ -1,5 +1,5 @@
-//! Certificates and keys as people bring them: what is in a file that should hold PEM, named where
-//! it is something else.
+//! Certificates and keys in files that people bring: they should be PEM, and the error says what
+//! they are instead.
 
 use std::fs::File;
 use std::io::Read;
@@ -33,8 +33,8 @@ pub(super) fn read_pem_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErr
     key.map_err(|_| unfit(path, key_fault(&bytes).unwrap_or("holds no private key in PEM")))
 }
 
-/// What is wrong with the order of a chain: the first certificate must be the bearer's own, each
-/// further one that of the CA above.
+/// What is wrong with the order of a chain: the first certificate must be the leaf, and each next
+/// one that of the CA above.
 pub(super) fn chain_fault(chain: &[CertificateDer<'_>]) -> Option<&'static str> {
     let first = parse(chain.first()?)?;
     first.is_ca().then_some(match chain.len() {
@@ -49,8 +49,8 @@ pub(super) fn chain_fault(chain: &[CertificateDer<'_>]) -> Option<&'static str> 
     })
 }
 
-/// The CA that a chain should lead to: its subject is neither that of a certificate in the chain
-/// nor of a root. `None` when nothing is missing.
+/// The missing CA of a chain: the issuer that is neither in the chain nor among the roots. `None`
+/// when nothing is missing.
 pub(super) fn missing_issuer(
     chain: &[CertificateDer<'_>],
     roots: &[CertificateDer<'_>],

@@ -1,5 +1,5 @@
-//! Why a door did not let somebody in: the reason is for our own log, since the other side gets the
-//! same TLS alert whatever it was.
+//! Why a door did not let somebody in. The reason is only for our own log: the other side always
+//! gets the same TLS alert.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use rustls::{CertificateError, Error, OtherError};
 use crate::id::AuthorityId;
 use crate::trust::{self, PeerState};
 
-/// Why somebody was not let in. Holds no name of a person, and is bounded as the names of
-/// authorities are.
+/// Why somebody was not let in. It contains no name of a person, and is as bounded as the names of
+/// authorities.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Refusal {
@@ -27,7 +27,7 @@ impl Refusal {
         Self::new("not_in_profile", format!("{who}: its certificate does not fit: {error}"))
     }
 
-    /// A peer whose certificate is sound, and which may not come in as it stands here.
+    /// A peer whose certificate is valid, but whose state here does not permit it to connect.
     pub(super) fn standing(peer: &AuthorityId, state: PeerState) -> Self {
         let remedy = match state {
             PeerState::Pending => "approve it",
@@ -39,7 +39,7 @@ impl Refusal {
         Self::new(state.as_str(), sentence)
     }
 
-    /// One of few words, for counters.
+    /// One of a few words, for counters.
     pub fn kind(&self) -> &'static str {
         self.kind
     }

@@ -1,4 +1,4 @@
-//! The two doors' side: who may come in.
+//! The side of the two doors: who may connect.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +25,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// With a way to see the peers of the moment.
+    /// Takes a way to see the present peers.
     pub fn new(directory: impl Fn() -> Arc<Directory> + Send + Sync + 'static) -> Self {
         Self { directory: Box::new(directory) }
     }
@@ -38,19 +38,19 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// With the certificates of the user CA.
+    /// Takes the certificates of the user CA.
     pub fn new(authority: AuthorityId, user_ca: Vec<CertificateDer<'static>>) -> Self {
         Self { authority, user_ca }
     }
 }
 
-/// A door's set-up: who stands there, and who may come in.
+/// A door's configuration: who answers there, and who may connect.
 pub struct DoorTls {
     own: TlsIdentity,
     judge: Arc<Judge>,
 }
 
-/// The exchange door's set-up.
+/// The configuration of the exchange door.
 ///
 /// # Errors
 /// When rustls refuses it.
@@ -58,7 +58,7 @@ pub fn exchange_config(own: &TlsIdentity, door: Exchange) -> Result<DoorTls, Tls
     DoorTls::new(own, Judge::Exchange(door))
 }
 
-/// The desk door's set-up.
+/// The configuration of the desk door.
 ///
 /// # Errors
 /// When rustls refuses it.
@@ -81,15 +81,15 @@ impl DoorTls {
         }
     }
 
-    /// Whose door it is.
+    /// The authority whose door it is.
     pub fn authority(&self) -> &AuthorityId {
         match self.own.identity() {
             Identity::Node(authority) | Identity::User(authority, _) => authority,
         }
     }
 
-    /// Made for each handshake: its verifier remembers the certificates that were shown. A resumed
-    /// session would skip the verifier, so none can be resumed.
+    /// Made for each handshake, since its verifier remembers the certificates that were shown. A
+    /// resumed session would skip the verifier, so sessions can't be resumed.
     ///
     /// # Errors
     /// When rustls refuses it.
@@ -108,13 +108,13 @@ impl DoorTls {
     }
 }
 
-/// Who may come in, by door.
+/// Who may connect, by door.
 enum Judge {
     Exchange(Exchange),
     Desk(Desk),
 }
 
-/// What a caller showed, when.
+/// What a caller showed, and when.
 struct Shown {
     chain: Vec<CertificateDer<'static>>,
     now: UnixTime,
@@ -130,8 +130,8 @@ impl Judge {
 }
 
 impl Exchange {
-    /// Takes the same steps whether the name is known or not, so that time tells no more than the
-    /// alert does.
+    /// Takes the same steps whether the name is known or not, so that timing reveals no more than
+    /// the alert.
     fn judge(&self, leaf: &CertificateDer<'_>, shown: &Shown) -> Result<(), Refusal> {
         let now = timestamp(shown.now);
         let fits = check_leaf(leaf, now);
@@ -201,21 +201,21 @@ impl Desk {
     }
 }
 
-/// Verifies one handshake. The verdict falls when the caller has shown that it has the key of its
-/// certificate: before that, anybody could hold up a peer's certificate and read from the answer
-/// whether we know it.
+/// Verifies one handshake. It gives the verdict once the caller has proved that it has the key of
+/// its certificate: before that, anybody could show a peer's certificate and learn from the answer
+/// whether we know that peer.
 struct Verifier {
     judge: Arc<Judge>,
     shown: OnceLock<Shown>,
 }
 
 impl ClientCertVerifier for Verifier {
-    /// None: hints would tell who our peers are.
+    /// No hints: they would reveal who our peers are.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
 
-    /// Keeps what is shown for [`Self::verify_tls13_signature`], which TLS 1.3 always calls next. A
+    /// Keeps the chain for [`Self::verify_tls13_signature`], which TLS 1.3 always calls next. A
     /// chain that is too long is not looked at, whoever shows it.
     fn verify_client_cert(
         &self,

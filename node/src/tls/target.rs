@@ -19,7 +19,7 @@ use super::{TlsError, provider, timestamp};
 use crate::id::AuthorityId;
 use crate::trust::{CertificateError, Identity, check_leaf};
 
-/// Whom to call, and what proves that it is they.
+/// Whom to call, and what proves their identity.
 #[derive(Clone)]
 pub struct Target {
     /// Whose node.
@@ -49,16 +49,16 @@ impl Target {
 /// it.
 ///
 /// # Errors
-/// What rustls refused, or the other side before it saw who calls.
+/// What rustls refused, or the other side before it saw who is calling.
 pub async fn handshake(tcp: TcpStream, target: &Target) -> io::Result<TlsStream<TcpStream>> {
     tcp.set_nodelay(true)?;
     let config = target.config().map_err(io::Error::other)?;
-    // The name is never used: the verifier goes by the URI in the certificate.
+    // The name is never used: the verifier uses the URI in the certificate.
     let name = ServerName::try_from("entente.invalid").map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
-/// Why the certificate of whoever answers is not that of the node which is called.
+/// Why the certificate of whoever answers is not that of the called node.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WrongCertificate {
     #[error("the certificate does not fit: {0}")]

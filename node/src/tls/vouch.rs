@@ -1,6 +1,6 @@
-//! Whether a root vouches for a leaf. rustls does not look at the validity of a root, nor at how
-//! many certificates it lets stand below it, nor at what an intermediate may sign with which key:
-//! the profile does, first.
+//! Whether a root vouches for a leaf. rustls checks neither the validity of a root, nor how many
+//! certificates it permits below it, nor what an intermediate may sign with which key; so the
+//! profile is checked first.
 
 use std::sync::{Arc, LazyLock};
 
@@ -15,16 +15,16 @@ use crate::id::Timestamp;
 use crate::pki::Authority;
 use crate::trust::{certificate_issuer, check_intermediates, check_root_der};
 
-/// Which side of a connection the leaf is shown at: its extended key usage goes by it.
+/// The side of a connection that shows the leaf; its extended key usage depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// It calls.
+    /// The caller.
     Caller,
-    /// It is called.
+    /// The called side.
     Called,
 }
 
-/// Whether one of these roots vouches for the leaf at `now`, through the certificates that came
+/// Checks that one of these roots vouches for the leaf at `now`, through the certificates that came
 /// with it.
 pub(super) fn vouched(
     roots: &[CertificateDer<'static>],
@@ -52,8 +52,8 @@ fn fits(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
     check_intermediates(chain, timestamp(now)).map_err(unfit)
 }
 
-/// Each root is tried by itself, with as many of the certificates as may stand below it: TLS sends
-/// them in their order (RFC 8446, 4.4.2).
+/// Tries each root separately, with as many of the certificates as it permits below it: TLS sends
+/// them in order (RFC 8446, 4.4.2).
 fn vouched_by(
     root: &CertificateDer<'static>,
     length: usize,
@@ -75,9 +75,9 @@ fn vouched_by(
     verified
 }
 
-/// Takes as long as it takes to find that a root does not vouch for the leaf, as for a peer that is
-/// known: a root of the name that the leaf asks for, with a key of nobody's. It has the kind of key
-/// that `entente-node init` makes.
+/// Takes as long as finding, for a known peer, that a root does not vouch for the leaf: it tries a
+/// root with the name that the leaf asks for and a key that nobody has, of the kind that
+/// `entente-node init` makes.
 pub(super) fn vouched_by_nobody(
     leaf: &CertificateDer<'_>,
     chain: &[CertificateDer<'_>],
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// Otherwise the time that a refusal takes would tell a known name from an unknown one.
+    /// Otherwise the duration of a refusal would distinguish a known name from an unknown one.
     #[test]
     fn for_an_unknown_name_a_signature_is_verified_too() {
         let at = Timestamp::from_seconds(1_800_000_000);

@@ -1,4 +1,4 @@
-//! What an authority says of itself: one byte string for everybody, signed by its identity key.
+//! What an authority says about itself: the same bytes for everybody, signed by its identity key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,13 +12,13 @@ use crate::jose::{self, PublicKey, SigningKey};
 /// `typ` of a descriptor.
 pub const DESCRIPTOR_TYP: &str = "entente-descriptor+jwt";
 
-/// Keys of one kind: the present one, and those around it while they change.
+/// Most keys of one kind: the present one, and those before and after it during a change.
 const KEYS_MAX: usize = 8;
 
-/// TLS roots: the present one and its successor, twice.
+/// Most TLS roots: the present one and its successor, twice.
 const ROOTS_MAX: usize = 4;
 
-/// Endpoints of one exchange door.
+/// Most endpoints of one exchange door.
 const ENDPOINTS_MAX: usize = 4;
 
 /// Longest text in a descriptor, in bytes.
@@ -68,7 +68,7 @@ pub struct Descriptor {
     pub serial: u64,
     /// UTC seconds.
     pub issued_at: i64,
-    /// Signs this, and nothing else but revocations.
+    /// The key that signs this; it signs nothing else but revocations.
     pub identity: PublicKey,
     /// Sign alerts, heads and receipts.
     pub statement_keys: Vec<DatedKey>,
@@ -129,13 +129,13 @@ impl SignedDescriptor {
         Ok(Self { descriptor, jws: jws.to_owned() })
     }
 
-    /// As [`SignedDescriptor::parse`], for one that is to be taken: it is also held to what people
-    /// read and where streams go. What was taken by an earlier version is not, so that its peer's
-    /// alerts stay.
+    /// Like [`SignedDescriptor::parse`], for a descriptor that is to be admitted: also checks what
+    /// people will read and where streams will go. Descriptors that an earlier version admitted are
+    /// not checked this way, so that their peers' alerts stay.
     ///
     /// # Errors
-    /// As [`SignedDescriptor::parse`]; and when an endpoint is no address of a peer, or the contact
-    /// hides something.
+    /// Like [`SignedDescriptor::parse`]; also when an endpoint can't be the address of a peer, or
+    /// the contact hides something.
     pub fn admit(jws: &str) -> Result<Self, TrustError> {
         let admitted = Self::parse(jws)?;
         check_shown(&admitted.descriptor)?;
@@ -187,8 +187,8 @@ fn check(descriptor: &Descriptor) -> Result<(), TrustError> {
     Ok(())
 }
 
-/// Endpoints are host and port of an address that a peer can have, and the contact is what it looks
-/// like.
+/// Checks that endpoints are host and port of an address that a peer can have, and that the contact
+/// is what it looks like.
 fn check_shown(descriptor: &Descriptor) -> Result<(), TrustError> {
     let contact = descriptor.contact.as_str();
     if contact.trim() != contact || contact.chars().any(is_hidden) {
@@ -201,7 +201,7 @@ fn check_shown(descriptor: &Descriptor) -> Result<(), TrustError> {
 /// Digits in a group of a fingerprint.
 const GROUP_DIGITS: usize = 5;
 
-/// Groups of a fingerprint: 40 digits are 132 bits.
+/// Groups of digits in a fingerprint: 40 digits are 132 bits.
 const GROUPS: usize = 8;
 
 /// An identity key as two people read it to each other: eight groups of five digits.
@@ -269,7 +269,7 @@ mod tests {
         (draft, now)
     }
 
-    /// The same descriptor, signed by somebody who does not look.
+    /// The same descriptor, signed without any check.
     fn signed_blindly(draft: Draft, now: Timestamp) -> String {
         let descriptor = Descriptor {
             authority: draft.authority,
@@ -286,8 +286,8 @@ mod tests {
         jose::sign(DESCRIPTOR_TYP, &descriptor, &key(1))
     }
 
-    /// What hides something or leads nowhere is neither signed nor taken; what was taken before is
-    /// still read.
+    /// A descriptor that hides something or leads nowhere is neither signed nor admitted; one that
+    /// was admitted before is still read.
     #[test]
     fn a_descriptor_hides_nothing_and_leads_to_a_peer() {
         let contact = "+45 33 14 88 88, desk@example.org";

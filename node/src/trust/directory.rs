@@ -1,4 +1,4 @@
-//! The peers as doors and dispatchers see them now; built anew at each change and swapped whole.
+//! The peers as doors and dispatchers see them now; rebuilt at each change and swapped as a whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;

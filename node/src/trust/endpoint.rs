@@ -1,4 +1,4 @@
-//! Where a door is reached: `host:port`, and who can connect there.
+//! Endpoints of doors: `host:port`, and who can connect there.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,8 +8,8 @@ const LABEL_BYTES_MAX: usize = 63;
 /// Longest DNS name, in bytes (RFC 1035).
 const NAME_BYTES_MAX: usize = 253;
 
-/// Host and port of an endpoint; the host is a DNS name, an IPv4 address or a bracketed IPv6 one,
-/// and nothing stands beside them.
+/// Host and port of an endpoint, with nothing else around them. The host is a DNS name, an IPv4
+/// address or a bracketed IPv6 one.
 pub fn endpoint_parts(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
@@ -27,8 +27,8 @@ fn is_host(host: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    // A last label of digits makes an IPv4 address, or one that is mistyped: "10.0.0" is another
-    // spelling of 10.0.0.0.
+    // If the last label is all digits, this is an IPv4 address or a mistyped one: "10.0.0" is
+    // another spelling of 10.0.0.0.
     let numeric =
         host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     let address = !numeric || host.parse::<std::net::Ipv4Addr>().is_ok();
@@ -38,7 +38,7 @@ fn is_host(host: &str) -> bool {
 /// Who can connect to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// It stands for no machine, or for one on the same wire only.
+    /// Nobody: the address is that of no machine, or only valid on the same link.
     Nobody,
     /// Programs on the same machine.
     ThisMachine,
@@ -49,7 +49,7 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// Of an endpoint. Of a name it is not known before it is resolved.
+    /// The reach of an endpoint; unknown for a name, before it is resolved.
     pub fn of_endpoint(endpoint: &str) -> Self {
         let Some((host, port)) = endpoint_parts(endpoint) else { return Self::Nobody };
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -61,7 +61,7 @@ impl Reach {
         }
     }
 
-    /// Who can connect, where that is not enough for a peer in another country.
+    /// Says who can connect, if that is too few for a peer in another country.
     pub fn too_few(self) -> Option<&'static str> {
         match self {
             Self::Nobody => Some("nobody"),

@@ -1,23 +1,24 @@
-//! When what a node lives on ends: its certificate, the CAs above it and above its people, and the
-//! keys that its descriptor names.
+//! When the parts that a node depends on expire: its certificate, the CAs that issued it and those
+//! of its users, and the keys in its descriptor.
 
 use crate::id::Timestamp;
 
-/// Said this long before a certificate or CA ends, in seconds: time to have another made.
+/// The warning comes this long before a certificate or CA expires, in seconds: time to get a new
+/// one.
 const CERTIFICATE_WARNING_S: i64 = 30 * 86_400;
 
-/// Said this long before a key ends, in seconds: every peer has to take the new descriptor, and two
-/// people there.
+/// The warning comes this long before a key expires, in seconds: at every peer two people must
+/// admit the new descriptor.
 const KEY_WARNING_S: i64 = 90 * 86_400;
 
-/// What a node lives on.
+/// A part that a node depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The certificate of both doors, and of calls to peers.
     Certificate,
-    /// The root in the descriptor that ends last.
+    /// The root in the descriptor that expires last.
     Root,
-    /// The user CA that ends last.
+    /// The user CA that expires last.
     UserCa,
     /// The key that signs alerts, heads and receipts.
     StatementKey,
@@ -25,24 +26,24 @@ pub enum Part {
     LogKey,
 }
 
-/// What a node lives on, each with its last second.
+/// The parts that a node depends on, each with its last second.
 #[derive(Clone, Debug, Default)]
 pub struct Ends(pub Vec<(Part, Timestamp)>);
 
-/// A part that has ended, or ends soon.
+/// A part that has expired or soon will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
     /// Which.
     pub part: Part,
     /// Its last second.
     pub at: Timestamp,
-    /// Whether that is over.
+    /// Whether that has passed.
     pub ended: bool,
 }
 
 impl Ends {
-    /// What has ended, or ends soon: certificates by the time that the clock shows, as TLS does,
-    /// and keys by the time that is believed.
+    /// The parts that have expired or soon will: certificates by the time that the clock shows, as
+    /// in TLS, and keys by the time that the node believes.
     pub fn near(&self, shown: Timestamp, believed: Timestamp) -> Vec<Ending> {
         let near = |(part, at): &(Part, Timestamp)| {
             let (part, at) = (*part, *at);
@@ -80,7 +81,7 @@ impl Part {
         }
     }
 
-    /// What does not work once it has ended.
+    /// What no longer works once it has expired.
     fn effect(self) -> &'static str {
         match self {
             Self::Certificate => "nobody gets in at either door, and no peer lets this node in",

@@ -1,15 +1,16 @@
-//! A peer and its life: imported by one person, approved by another, suspended, resumed, removed.
+//! The life cycle of a peer: imported by one person, approved by another, suspended, resumed,
+//! removed.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Fingerprint, SignedDescriptor, TrustError};
 use crate::id::{AuthorityId, Timestamp};
 
-/// Where a peer stands.
+/// The state of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerState {
-    /// Imported; waits for a second person.
+    /// Imported, and waiting for a second person.
     Pending,
     /// Exchanges.
     Active,
@@ -20,7 +21,7 @@ pub enum PeerState {
 }
 
 impl PeerState {
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -36,9 +37,9 @@ impl PeerState {
 pub struct Peer {
     /// Who.
     pub authority: AuthorityId,
-    /// Where it stands.
+    /// Its state.
     pub state: PeerState,
-    /// Advances with every change; no offer outlives the revision it was decided under.
+    /// Increases with every change; no offer outlives the revision under which it was decided.
     pub revision: u64,
     /// The descriptor in force, as signed.
     pub descriptor: String,
@@ -53,8 +54,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A descriptor is imported: of a new peer, which is then pending, or a newer one of a peer
-    /// that is known, which stays in force as it was until the newer one is approved.
+    /// Imports a descriptor. A new peer is pending then; a known peer keeps its old descriptor
+    /// until the newer one is approved.
     ///
     /// # Errors
     /// When it is not newer, or comes with another identity key.
@@ -92,10 +93,10 @@ impl Peer {
         Ok(Self { pending, imported_by, changed_at: now, ..held.clone() })
     }
 
-    /// A second person approves what was imported, having compared the fingerprint.
+    /// Approves the imported descriptor, by a second person who has compared the fingerprint.
     ///
     /// # Errors
-    /// When it is the same person, the fingerprint differs, or nothing waits.
+    /// When it is the same person, the fingerprint differs, or nothing is pending.
     pub fn approve(
         &self,
         by: &str,

@@ -1,5 +1,5 @@
-//! The certificate profile, checked by ourselves: rustls-webpki doesn't refuse all that a strict
-//! profile would.
+//! The certificate profile. This module checks it itself, since rustls-webpki doesn't refuse
+//! everything that a strict profile would.
 
 use x509_parser::oid_registry::asn1_rs::{Header, Oid, oid};
 use x509_parser::prelude::{
@@ -15,11 +15,10 @@ const LEAF_VALIDITY_S_MAX: i64 = 398 * 86_400;
 /// Longest name of a user, in bytes.
 const USER_BYTES_MAX: usize = 64;
 
-/// Most certificates of a chain, its leaf among them: each may cost whoever verifies it a
-/// signature.
+/// Most certificates in a chain, including the leaf: each may cost the verifier a signature check.
 pub const CHAIN_MAX: usize = 4;
 
-/// A public key on Edwards' curve.
+/// An Ed25519 public key.
 const ED25519: Oid<'static> = oid!(1.3.101.112);
 
 /// A public key on one of the [`CURVES`].
@@ -70,10 +69,10 @@ pub enum Identity {
     User(AuthorityId, String),
 }
 
-/// Who a leaf says it is; checks nothing else.
+/// The identity that a leaf claims; checks nothing else.
 ///
 /// # Errors
-/// When it does not say, or says it twice.
+/// When it claims none, or more than one.
 pub fn certificate_identity(der: &[u8]) -> Result<Identity, CertificateError> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
@@ -132,8 +131,8 @@ pub fn check_root_der(der: &[u8], now: Timestamp) -> Result<usize, CertificateEr
     check_ca(der, now, CertificateError::RootIsNotCa)
 }
 
-/// Checks what a leaf brings along to lead to its root: how many there are first, before any is
-/// looked at.
+/// Checks the certificates that come with a leaf and lead to its root; counts them before it looks
+/// at any.
 ///
 /// # Errors
 /// The first thing that does not fit.
@@ -171,7 +170,7 @@ fn check_ca(
     Ok(length.unwrap_or(usize::MAX))
 }
 
-/// When the certificate in a PEM ends; `None` when it is none.
+/// The last second of the certificate in a PEM; `None` when it is not a certificate.
 pub fn certificate_end(pem: &str) -> Option<Timestamp> {
     let pem = Pem::iter_from_buffer(pem.as_bytes()).next()?.ok()?;
     let end = pem.parse_x509().ok()?.validity().not_after.timestamp();
@@ -184,14 +183,14 @@ pub fn certificate_end_der(der: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_seconds(certificate.validity().not_after.timestamp()))
 }
 
-/// When the first certificate of a chain ends, each as DER; `None` when one is none, or the chain
-/// is empty.
+/// The earliest last second in a chain of DER certificates; `None` when one is not a certificate,
+/// or the chain is empty.
 pub fn chain_end<'a>(chain: impl IntoIterator<Item = &'a [u8]>) -> Option<Timestamp> {
     chain.into_iter().map(certificate_end_der).reduce(|one, other| Some(one?.min(other?))).flatten()
 }
 
-/// DER of the name of a certificate's issuer, without its outermost tag and length; `None` when it
-/// is none.
+/// DER of the issuer's name in a certificate, without its outermost tag and length; `None` when it
+/// is not a certificate.
 pub fn certificate_issuer(der: &[u8]) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let (content, _) = Header::from_der(certificate.issuer().as_raw()).ok()?;
@@ -201,7 +200,7 @@ pub fn certificate_issuer(der: &[u8]) -> Option<Vec<u8>> {
 /// SHA-256 of the public key in a certificate: what a user record is bound to.
 ///
 /// # Errors
-/// When it is no certificate.
+/// When it is not a certificate.
 pub fn key_digest(der: &[u8]) -> Result<Digest, CertificateError> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;

@@ -1,4 +1,4 @@
-//! Refused handshakes as lines of the log: counted, at most one line a second for each source.
+//! Refused handshakes in the log: counted, with at most one line a second for each source.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,13 +11,13 @@ use super::room::Source;
 use super::shake::Unfinished;
 use crate::id::AuthorityId;
 
-/// Between two lines about one source.
+/// Time between two lines about one source.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Sources that have lines of their own at one time; what comes from others is counted together.
+/// Most sources with lines of their own at one time; the others are counted together.
 const SOURCES_MAX: usize = 64;
 
-/// Reasons that one line tells apart: a stranger may claim a new name each time.
+/// Most reasons that one line distinguishes: a stranger may claim a new name each time.
 const REASONS_MAX: usize = 4;
 
 /// Counts and logs what one door refused.
@@ -51,7 +51,7 @@ impl Refusals {
         }
     }
 
-    /// Tells what was counted since the last line, until it is dropped.
+    /// Logs what was counted since the last line, until it is dropped.
     pub(super) async fn tell_what_was_counted(&self) {
         loop {
             tokio::time::sleep(LINE_INTERVAL).await;
@@ -113,12 +113,12 @@ impl Count {
 
 #[derive(Default)]
 struct Heard {
-    /// By source; `None` is all for which there was no room.
+    /// Counts by source; `None` stands for all sources for which there was no room.
     of: HashMap<Option<Source>, Count>,
 }
 
 impl Heard {
-    /// The first refusal of a source is told at once.
+    /// Logs the first refusal of a source at once.
     fn note(&mut self, source: Source, reason: String, now: Instant) -> Option<Line> {
         let known = self.of.contains_key(&Some(source)) || self.of.len() < SOURCES_MAX;
         let source = known.then_some(source);
@@ -132,7 +132,7 @@ impl Heard {
         Some(first.line(name(source)))
     }
 
-    /// The lines that are due; a source of which nothing more came is forgotten.
+    /// The lines that are due; forgets sources without new refusals.
     fn due(&mut self, now: Instant) -> Vec<Line> {
         let mut lines = Vec::new();
         self.of.retain(|source, count| {

@@ -1,6 +1,6 @@
-//! Places for connections that have not yet shown who they are: bounded in all, and counted by
-//! where they come from. When all are taken the newcomer gets one, and the oldest of the source
-//! that has the most gives way.
+//! Places for connections that have not shown their identity yet, bounded in total and counted by
+//! source. When all are taken a newcomer still gets one, and the oldest connection of the source
+//! with the most gives way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// So many of one source are a crowd: more than the people of an office who connect in the same
-/// moment.
+/// This many from one source are a crowd: more than the people of one office who connect at the
+/// same moment.
 const CROWD: usize = 16;
 
-/// Where connections come from: an IPv4 address, or the /64 of an IPv6 address, which one stranger
-/// easily has whole.
+/// The source of connections: an IPv4 address, or the /64 of an IPv6 address, since one stranger
+/// easily controls a whole /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Source {
     V4(Ipv4Addr),
@@ -52,7 +52,7 @@ struct Guests {
     max: usize,
     count: usize,
     next: u64,
-    /// By source, oldest first; dropping a guest's sender tells it to leave.
+    /// Guests by source, oldest first; dropping a guest's sender tells it to leave.
     of: HashMap<Source, BTreeMap<u64, oneshot::Sender<()>>>,
 }
 
@@ -79,8 +79,8 @@ impl Room {
         Place { room: self.clone(), source, number, told }
     }
 
-    /// Frees a place for its socket, when there are no descriptors: only where a source has many,
-    /// since the next `accept` fails too when nobody waits for it.
+    /// Frees a place when there are no file descriptors, for the sake of its socket. It does so
+    /// only if a source has many, since the next `accept` may fail with nobody waiting.
     pub(super) fn one_of_a_crowd_gives_way(&self) {
         let mut guests = self.guests();
         if guests.of.values().any(|of_one| of_one.len() >= CROWD) {
@@ -165,7 +165,7 @@ mod tests {
         assert!(!strangers.iter_mut().any(gave_way), "there was room");
         let mut second = room.enter(one);
         assert!(gave_way(&mut strangers[0]) && !gave_way(&mut strangers[1]));
-        // Two each: the oldest of all.
+        // Two each: the oldest of all gives way.
         let _third = room.enter(source("192.0.2.3"));
         assert!(gave_way(&mut first) && !gave_way(&mut second) && !gave_way(&mut strangers[1]));
         assert_eq!(room.guests().count, 4);

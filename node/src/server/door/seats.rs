@@ -1,4 +1,4 @@
-//! Connections whose handshake is done: bounded in all, and for each caller.
+//! Connections whose handshake is done: bounded in total and for each caller.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::shake::Unfinished;
 use crate::trust::Identity;
 
-/// Connections of one caller: a peer or a user can't keep the others out.
+/// Most connections of one caller, so that a peer or user can't keep others out.
 const CONNECTIONS_PER_CALLER_MAX: usize = 32;
 
 /// How many connections there are.

@@ -18,18 +18,18 @@ use crate::tls::{DoorTls, Refusal};
 /// How long a caller may take to begin: its ClientHello is its first packet.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a handshake may take from then on: past it a slow one is cut.
+/// How long a handshake may take from then on; a slower one is cut.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Bytes taken of a caller before it is let in: a ClientHello with a post-quantum key share has
-/// some 2 000, a chain of four certificates some 4 000.
+/// Most bytes read from a caller before it is let in: a ClientHello with a post-quantum key share
+/// has about 2 000, a chain of four certificates about 4 000.
 const HANDSHAKE_BYTES_MAX: u64 = 16 * 1024;
 
-/// How long a caller that was refused may take to read why; what it still sends meanwhile is thrown
-/// away, since closing over it would reset the connection and take the alert with it.
+/// How long a refused caller may take to read the alert. What it still sends meanwhile is
+/// discarded: closing with unread data would reset the connection and lose the alert.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a handshake did not end well.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfinished {
     #[error("no ClientHello came within 2 s")]
@@ -55,7 +55,7 @@ pub(super) enum Unfinished {
 }
 
 impl Unfinished {
-    /// One of few words, for counters.
+    /// One of a few words, for counters.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::NoHello => "no_hello",
@@ -90,9 +90,9 @@ impl From<io::Error> for Unfinished {
     }
 }
 
-/// Where handshakes run: threads of their own, half as many as there are cores, so that no number
-/// of strangers keeps the node's workers from what callers asked who are in. Every door of the
-/// process shares them.
+/// Where handshakes run: separate threads, half as many as there are cores, so that no number of
+/// strangers keeps the node's workers from serving known callers. All doors of the process share
+/// them.
 pub(super) fn threads() -> Handle {
     static THREADS: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -111,10 +111,10 @@ pub(super) fn threads() -> Handle {
     }
 }
 
-/// A stream over which a handshake was done.
+/// A stream after its handshake.
 pub(super) type Tls = TlsStream<Metered>;
 
-/// Takes a caller's hello, then shakes hands with it.
+/// Reads a caller's hello, then completes the handshake.
 pub(super) async fn shake_hands(tcp: TcpStream, door: &DoorTls) -> Result<Tls, Unfinished> {
     tcp.set_nodelay(true)?;
     let tcp = Metered { tcp, left: HANDSHAKE_BYTES_MAX };
@@ -130,14 +130,14 @@ pub(super) async fn shake_hands(tcp: TcpStream, door: &DoorTls) -> Result<Tls, U
             Ok(tls)
         }
         Ok(Err((error, tcp))) => {
-            // Whether the caller stays to read does not matter to us.
+            // It does not matter whether the caller stays to read.
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, farewell(tcp)).await;
             Err(error.into())
         }
     }
 }
 
-/// Lets a caller read the alert: closes after it.
+/// Lets a caller read the alert, then closes.
 async fn farewell(mut tcp: Metered) -> io::Result<()> {
     tcp.shutdown().await?;
     let mut thrown_away = [0; 1024];
@@ -145,7 +145,7 @@ async fn farewell(mut tcp: Metered) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection of which only so many bytes are read.
+/// A connection of which only a bounded number of bytes is read.
 pub(super) struct Metered {
     tcp: TcpStream,
     left: u64,

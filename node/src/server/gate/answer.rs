@@ -1,5 +1,5 @@
-//! The body of an answer: it ends when its call may not go on, and what it says counts as held
-//! until it has left.
+//! The body of an answer. It ends when its call may not continue, and its bytes count as used until
+//! they have left.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use super::methods::Shape;
 /// The body of an answer.
 pub struct AnswerBody {
     inner: tonic::body::Body,
-    /// `None` where nothing was let in.
+    /// `None` if the call was refused.
     call: Option<Arc<Call>>,
-    /// Of a stream: wakes it when its caller may have lost its standing.
+    /// For a stream: wakes it when its caller may have lost its rights.
     changes: Option<WatchStream<Phase>>,
     ending: Option<Ending>,
 }
 
-/// Why an answer ends, and when, should it not end by itself before.
+/// Why and when an answer ends, unless it ends by itself before.
 struct Ending {
     status: Status,
     at: Option<Pin<Box<Sleep>>>,
@@ -52,12 +52,12 @@ impl AnswerBody {
         Response::from_parts(head, Self { inner, call: None, changes: None, ending: None })
     }
 
-    /// Looks whether the call may still go on, where that may have changed.
+    /// Checks whether the call may still continue, if that may have changed.
     fn look(&mut self, context: &mut Context<'_>) {
         let (Some(changes), Some(call)) = (&mut self.changes, &self.call) else { return };
         while let Poll::Ready(Some(_)) = Pin::new(&mut *changes).poll_next(context) {
             if let Err(status) = call.judge() {
-                // Where messages come in, the handler is told by them, and says what it has done
+                // A handler that reads messages learns it from them, and reports what it has done
                 // before it ends.
                 let waits = call.method.shape == Shape::Both;
                 let at = waits.then(|| Box::pin(tokio::time::sleep(GRACE)));
@@ -108,8 +108,7 @@ impl Body for AnswerBody {
     }
 }
 
-/// Bytes on their way to the caller: while it does not take them, the call holds what it has taken
-/// of the budgets.
+/// Bytes on their way to the caller: until it reads them, the call keeps its share of the budgets.
 struct Held {
     bytes: Bytes,
     _call: Arc<Call>,

@@ -1,4 +1,4 @@
-//! What calls may hold in memory: a budget for each caller, whatever the number of its connections,
+//! How much memory calls may use: a budget for each caller, whatever the number of its connections,
 //! within one for the door.
 
 use std::collections::HashMap;
@@ -12,18 +12,18 @@ use crate::reason::Reason;
 use crate::trust::Identity;
 use crate::wire::refusal::refusal;
 
-/// What the calls of one caller may hold together, in bytes: four imports, or two batches and what
-/// is recovered.
+/// What the calls of one caller may use together, in bytes: four imports, or two batches and a
+/// recovery.
 pub const CALLER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What the calls of the desk door may hold together, in bytes: eight callers at their bound.
+/// What all calls of the desk door may use together, in bytes: eight callers at their bound.
 pub const DESK_BYTES_MAX: usize = 8 * CALLER_BYTES_MAX;
 
-/// As [`DESK_BYTES_MAX`] at the exchange door: a hundred peers whose streams have carried the
+/// Like [`DESK_BYTES_MAX`], for the exchange door: a hundred peers whose streams have carried the
 /// largest batch.
 pub const EXCHANGE_BYTES_MAX: usize = 16 * CALLER_BYTES_MAX;
 
-/// How long a call waits for others to give back: the time of some hundred commits.
+/// How long a call waits for memory from others: the time of a few hundred commits.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// The unit of the budgets, in bytes.
@@ -40,7 +40,7 @@ fn semaphore(bytes: usize) -> Arc<Semaphore> {
 }
 
 impl Budget {
-    /// Of a door whose calls may hold so many bytes together.
+    /// The budgets of a door whose calls may use this many bytes together.
     pub fn new(bytes: usize) -> Self {
         Self { door: semaphore(bytes), callers: Mutex::default() }
     }
@@ -58,14 +58,14 @@ impl Budget {
     }
 }
 
-/// From where a caller's calls take.
+/// The budgets from which a caller's calls take.
 #[derive(Clone)]
 pub struct Allowance {
     own: Arc<Semaphore>,
     door: Arc<Semaphore>,
 }
 
-/// What a call has taken; given back when dropped.
+/// A call's share, given back when dropped.
 pub struct Charge {
     own: OwnedSemaphorePermit,
     door: OwnedSemaphorePermit,
@@ -87,10 +87,10 @@ impl Allowance {
         Some(Charge { own, door })
     }
 
-    /// Takes `bytes`, and waits for them a little.
+    /// Takes `bytes`, and waits a little for them.
     ///
     /// # Errors
-    /// When they were not given back in time.
+    /// When they did not become free in time.
     pub async fn take(&self, bytes: usize) -> Result<Charge, Status> {
         if let Some(charge) = self.take_now(bytes) {
             return Ok(charge);

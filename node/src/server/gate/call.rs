@@ -1,4 +1,4 @@
-//! One call under way: by whom, of which method, what it holds, and whether it may go on.
+//! One open call: who calls which method, how much it uses, and whether it may continue.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,34 +15,36 @@ use crate::reason::Reason;
 use crate::server::door::Caller;
 use crate::wire::refusal::refusal;
 
-/// How long what a call has begun may take to end once it may not go on: an answer whose commit is
-/// under way still comes. Together with what it takes to notice, less than a second.
+/// How long the work of a call may take to end once the call may not continue: an answer whose
+/// commit is under way still arrives. Including the time to notice, this is less than a second.
 pub const GRACE: Duration = Duration::from_millis(400);
 
-/// How a connection stands. Every change of it, also to the same, has its open calls judged anew.
+/// The phase of a connection. Every change, even to the same phase, has its open calls judged
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It takes calls.
     Open,
-    /// It has reached its age: streams end, so that certificates and roots are looked at anew.
+    /// It has reached its maximum age: streams end, so that certificates and roots are checked
+    /// again.
     Old,
     /// The node ends.
     Ending,
 }
 
-/// What the calls over one connection share.
+/// State that the calls on one connection share.
 pub struct Line {
     /// Of which node.
     pub node: SharedNode,
     /// Who is at the other end.
     pub caller: Caller,
-    /// What its calls take from.
+    /// The budgets from which its calls take.
     pub allowance: Allowance,
-    /// How it stands.
+    /// Its phase.
     pub phase: watch::Sender<Phase>,
     /// Calls under way, by the place of their method.
     open: Vec<AtomicU32>,
-    /// A refusal was logged: one line for each connection, whatever its caller sends.
+    /// Whether a refusal was logged: one line for each connection, whatever its caller sends.
     noted: AtomicBool,
 }
 
@@ -70,12 +72,12 @@ impl Line {
     /// Logs the first refusal.
     pub fn note(&self, method: &Method, status: &Status) {
         if !self.noted.swap(true, Ordering::Relaxed) {
-            // Nothing of this is the caller's: the path is in the table, the message ours.
+            // None of this comes from the caller: the path is in the table, the message is ours.
             tracing::info!(method = method.path, "a call was refused: {}", status.message());
         }
     }
 
-    /// Whether a call is open that may not go on.
+    /// Whether there is an open call that may not continue.
     pub fn is_overdue(&self) -> bool {
         let mut open = METHODS.iter().zip(&self.open);
         open.any(|(method, open)| open.load(Ordering::Relaxed) > 0 && self.judge(method).is_err())
@@ -91,8 +93,8 @@ fn ending() -> Status {
     refusal(Code::Unavailable, Reason::ShuttingDown, "this node is ending; try again later")
 }
 
-/// A call. Whatever works on it, or holds bytes of its answer, holds it: what it has taken of the
-/// budgets is given back when the last has let go.
+/// A call. Whatever works on it, or has bytes of its answer, keeps it alive; its share of the
+/// budgets is given back when the last one drops it.
 pub struct Call {
     line: Arc<Line>,
     place: usize,
@@ -102,7 +104,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call that begins, of the method at this place.
+    /// A new call of the method at this place.
     pub fn begin(line: Arc<Line>, (place, method): (usize, &'static Method)) -> Self {
         if let Some(open) = line.open.get(place) {
             open.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +112,7 @@ impl Call {
         Self { line, place, method, charge: Mutex::default() }
     }
 
-    /// How the connection stands; changes have the call judged anew.
+    /// The phase of the connection; changes have the call judged again.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.line.phase.subscribe()
     }
@@ -120,7 +122,7 @@ impl Call {
         self.line.allowance.clone()
     }
 
-    /// Whether it may go on.
+    /// Checks whether it may continue.
     ///
     /// # Errors
     /// Why not.
@@ -128,7 +130,7 @@ impl Call {
         self.line.judge(self.method)
     }
 
-    /// Holds what was taken until it ends.
+    /// Keeps what was taken until it ends.
     pub fn hold(&self, more: Charge) {
         let mut held = self.charge.lock().unwrap_or_else(PoisonError::into_inner);
         match held.as_mut() {
@@ -137,14 +139,14 @@ impl Call {
         }
     }
 
-    /// Returns when it may not go on, and why.
+    /// Returns the reason as soon as it may not continue.
     pub async fn ended(&self, mut phase: watch::Receiver<Phase>) -> Status {
         while phase.changed().await.is_ok() {
             if let Err(status) = self.judge() {
                 return status;
             }
         }
-        // The connection is gone, and whoever waits here with it.
+        // The connection is gone, and with it whoever waits here.
         std::future::pending().await
     }
 }

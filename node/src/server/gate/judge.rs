@@ -1,4 +1,4 @@
-//! Whether a caller may call a method at this moment, by the record that is in force and by nothing
+//! Whether a caller may call a method at this moment, judged by the record in force and by nothing
 //! in the request.
 
 use tonic::{Code, Status};
@@ -15,7 +15,7 @@ use crate::trust::Identity;
 use crate::wire::exchange::receive_status;
 use crate::wire::refusal::refusal;
 
-/// Who calls, as the record has it.
+/// The caller, according to the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judged {
     /// An active user.
@@ -24,12 +24,12 @@ pub enum Judged {
     Peer(AuthorityId),
 }
 
-/// Judges `caller` by the record as it is now. A peer whose record changed since its connection
-/// began is refused: its roots may not vouch any more for who is at the other end.
+/// Judges `caller` by the present record. Refuses a peer whose record changed since its connection
+/// began: its roots may no longer vouch for the other end.
 ///
 /// # Errors
-/// When its certificate has ended, it is not known, not active, at the wrong door, or has no role
-/// that may.
+/// When its certificate has expired, or it is unknown, not active, at the wrong door, or has no
+/// role that may.
 pub fn judge(node: &Node, caller: &Caller, needs: Needs) -> Result<Judged, Status> {
     if node.clock.now() > caller.ends_at {
         let message = format!(
@@ -84,8 +84,8 @@ pub fn held_to(actor: &Actor, actions: &[Action]) -> Result<(), Status> {
     Err(refusal(Code::PermissionDenied, Reason::WrongRole, &message))
 }
 
-/// While the node stands still because it lost state, its record of users is old: nobody is let in
-/// who is not needed to confirm how it goes on. What can't be read is not believed either.
+/// While the node is stopped because it lost state, its record of users is old: only those who are
+/// needed to review what is in force are let in. A state that can't be read counts as stopped.
 fn let_in(node: &Node, actor: &Actor, actions: &[Action]) -> Result<(), Status> {
     let stopped = exchange::lost_state(node).unwrap_or(true);
     if !stopped || actions.iter().any(|action| actor.may_in_stop(*action)) {

@@ -1,4 +1,4 @@
-//! Every method that a door knows: who may call it, and how much a call of it may hold.
+//! Every method of the doors: who may call it, and how much a call of it may use.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ pub enum Needs {
     Known,
 }
 
-/// What goes over a call.
+/// The messages of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One message, one answer.
@@ -36,12 +36,12 @@ pub struct Method {
     pub path: &'static str,
     /// Who may call it.
     pub needs: Needs,
-    /// What goes over a call of it.
+    /// The messages of a call of it.
     pub shape: Shape,
     /// Largest message taken, in bytes.
     pub message_bytes_max: usize,
-    /// What a call holds at most besides its message, in bytes: its answers on their way, and what
-    /// it works on.
+    /// Most memory of a call besides its message, in bytes: its answers on their way, and what it
+    /// works on.
     pub holds_bytes: usize,
     /// How long its answer may take to begin.
     pub answers_within: Duration,
@@ -62,13 +62,13 @@ pub const EXCHANGE_MESSAGE_BYTES_MAX: usize = BATCH_BYTES_MAX + 64 * KIB;
 /// Largest message to methods that take nothing, or a name.
 const SMALL_BYTES_MAX: usize = KIB;
 
-/// What every call holds: its task, and tonic's buffers for decoding and encoding.
+/// Memory of every call: its task, and tonic's buffers for decoding and encoding.
 const CALL_BYTES: usize = 32 * KIB;
 
 /// How long most answers may take to begin: the slowest is a test of a peer, of eight steps of 5 s.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
-/// As [`ANSWERS_WITHIN`] where many peers are asked in turn, or the whole log is read.
+/// Like [`ANSWERS_WITHIN`], for calls that ask many peers in turn or read the whole log.
 const LONG_ANSWERS_WITHIN: Duration = Duration::from_secs(900);
 
 impl Method {
@@ -111,12 +111,12 @@ impl Method {
 use Action as A;
 use Shape::{Answers, Both};
 
-/// Every method. What is not here is refused.
+/// Every method. Any other is refused.
 pub const METHODS: &[Method] = &[
     Method::desk("/entente.desk.v1.Desk/Whoami", &[A::Whoami]).takes(SMALL_BYTES_MAX),
-    // An alert is kept whole while it is signed, sealed and entered.
+    // An alert is in memory while it is signed, sealed and entered.
     Method::desk("/entente.desk.v1.Desk/CreateAlert", &[A::CreateAlert]).holds(64 * KIB),
-    // Its lines that are worked on at once, `desk::IMPORT_BYTES_OPEN_MAX`.
+    // The lines being processed, `desk::IMPORT_BYTES_OPEN_MAX`.
     Method::desk("/entente.desk.v1.Desk/ImportAlerts", &[A::ImportAlerts])
         .holds(1024 * KIB)
         .shape(Both),
@@ -154,12 +154,12 @@ pub const METHODS: &[Method] = &[
     Method::desk("/entente.admin.v1.Admin/ApproveUser", &[A::ApproveUser]),
     Method::desk("/entente.admin.v1.Admin/RemoveUser", &[A::RemoveUser]),
     Method::desk("/entente.admin.v1.Admin/RecoverStatements", &[A::RecoverStatements]).is_slow(),
-    // Which of the two it is, its message says: the handler looks again.
+    // The message says which of the two it is, so the handler checks again.
     Method::desk("/entente.admin.v1.Admin/ReviewEpoch", &[A::ReviewEpoch]),
     Method::desk("/entente.admin.v1.Admin/StartEpoch", &[A::ProposeEpoch, A::ApproveEpoch]),
     Method::desk("/entente.admin.v1.Admin/Reload", &[A::Reload]),
     Method::desk("/entente.admin.v1.Admin/ConfirmClock", &[A::ConfirmClock]),
-    // A page of the log, and what waits to be sent of it.
+    // A page of the log, and the part of it that waits to be sent.
     Method::desk("/entente.admin.v1.Audit/ListEntries", &[A::ListEntries])
         .holds(1024 * KIB)
         .shape(Answers),
@@ -187,7 +187,7 @@ pub const METHODS: &[Method] = &[
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const REFLECTION_ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
 
-/// The place of a method in [`METHODS`], and the method; `None` for a path that is none.
+/// The place of a method in [`METHODS`], and the method; `None` for an unknown path.
 pub(super) fn find(path: &str) -> Option<(usize, &'static Method)> {
     static PLACES: LazyLock<HashMap<&str, usize>> = LazyLock::new(|| {
         METHODS.iter().enumerate().map(|(place, method)| (method.path, place)).collect()

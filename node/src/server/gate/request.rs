@@ -1,5 +1,5 @@
-//! The body of a request: its messages are held to their size, to the budgets and to their time,
-//! and each is judged anew before it is handed on.
+//! The body of a request: enforces size, budgets and time of its messages, and judges each again
+//! before handing it on.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,35 +20,34 @@ use super::methods::Shape;
 use crate::reason::Reason;
 use crate::wire::refusal::refusal;
 
-/// How long a message that has begun may take to be whole, and a request of one message to end: as
-/// long as a sender waits for a receipt before it sends anew.
+/// How long a message may take from its first byte to its last, and a request of one message to
+/// end: as long as a sender waits for a receipt before it sends again.
 pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Before each message of gRPC: whether it is compressed, and its length.
+/// The prefix of each gRPC message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// How often a message is held: once as it came, once decoded. A stream keeps the buffer for its
-/// largest message until it ends, and what was decoded only while it works on it: there it counts
-/// once.
+/// How many times a message is in memory: once as it came, once decoded. A stream keeps the buffer
+/// for its largest message until it ends, but a decoded message only while it works on it, so there
+/// it counts once.
 pub(super) const COPIES: usize = 2;
 
 /// The body of a request.
 pub struct RequestBody<B> {
     inner: B,
     call: Arc<Call>,
-    /// Wakes a stream that waits when its caller may have lost its standing; other calls are ended
-    /// by the gate.
+    /// Wakes a waiting stream when its caller may have lost its rights; the gate ends other calls.
     changes: Option<WatchStream<Phase>>,
-    /// Received, not handed on.
+    /// Received but not handed on.
     rest: Bytes,
-    /// Bytes of the prefix that were read, and what they say of the length.
+    /// Number of prefix bytes read, and the length they give so far.
     prefix: (usize, usize),
-    /// Bytes at the beginning of `rest` that are of the prefix.
+    /// Number of bytes at the beginning of `rest` that belong to the prefix.
     seen: usize,
-    /// Bytes of the message after the prefix that were not handed on.
+    /// Number of bytes of the message after the prefix that were not handed on.
     left: usize,
-    /// The largest message that was paid for: tonic keeps a buffer of this size until the call
-    /// ends.
+    /// Size of the largest message that was paid for: tonic keeps a buffer of this size until the
+    /// call ends.
     paid: usize,
     paying: Option<BoxFuture<'static, Result<Charge, Status>>>,
     late: Option<Pin<Box<Sleep>>>,
@@ -74,12 +73,12 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Whether more must come in time.
+    /// Whether more must arrive in time.
     fn has_begun(&self) -> bool {
         self.changes.is_none() || self.prefix.0 > 0
     }
 
-    /// Ready when nothing may be waited for any longer.
+    /// Ready when the time to wait is over.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Status> {
         if self.has_begun() {
             let late =
@@ -107,13 +106,14 @@ impl<B> RequestBody<B> {
         Poll::Pending
     }
 
-    /// Reads the prefix of a message as far as it is there, and begins to pay for what it
-    /// announces.
+    /// Reads the prefix of a message as far as it has arrived, and begins to pay for the announced
+    /// length.
     fn read_prefix(&mut self) -> Result<(), Status> {
         let (read, length) = &mut self.prefix;
         self.seen = self.rest.len().min(PREFIX_BYTES - *read);
         for byte in self.rest.iter().take(self.seen) {
-            // The first says whether the message is compressed; tonic refuses it then.
+            // The first byte says whether the message is compressed; tonic refuses a compressed
+            // one.
             *length = if *read == 0 { 0 } else { *length << 8 | usize::from(*byte) };
             *read += 1;
         }
@@ -142,7 +142,7 @@ impl<B> RequestBody<B> {
         Ok(())
     }
 
-    /// What of `rest` belongs to the message that is under way.
+    /// The part of `rest` that belongs to the present message.
     fn hand_on(&mut self) -> Bytes {
         let length = self.rest.len().min(self.seen + self.left);
         self.left -= length - self.seen;
