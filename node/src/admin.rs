@@ -1,6 +1,7 @@
 //! Use cases of administration: peers, the sharing policy, users, epochs. None of them gives alert
 //! content, and what widens disclosure or trust takes two people.
 
+mod checkpoint;
 mod clock;
 mod epochs;
 mod peer_test;
@@ -9,6 +10,7 @@ mod policy;
 mod recovery;
 mod users;
 
+pub use checkpoint::checkpoint;
 pub use clock::confirm_clock;
 pub use epochs::{
     Counts, Review, Reviewed, Shown, WaitingRestart, approve_epoch, propose_epoch, review_epoch,
@@ -23,6 +25,7 @@ pub use users::{actor, add_user, approve_user, first_user, remove_user, users};
 use crate::audit::{Event, Operation};
 use crate::holding::HoldingError;
 use crate::id::{AlertId, AuthorityId, Timestamp};
+use crate::jose::SignError;
 use crate::node::{NodeError, Reloaded, SharedNode};
 use crate::policy::PolicyError;
 use crate::reason::Reason;
@@ -112,6 +115,9 @@ pub enum AdminError {
     /// The files to reload do not validate.
     #[error("nothing was reloaded, the old stays in force: {0}")]
     Reload(String),
+    /// Nothing could be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// A record can't be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),
@@ -151,6 +157,7 @@ impl AdminError {
             Self::ReviewChanged => Reason::ReviewChanged,
             Self::Again(_) => Reason::AgainNotConfirmed,
             Self::Reload(_) => Reason::ReloadRefused,
+            Self::Sign(error) => error.reason(),
             Self::Holding(_) => Reason::RecordUnreadable,
             Self::Node(_) => Reason::NodeUnreadable,
             Self::Panicked(_) | Self::Store(StoreError::Panicked(_)) => Reason::NodeFault,

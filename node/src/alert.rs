@@ -36,7 +36,7 @@ pub use vocabulary::{
 pub use withdrawal::{Withdrawal, verify_withdrawal, withdraw};
 
 use crate::id::Versions;
-use crate::jose::JoseError;
+use crate::jose::{JoseError, SignError};
 use crate::reason::Reason;
 
 /// `typ` of an alert.
@@ -91,6 +91,9 @@ pub enum AlertError {
     /// The alert was withdrawn.
     #[error("the alert was withdrawn")]
     Withdrawn,
+    /// It could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 impl AlertError {
@@ -108,6 +111,7 @@ impl AlertError {
             Self::OlderVersion => Reason::OlderVersion,
             Self::Equivocation => Reason::Equivocation,
             Self::Withdrawn => Reason::Withdrawn,
+            Self::Sign(error) => error.reason(),
         }
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{AlertId, AuthorityId, Digest, KeyId, Timestamp};
-use crate::jose::{self, JoseError, PublicKey, SigningKey};
+use crate::jose::{self, JoseError, PublicKey, SignError, SigningKey};
 
 /// `typ` of a checkpoint.
 pub const CHECKPOINT_TYP: &str = "entente-checkpoint+jwt";
@@ -267,7 +267,10 @@ pub struct Checkpoint {
 }
 
 /// Signs a checkpoint.
-pub fn sign_checkpoint(checkpoint: &Checkpoint, key: &SigningKey) -> String {
+///
+/// # Errors
+/// When the key does not sign now.
+pub fn sign_checkpoint(checkpoint: &Checkpoint, key: &SigningKey) -> Result<String, SignError> {
     jose::sign(CHECKPOINT_TYP, checkpoint, key)
 }
 

@@ -21,16 +21,16 @@ mod stop;
 mod stream;
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement};
-pub use greeting::{Resume, Standing, no_common_protocol, standing_of_log};
+pub use greeting::{Resume, Standing, no_common_protocol};
 pub use lease::{Heard, behind, heard, is_silent, lease, lease_of, silent_peers, unheard_peers};
 pub use parked::{FUTURE_IAT, retry_parked};
 pub use peer_log::log_alarm;
 pub use receive::{ReceiveError, Reception, hello};
 pub use recover::{
     Approval, Handed, RecoverError, any_taken_back, asked, confirm_taken_back, followed, heal_fork,
-    keep_recovered, record_restore, start_epochs, statements_of,
+    keep_recovered, record_restore, restore_due, start_epochs, statements_of,
 };
-pub use send::{SendError, Sending, key_in_force, next_rule_end};
+pub use send::{SendError, Sending, key_in_force, next_rule_end, standing_of_log};
 pub use statement::{
     HEAD_TYP, Head, Nonce, RECEIPT_TYP, RETRACTION_TYP, Receipt, Refused, Retraction,
 };

@@ -114,15 +114,33 @@ struct Header {
 
 const ALG: &str = "EdDSA";
 
+/// A key of this node's own did not sign.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nothing could be signed ({0}): look after what holds this node's keys, then try again")]
+pub struct SignError(pub(crate) String);
+
+impl SignError {
+    /// Stable and machine-readable.
+    pub fn reason(&self) -> Reason {
+        Reason::SigningFailed
+    }
+}
+
 /// Signs `payload` as a compact JWS with this `typ`.
-pub fn sign(typ: &str, payload: &impl Serialize, key: &SigningKey) -> String {
+///
+/// # Errors
+/// When the key does not sign now.
+pub fn sign(typ: &str, payload: &impl Serialize, key: &SigningKey) -> Result<String, SignError> {
     let header = Header { alg: ALG.to_owned(), typ: typ.to_owned(), kid: key.key_id() };
-    let part = |bytes: Vec<u8>| Base64UrlUnpadded::encode_string(&bytes);
-    let header = part(serde_json::to_vec(&header).unwrap_or_default());
-    let payload = part(serde_json::to_vec(payload).unwrap_or_default());
+    let part = |json: serde_json::Result<Vec<u8>>| {
+        let json = json.map_err(|error| SignError(error.to_string()))?;
+        Ok(Base64UrlUnpadded::encode_string(&json))
+    };
+    let header = part(serde_json::to_vec(&header))?;
+    let payload = part(serde_json::to_vec(payload))?;
     let input = format!("{header}.{payload}");
-    let signature = Base64UrlUnpadded::encode_string(&key.sign(input.as_bytes()));
-    format!("{input}.{signature}")
+    let signature = Base64UrlUnpadded::encode_string(&key.sign(input.as_bytes())?);
+    Ok(format!("{input}.{signature}"))
 }
 
 /// Verifies a compact JWS: size, header, the key that `key_of` gives for its `kid`, the signature

@@ -118,6 +118,8 @@ reasons! {
         "The key that signs checkpoints has expired: the administrator prolongs it.",
     StatementKeyEnded = "statement_key_ended":
         "The node's statement key has expired: the administrator prolongs it.",
+    SigningFailed = "signing_failed":
+        "The node could not sign: its administrator checks what holds its keys.",
     ClockInDoubt = "clock_in_doubt":
         "The node does not trust its clock until a peer's head or an administrator confirms it.",
     DiskFull = "disk_full":

@@ -18,7 +18,6 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
-use crate::desk;
 use crate::home::{Credentials, Home, read_config};
 use crate::id::{Clock, Entropy, Timestamp};
 use crate::jose::SigningKey;
@@ -35,6 +34,7 @@ use crate::shutdown::{Shutdown, Trigger};
 use crate::store::Change;
 use crate::telemetry::CallsLayer;
 use crate::trust::Part;
+use crate::{admin, desk};
 use crate::{observe, outbound, telemetry, tls};
 
 /// How long open calls may take to end.
@@ -442,7 +442,7 @@ async fn checkpoint(node: SharedNode, mut shutdown: Shutdown) {
         if node.ends.load().ended(Part::LogKey, node.clock.now()).is_some() {
             continue;
         }
-        if let Err(error) = node.store.checkpoint(&node.authority, &node.log_key).await {
+        if let Err(error) = admin::checkpoint(&node).await {
             tracing::error!("the log's head was not signed: {error}");
         }
     }

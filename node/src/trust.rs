@@ -20,7 +20,7 @@ pub use profile::{
 };
 
 use crate::id::AuthorityId;
-use crate::jose::JoseError;
+use crate::jose::{JoseError, SignError};
 use crate::reason::Reason;
 
 /// Why trust was refused.
@@ -80,6 +80,9 @@ pub enum TrustError {
         /// Asked for.
         to: &'static str,
     },
+    /// It could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// The authority's own descriptor.
     #[error("this is the authority's own descriptor")]
     Own,
@@ -97,6 +100,7 @@ impl TrustError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Descriptor(error) => error.reason(),
+            Self::Sign(error) => error.reason(),
             Self::Bounds(_) => Reason::DescriptorOutOfBounds,
             Self::Endpoint => Reason::EndpointNotPermitted,
             Self::Contact => Reason::ContactNotPermitted,

@@ -94,7 +94,7 @@ impl Hostile {
 
     /// Sends a batch and gives the receipt, or the reason for which the stream ended.
     async fn send(&mut self, items: Vec<Item>, head: Head) -> Result<Receipt, String> {
-        let head = jose::sign(HEAD_TYP, &head, &self.key);
+        let head = jose::sign(HEAD_TYP, &head, &self.key).expect("signed");
         self.send_signed(items, head).await
     }
 
@@ -244,7 +244,8 @@ async fn a_head_that_the_peer_did_not_sign_ends_the_stream() -> anyhow::Result<(
         let view = alert(&fresh_id(&fr.authority), &stream.key, 1);
         let items = vec![stream.item(Statement::Alert(view.token))];
         let other = SigningKey::generate(&Entropy::os());
-        let head = head.unwrap_or_else(|| jose::sign(HEAD_TYP, &stream.head(), &other));
+        let head =
+            head.unwrap_or_else(|| jose::sign(HEAD_TYP, &stream.head(), &other).expect("signed"));
         assert!(stream.send_signed(items, head).await.is_err());
     }
     assert_eq!(dk.node().store.count::<Copies>(), 0);

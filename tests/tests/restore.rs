@@ -338,9 +338,8 @@ async fn a_version_that_is_dated_before_the_one_it_follows_comes_back() -> anyho
 }
 
 async fn checkpoint(node: &TestNode) -> anyhow::Result<Checkpoint> {
-    let key = &node.node().log_key;
-    let jws = node.node().store.checkpoint(&node.authority, key).await?;
-    Ok(verify_checkpoint(&jws, &key.public())?)
+    let jws = admin::checkpoint(node.node()).await?;
+    Ok(verify_checkpoint(&jws, &node.node().log_key.public())?)
 }
 
 /// What an auditor's own machine finds.

@@ -161,7 +161,7 @@ async fn a_head_with_a_field_that_was_not_agreed_upon_is_refused() -> anyhow::Re
     let mut said: Value = jose::peek(HEAD_TYP, &batch.head)?;
     said["protocol"] = 1.into();
     let mut forged = batch.clone();
-    forged.head = jose::sign(HEAD_TYP, &said, &key);
+    forged.head = jose::sign(HEAD_TYP, &said, &key).expect("signed");
     let refused = reception.receive(&node, forged).await;
     ensure!(matches!(refused, Err(ReceiveError::Head(_))), "it is refused");
     reception.receive(&node, batch.clone()).await?;

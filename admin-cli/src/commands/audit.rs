@@ -317,7 +317,7 @@ mod tests {
             Trusted { authority: "dk.politi".parse().unwrap(), keys: vec![key(1).public()] };
         let signed = |authority: &str, by: SigningKey| {
             let (iss, root) = (authority.parse().unwrap(), Digest::of(b"root"));
-            sign_checkpoint(&Checkpoint { iss, size: 3, root, iat: 0 }, &by)
+            sign_checkpoint(&Checkpoint { iss, size: 3, root, iat: 0 }, &by).unwrap()
         };
         let said = |jws: &str| {
             let failure = checked(jws, &trusted, "kept.jws").map(|checkpoint| checkpoint.size);

@@ -4,10 +4,10 @@
 
 use super::policy::{PROPOSALS_MAX, propose};
 use super::{AdminError, reason, users};
-use crate::audit::{Event, Operation};
+use crate::audit::{Event, Operation, Restore, sign_restore};
 use crate::exchange::{self, Approval};
 use crate::holding::read_own;
-use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion};
+use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion, Timestamp};
 use crate::node::{Node, SharedNode};
 use crate::policy::Sharing;
 use crate::roles::Actor;
@@ -285,7 +285,9 @@ pub async fn approve_epoch(
         let review = review_epoch(node).await?;
         proposed(node.store.get::<Proposals>(&number)?, number, actor, shown)?;
         review.confirmed_by(shown)?;
-        let approving = Approving { node: node.clone(), number, review, actor: actor.clone() };
+        let restore = if review.stopped { signed_restore(node)? } else { None };
+        let (here, actor) = (node.clone(), actor.clone());
+        let approving = Approving { node: here, number, review, restore, actor };
         let shown = shown.clone();
         match node.store.commit(move |tx| approving.approve(tx, &shown)).await {
             Ok(()) => {
@@ -316,10 +318,24 @@ fn proposed(
     if review == shown.review { Ok((by, reason)) } else { Err(AdminError::ReviewChanged) }
 }
 
+/// The restore that is due now, signed before the writer's thread has to wait for that.
+fn signed_restore(node: &Node) -> Result<Option<(Restore, String)>, AdminError> {
+    let time = node.clock.now();
+    let due = node
+        .store
+        .read_blocking(|now| exchange::restore_due(now, now.log(), &node.authority, time))?;
+    let sign = |restore: Restore| {
+        let jws = sign_restore(&restore, &node.log_key)?;
+        Ok((restore, jws))
+    };
+    due.map(sign).transpose()
+}
+
 struct Approving {
     node: SharedNode,
     number: u64,
     review: Review,
+    restore: Option<(Restore, String)>,
     actor: Actor,
 }
 
@@ -331,9 +347,9 @@ impl Approving {
         self.unchanged(tx, stopped)?;
         let (me, approved_by) = (self.node.authority.clone(), self.actor.name.clone());
         let approval = Approval { proposed_by, approved_by, reason, review: shown.review.clone() };
-        let restored = match stopped {
-            true => exchange::record_restore(tx, &me, &self.node.log_key, &approval)?,
-            false => None,
+        let restored = match self.restore {
+            Some((restore, jws)) => Some(exchange::record_restore(tx, &restore, jws, &approval)?),
+            None => None,
         };
         let active: Vec<_> = active(&self.review.peers).map(|p| p.authority.clone()).collect();
         if exchange::confirm_taken_back(tx, &active)? != self.review.taken_back {
@@ -362,6 +378,18 @@ impl Approving {
     fn unchanged(&self, tx: &Tx<'_>, stopped: bool) -> Result<(), AdminError> {
         let same_policy = exchange::policy_version(tx)? == self.review.policy;
         let same_log = !stopped || tx.log_index() == self.review.log_size;
-        if same_policy && same_log { Ok(()) } else { Err(AdminError::ReviewChanged) }
+        let signed = self.restore.as_ref().map(|(restore, _)| restore);
+        let due = match stopped {
+            true => {
+                let at = Timestamp::from_seconds(signed.map_or(0, |signed| signed.iat));
+                exchange::restore_due(tx, tx.log(), &self.node.authority, at)?
+            }
+            false => None,
+        };
+        if same_policy && same_log && due.as_ref() == signed {
+            Ok(())
+        } else {
+            Err(AdminError::ReviewChanged)
+        }
     }
 }

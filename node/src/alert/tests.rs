@@ -88,7 +88,7 @@ fn by_hand(disclosures: &[Value], change: impl FnOnce(&mut Value)) -> String {
         "schema": 1, "_sd": digests, "_sd_alg": "sha-256",
     });
     change(&mut payload);
-    let jws = sign(ALERT_TYP, &payload, &key(1));
+    let jws = sign(ALERT_TYP, &payload, &key(1)).unwrap();
     texts.iter().fold(format!("{jws}~"), |token, text| format!("{token}{text}~"))
 }
 
@@ -456,11 +456,11 @@ fn nobody_is_born_in_the_future() {
 
 #[test]
 fn withdrawals_verify_strictly() {
-    let jws = withdraw(&id(), 3, now(), &key(1));
+    let jws = withdraw(&id(), 3, now(), &key(1)).unwrap();
     assert_eq!(verify_withdrawal(&jws, of_dk, now()).unwrap().ver, 3);
     let late = now().plus(-crate::id::CLOCK_TOLERANCE_S - 1);
     assert_eq!(verify_withdrawal(&jws, of_dk, late).unwrap_err().reason(), Reason::FutureIat);
-    let forged = withdraw(&id(), 3, now(), &key(2));
+    let forged = withdraw(&id(), 3, now(), &key(2)).unwrap();
     assert_eq!(verify_withdrawal(&forged, of_dk, now()).unwrap_err().reason(), Reason::UnknownKey);
     let alert = issued(&missing_person()).token;
     assert!(verify_withdrawal(&alert, of_dk, now()).is_err());

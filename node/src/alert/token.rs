@@ -118,8 +118,8 @@ fn keeps(claims: ClaimSet, path: &[&str], value: &Value) -> bool {
 /// Signs version `version` of an alert.
 ///
 /// # Errors
-/// When the draft is not permitted on this day, or asks for a longer retention than its category
-/// has.
+/// When the draft is not permitted on this day, asks for a longer retention than its category has,
+/// or the key does not sign now.
 pub fn issue(
     draft: &Draft,
     id: AlertId,
@@ -141,7 +141,7 @@ pub fn issue(
     };
     let json = serde_json::to_value(&content).unwrap_or_default();
     let claims = ClaimSet::of_json(&json);
-    let token = SdJwt::issue(ALERT_TYP, plain(&head), claims_of(json), key, entropy);
+    let token = SdJwt::issue(ALERT_TYP, plain(&head), claims_of(json), key, entropy)?;
     let text = token.to_text();
     if text.len() > super::TOKEN_BYTES_MAX {
         return Err(AlertError::Token(crate::jose::JoseError::TooLarge));

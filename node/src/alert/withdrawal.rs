@@ -21,14 +21,22 @@ pub struct Withdrawal {
 }
 
 /// Signs a withdrawal.
-pub fn withdraw(id: &AlertId, version: Version, now: Timestamp, key: &SigningKey) -> String {
+///
+/// # Errors
+/// When the key does not sign now.
+pub fn withdraw(
+    id: &AlertId,
+    version: Version,
+    now: Timestamp,
+    key: &SigningKey,
+) -> Result<String, AlertError> {
     let withdrawal = Withdrawal {
         iss: id.authority().clone(),
         jti: id.clone(),
         ver: version,
         iat: now.seconds(),
     };
-    jose::sign(WITHDRAWAL_TYP, &withdrawal, key)
+    Ok(jose::sign(WITHDRAWAL_TYP, &withdrawal, key)?)
 }
 
 /// Verifies a withdrawal strictly.

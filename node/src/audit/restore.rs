@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, Entry, Verifier, VerifyError};
 use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Digest, KeyId, Timestamp};
-use crate::jose::{self, JoseError, PublicKey, SigningKey};
+use crate::jose::{self, JoseError, PublicKey, SignError, SigningKey};
 
 /// `typ` of a restore.
 pub const RESTORE_TYP: &str = "entente-restore+jwt";
@@ -57,7 +57,10 @@ impl Restore {
 }
 
 /// Signs a restore with the log key.
-pub fn sign_restore(restore: &Restore, key: &SigningKey) -> String {
+///
+/// # Errors
+/// When the key does not sign now.
+pub fn sign_restore(restore: &Restore, key: &SigningKey) -> Result<String, SignError> {
     jose::sign(RESTORE_TYP, restore, key)
 }
 

@@ -3,7 +3,7 @@
 
 use super::DeskError;
 use super::issue::{may_issue, next_version};
-use crate::alert::{self, Draft, View, WITHDRAWAL_TYP, Withdrawal};
+use crate::alert::{self, AlertError, Draft, View, WITHDRAWAL_TYP, Withdrawal};
 use crate::audit::{Event, Operation};
 use crate::exchange::{self, FUTURE_IAT};
 use crate::holding::{forget_own, read_own};
@@ -50,7 +50,7 @@ pub async fn reissue(node: &SharedNode, which: Ahead) -> Result<usize, DeskError
             Ok(made) => count += usize::from(made),
             // It was updated or withdrawn meanwhile.
             Err(DeskError::NotFound(_)) => {}
-            Err(DeskError::Draft(error)) => {
+            Err(DeskError::Draft(error)) if !matches!(error, AlertError::Sign(_)) => {
                 tracing::error!(%alert, "dated ahead of the time, and not to be issued anew: \
                                          {error}");
             }
@@ -144,7 +144,7 @@ async fn withdrawal_anew(
     if !is_ahead(node, Timestamp::from_seconds(said.iat)) {
         return Ok(false);
     }
-    let text = alert::withdraw(id, held.version, node.clock.now(), &node.statement_key);
+    let text = alert::withdraw(id, held.version, node.clock.now(), &node.statement_key)?;
     let event = Event::new(Operation::Erase, "alert.withdrawal_reissued", "node").alert(id);
     let key = id.clone();
     let committed = node.store.commit(move |tx| {

@@ -25,7 +25,7 @@ pub async fn withdraw(
     let why = reason("a reason with --reason", why)?.to_owned();
     let held = own_alert(node, &node.store, id)?;
     let version = held.version;
-    let statement = alert::withdraw(id, version, node.clock.now(), &node.statement_key);
+    let statement = alert::withdraw(id, version, node.clock.now(), &node.statement_key)?;
     let event = Event::new(Operation::Erase, "alert.withdrawn", &actor.name)
         .alert(id)
         .with("version", version)

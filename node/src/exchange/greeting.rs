@@ -3,14 +3,9 @@
 use std::fmt::Display;
 
 use super::PROTOCOLS;
-use super::restores::own_restores;
 use super::statement::Nonce;
-use super::stop::lost_state;
 use crate::alert::SCHEMAS;
-use crate::audit::{Checkpoint, sign_checkpoint};
 use crate::id::{Digest, Epoch, StreamSeq, Versions};
-use crate::node::Node;
-use crate::store::StoreError;
 
 /// What a sender says of its log before anything else.
 #[derive(Clone, Debug)]
@@ -66,25 +61,4 @@ pub fn no_common_protocol(peer: impl Display, theirs: Versions) -> String {
         false => "upgrade this node".to_owned(),
     };
     format!("{peer} speaks protocol {theirs}, this node {PROTOCOLS}: {older}")
-}
-
-/// What this node says of its log at the beginning of a stream.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn standing_of_log(node: &Node) -> Result<Standing, StoreError> {
-    let (log, me) = (node.store.log(), &node.authority);
-    let checkpoint = Checkpoint {
-        iss: me.clone(),
-        size: log.size(),
-        root: log.root(),
-        iat: node.clock.now().seconds(),
-    };
-    Ok(Standing {
-        protocols: PROTOCOLS,
-        schemas: SCHEMAS,
-        checkpoint: sign_checkpoint(&checkpoint, &node.log_key),
-        restores: own_restores(node)?,
-        stopped: lost_state(node)?,
-    })
 }

@@ -7,7 +7,7 @@ mod hand_back;
 mod keep;
 
 pub use confirm::{
-    Approval, any_taken_back, asked, confirm_taken_back, record_restore, start_epochs,
+    Approval, any_taken_back, asked, confirm_taken_back, record_restore, restore_due, start_epochs,
 };
 pub use fork::{followed, heal_fork};
 pub use hand_back::{Handed, statements_of};

@@ -9,7 +9,9 @@ mod replay;
 mod resume;
 mod rules;
 mod sending;
+mod standing;
 
 pub use error::SendError;
 pub use rules::{key_in_force, next_rule_end};
 pub use sending::Sending;
+pub use standing::standing_of_log;

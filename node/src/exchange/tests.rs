@@ -7,6 +7,7 @@ mod link;
 mod nodes;
 mod panics;
 mod races;
+mod signing;
 mod stop;
 mod versions;
 
@@ -536,7 +537,7 @@ async fn what_is_narrowed_after_a_refusal_is_taken_back() {
         refused: vec![super::Refused { seq: head.seq, reason: "too_many_match_keys".to_owned() }],
         protocol: Some(super::PROTOCOLS.max),
     };
-    let receipt = jose::sign(super::RECEIPT_TYP, &receipt, &fr.node.statement_key);
+    let receipt = jose::sign(super::RECEIPT_TYP, &receipt, &fr.node.statement_key).unwrap();
     link.take(&receipt, head.nonce).await.unwrap();
     assert!(link.offer().await.items.is_empty(), "not again by itself");
     dk.apply(CORE).await;

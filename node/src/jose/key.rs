@@ -6,7 +6,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::JoseError;
+use super::{JoseError, SignError};
 use crate::id::{Digest, Entropy, KeyId, Secret};
 
 /// A private Ed25519 key: statement key, log key or identity key. It cannot be printed, and is
@@ -15,6 +15,8 @@ use crate::id::{Digest, Entropy, KeyId, Secret};
 pub struct SigningKey {
     key: ed25519_dalek::SigningKey,
     id: KeyId,
+    #[cfg(test)]
+    is_out_of_reach: bool,
 }
 
 impl SigningKey {
@@ -27,7 +29,12 @@ impl SigningKey {
     pub fn from_seed(seed: Secret<[u8; 32]>) -> Self {
         let key = ed25519_dalek::SigningKey::from_bytes(seed.expose());
         let id = PublicKey(key.verifying_key()).key_id();
-        Self { key, id }
+        Self {
+            key,
+            id,
+            #[cfg(test)]
+            is_out_of_reach: false,
+        }
     }
 
     /// The seed, for the key file only.
@@ -45,8 +52,19 @@ impl SigningKey {
         self.id
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.key.sign(message).to_bytes()
+    /// The same key, out of reach: it signs nothing.
+    #[cfg(test)]
+    pub(crate) fn out_of_reach(&self) -> Self {
+        Self { is_out_of_reach: true, ..self.clone() }
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        #[cfg(test)]
+        if self.is_out_of_reach {
+            return Err(SignError("the key is out of reach".to_owned()));
+        }
+        let signed = self.key.try_sign(message).map_err(|error| SignError(error.to_string()))?;
+        Ok(signed.to_bytes())
     }
 }
 

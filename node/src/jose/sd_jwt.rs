@@ -6,7 +6,9 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{JoseError, Parts, PublicKey, SigningKey, TOKEN_BYTES_MAX, decode, json, sign};
+use super::{
+    JoseError, Parts, PublicKey, SignError, SigningKey, TOKEN_BYTES_MAX, decode, json, sign,
+};
 use crate::id::{Digest, Entropy, KeyId};
 
 /// Most disclosures in one token: a full alert has about a hundred.
@@ -55,16 +57,19 @@ pub struct Verified {
 impl SdJwt {
     /// Signs `plain` and the digests of `claims` (RFC 9901 §4.2); every `_sd` array is sorted and
     /// padded.
+    ///
+    /// # Errors
+    /// When the key does not sign now.
     pub fn issue(
         typ: &str,
         plain: Map<String, Value>,
         claims: Vec<(String, Claim)>,
         key: &SigningKey,
         entropy: &Entropy,
-    ) -> Self {
+    ) -> Result<Self, SignError> {
         let mut issuer = Issuer { entropy, disclosures: Vec::new() };
         let payload = Payload { plain, hidden: issuer.object(claims), alg: SD_ALG };
-        Self { jwt: sign(typ, &payload, key), disclosures: issuer.disclosures }
+        Ok(Self { jwt: sign(typ, &payload, key)?, disclosures: issuer.disclosures })
     }
 
     /// Splits the text into its parts; a key binding is refused.
@@ -472,7 +477,7 @@ mod tests {
     fn place(seed: u64) -> usize {
         let (entropy, key) = (Entropy::seeded(seed), SigningKey::generate(&Entropy::seeded(1)));
         let claims = vec![("list".to_owned(), Claim::Array(vec![Claim::Value(json!("real"))]))];
-        let token = SdJwt::issue("test+sd-jwt", Map::new(), claims, &key, &entropy);
+        let token = SdJwt::issue("test+sd-jwt", Map::new(), claims, &key, &entropy).unwrap();
         let digest = json!(Digest::of(token.disclosures[0].as_bytes()));
         let list: Value = serde_json::from_slice(&decode(&token.disclosures[1]).unwrap()).unwrap();
         let elements = list[2].as_array().unwrap();

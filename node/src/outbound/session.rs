@@ -119,7 +119,7 @@ async fn open(
     let opening = async {
         let channel = connect(node, peer).await.map_err(SessionError::Connect)?;
         let (outbox, statements) = mpsc::channel(BATCHES_OPEN_MAX);
-        let standing = exchange::standing_of_log(node).map_err(SendError::from)?;
+        let standing = exchange::standing_of_log(node)?;
         let _ = outbox.send(FromSender::Hello(standing).into()).await;
         let mut client = ExchangeClient::new(channel);
         let deliver = client.clone().deliver(ReceiverStream::new(statements)).await;

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
+use crate::admin;
 use crate::audit::{Entry, Operation, Proof, consistency_path, inclusion_path, leaf_hash};
 use crate::node::SharedNode;
 use crate::reason::Reason;
@@ -72,8 +73,7 @@ impl Audit for AuditService {
             let ended = Ending { part: Part::LogKey, at, ended: true };
             return Err(refusal(Code::FailedPrecondition, Reason::LogKeyEnded, &ended.to_string()));
         }
-        let checkpoint = node.store.checkpoint(&node.authority, &node.log_key).await;
-        let checkpoint = checkpoint.map_err(|error| admin_status(&error.into()))?;
+        let checkpoint = admin::checkpoint(node).await.map_err(|error| admin_status(&error))?;
         let log_key = serde_json::to_string(&node.log_key.public()).unwrap_or_default();
         Ok(Response::new(proto::CheckpointResponse { checkpoint, log_key }))
     }

@@ -12,7 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::gate::{self, Call};
-use crate::desk::{self, Export, Imported, Place, State};
+use crate::alert::AlertError;
+use crate::desk::{self, DeskError, Export, Imported, Place, State};
 use crate::node::SharedNode;
 use crate::reason::Reason;
 use crate::roles::Actor;
@@ -277,7 +278,12 @@ async fn answered(importing: Importing) -> Result<proto::ImportResult, Status> {
             Outcome::Created(issued.id.to_string())
         }
         Ok(Imported::Existing(id)) => Outcome::Existing(id.to_string()),
-        Err(error @ (desk::DeskError::Store(_) | desk::DeskError::LostState)) => {
+        // The lines behind it would fare no better.
+        Err(
+            error @ (DeskError::Store(_)
+            | DeskError::LostState
+            | DeskError::Draft(AlertError::Sign(_))),
+        ) => {
             return Err(desk_status(&error));
         }
         Err(error) => Outcome::Refused(wire::line_refused(&error)),

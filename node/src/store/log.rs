@@ -6,11 +6,10 @@ use super::schema::{Checkpoints, Leaves, Log};
 use super::table::{decode_record, key_bytes};
 use super::{CommitError, Committed, RecordOf, Scan, Store, StoreError, Table};
 use crate::audit::{
-    Checkpoint, Entry, Event, Operation, Tree, Verifier, VerifyError, leaf_hash, sign_checkpoint,
-    verify_checkpoint,
+    Checkpoint, Entry, Event, Operation, Tree, Verifier, VerifyError, leaf_hash, verify_checkpoint,
 };
-use crate::id::{AuthorityId, Timestamp};
-use crate::jose::{PublicKey, SigningKey};
+use crate::id::Timestamp;
+use crate::jose::PublicKey;
 
 /// Leaves read at a time while the whole log is recomputed.
 const PAGE: usize = 1024;
@@ -115,25 +114,26 @@ impl Store {
         Ok(found)
     }
 
-    /// Signs the log as it is now, and keeps the checkpoint. Keeping it is itself an event, which
-    /// stands after it.
+    /// Keeps a signed checkpoint of this log. Keeping it is itself an event, which stands after it.
     ///
     /// # Errors
-    /// When the store failed.
-    pub async fn checkpoint(
+    /// [`StoreError::Corrupt`] when the log is not as the checkpoint says; when the store failed.
+    pub async fn keep_checkpoint(
         &self,
-        authority: &AuthorityId,
-        key: &SigningKey,
-    ) -> Result<String, StoreError> {
-        let (iss, key) = (authority.clone(), key.clone());
+        checkpoint: Checkpoint,
+        jws: String,
+    ) -> Result<(), StoreError> {
+        let Checkpoint { size, root, .. } = checkpoint;
+        let log = self.log_at(size)?;
+        if log.is_none_or(|log| log.root() != root) {
+            let what = format!("its log at entry {size} is not the one that was signed");
+            return Err(StoreError::Corrupt(what));
+        }
         let committed = self.commit(move |tx| {
-            let (size, root) = (tx.log().size(), tx.log().root());
-            let jws =
-                sign_checkpoint(&Checkpoint { iss, size, root, iat: tx.now().seconds() }, &key);
             tx.put::<Checkpoints>(&size, &jws);
             let event = Event::new(Operation::Key, "log.checkpoint", "node");
             let event = event.with("size", size).with("root", root.to_string());
-            Ok::<_, StoreError>(Committed::new(jws, event))
+            Ok::<_, StoreError>(Committed::new((), event))
         });
         committed.await.map_err(CommitError::flatten)
     }

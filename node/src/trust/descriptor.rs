@@ -95,7 +95,7 @@ impl SignedDescriptor {
     /// Signs a draft.
     ///
     /// # Errors
-    /// When it is out of bounds.
+    /// When it is out of bounds, or the key does not sign now.
     pub fn sign(draft: Draft, now: Timestamp, identity: &SigningKey) -> Result<Self, TrustError> {
         let descriptor = Descriptor {
             authority: draft.authority,
@@ -111,7 +111,7 @@ impl SignedDescriptor {
         };
         check(&descriptor)?;
         check_shown(&descriptor)?;
-        let jws = jose::sign(DESCRIPTOR_TYP, &descriptor, identity);
+        let jws = jose::sign(DESCRIPTOR_TYP, &descriptor, identity)?;
         Ok(Self { descriptor, jws })
     }
 
@@ -283,7 +283,7 @@ mod tests {
             schemas: draft.schemas,
             contact: draft.contact,
         };
-        jose::sign(DESCRIPTOR_TYP, &descriptor, &key(1))
+        jose::sign(DESCRIPTOR_TYP, &descriptor, &key(1)).unwrap()
     }
 
     /// A descriptor that hides something or leads nowhere is neither signed nor admitted; one that

@@ -233,6 +233,7 @@ pub fn admin_status(error: &AdminError) -> Status {
         | E::Again(_)
         | E::Reload(_)
         | E::TooManyProposals => Code::FailedPrecondition,
+        E::Sign(_) => Code::Unavailable,
         E::Holding(_) | E::Node(_) => Code::DataLoss,
         E::Panicked(_) => Code::Internal,
         E::Store(error) => store_code(error),

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::refusal::{Malformed, refusal, store_code};
-use crate::alert::{Fault, SubjectCategory};
+use crate::alert::{AlertError, Fault, SubjectCategory};
 use crate::desk::{
     Aim, ClockStatus, DeskError, Found, Hit, Issued, Justification, Line, Listed, NodeStatus,
     Opened, PeerStatus, Place, Seen, State, Wanted,
@@ -264,6 +264,7 @@ fn clock(clock: &ClockStatus) -> proto::Clock {
 /// The status that a refusal or failure becomes.
 pub fn desk_status(error: &DeskError) -> Status {
     let code = match error {
+        DeskError::Draft(AlertError::Sign(_)) => Code::Unavailable,
         DeskError::Draft(_)
         | DeskError::Query(_)
         | DeskError::Reason(_)

@@ -220,6 +220,7 @@ pub fn receive_status(error: &ReceiveError) -> Status {
         ReceiveError::Panicked(_) | ReceiveError::Store(StoreError::Panicked(_)) => {
             (Code::Internal, Reason::NodeFault)
         }
+        ReceiveError::Sign(_) => (Code::Unavailable, Reason::SigningFailed),
         ReceiveError::Store(_) => {
             let message = "the store of this node does not answer; try again later";
             return refusal(Code::Unavailable, Reason::StoreUnavailable, message);

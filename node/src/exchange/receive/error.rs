@@ -2,7 +2,7 @@
 
 use crate::exchange::PROTOCOLS;
 use crate::id::{StreamSeq, Versions};
-use crate::jose::JoseError;
+use crate::jose::{JoseError, SignError};
 use crate::store::StoreError;
 use crate::worker::Panicked;
 
@@ -45,6 +45,9 @@ pub enum ReceiveError {
     /// This node failed at judging it.
     #[error(transparent)]
     Panicked(#[from] Panicked),
+    /// The receipt could not be signed; what was committed is told when the stream is resumed.
+    #[error("this node could not sign the receipt: resume the stream later")]
+    Sign(#[from] SignError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -18,7 +18,7 @@ use crate::exchange::statement::{
 };
 use crate::exchange::stop::lost_state;
 use crate::id::{AuthorityId, Timestamp};
-use crate::jose;
+use crate::jose::{self, SignError};
 use crate::node::{Live, LogWord, SharedNode, Witness, believe_with_peers};
 use crate::store::{CommitError, StreamsIn};
 use crate::telemetry;
@@ -134,7 +134,7 @@ impl Reception {
             snapshot::complete_snapshot(node, &self.peer, head.epoch).await?;
         }
         self.confirm(&head);
-        Ok((self.receipt(node, &head, refused), self.fresh_nonce(node)))
+        Ok((self.receipt(node, &head, refused)?, self.fresh_nonce(node)))
     }
 
     /// Returns once a newer stream of the same sender has begun: nothing of this one is taken any
@@ -197,7 +197,12 @@ impl Reception {
         }
     }
 
-    fn receipt(&self, node: &SharedNode, head: &Head, refused: Vec<Refused>) -> String {
+    fn receipt(
+        &self,
+        node: &SharedNode,
+        head: &Head,
+        refused: Vec<Refused>,
+    ) -> Result<String, SignError> {
         let receipt = Receipt {
             iss: node.authority.clone(),
             aud: self.peer.clone(),

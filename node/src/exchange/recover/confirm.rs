@@ -1,12 +1,11 @@
 //! How a node that lost state goes on: what two persons approved is recorded, and everything is
 //! decided and sent anew.
 
-use crate::audit::{Event, Operation, RESTORED, Restore, STATEMENT, sign_restore};
+use crate::audit::{Event, Operation, RESTORED, Restore, STATEMENT, Tree};
 use crate::exchange::restores::keep_restore;
 use crate::exchange::stop::{PEERS_MAX, end_stop};
 use crate::exchange::stream::{drop_offers, fresh, next_epoch, streams};
 use crate::id::{AuthorityId, Timestamp};
-use crate::jose::SigningKey;
 use crate::node::SharedNode;
 use crate::store::{
     Change, CommitError, Committed, LostHeads, PAGE, Read, Scan, StoreError, StreamsOut, TakenBack,
@@ -39,36 +38,49 @@ pub struct Approval {
     pub review: String,
 }
 
-/// Records the restore, signed with the log key: in the log, for auditors, and for peers. `None`
-/// when no head of the log that is gone is known.
+/// The restore that is to be recorded, of a log that ends so; `None` when no head of the log that is
+/// gone is known.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn record_restore(
-    tx: &mut Tx<'_>,
+pub fn restore_due(
+    from: &impl Read,
+    log: &Tree,
     me: &AuthorityId,
-    key: &SigningKey,
-    approval: &Approval,
-) -> Result<Option<Event>, StoreError> {
-    let heads = tx.scan(Scan::<LostHeads>::all(), PEERS_MAX)?;
+    approved_at: Timestamp,
+) -> Result<Option<Restore>, StoreError> {
+    let heads = from.scan(Scan::<LostHeads>::all(), PEERS_MAX)?;
     let Some((_, newest)) = heads.iter().max_by_key(|(_, head)| head.size) else { return Ok(None) };
     // A clock that is not believed yet, or is slow, does not date it before what was lost.
-    let approved_at = heads.iter().map(|(_, head)| head.signed_at).fold(tx.now(), Timestamp::max);
-    let restore = Restore {
+    let approved_at =
+        heads.iter().map(|(_, head)| head.signed_at).fold(approved_at, Timestamp::max);
+    Ok(Some(Restore {
         iss: me.clone(),
         iat: approved_at.seconds(),
         kept: heads.iter().map(|(_, head)| head.kept).min().unwrap_or_default(),
         old_size: newest.size,
         old_root: newest.root,
-        new_size: tx.log().size(),
-        new_root: tx.log().root(),
-    };
-    let jws = sign_restore(&restore, key);
-    keep_restore(tx, me, &restore, &jws)?;
-    for (peer, _) in heads {
+        new_size: log.size(),
+        new_root: log.root(),
+    }))
+}
+
+/// Records a restore that is due, as it was signed with the log key: in the log, for auditors, and
+/// for peers.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn record_restore(
+    tx: &mut Tx<'_>,
+    restore: &Restore,
+    jws: String,
+    approval: &Approval,
+) -> Result<Event, StoreError> {
+    keep_restore(tx, &restore.iss, restore, &jws)?;
+    for (peer, _) in tx.scan(Scan::<LostHeads>::all(), PEERS_MAX)? {
         tx.delete::<LostHeads>(&peer);
     }
-    let event = Event::new(Operation::Key, RESTORED, &approval.approved_by)
+    Ok(Event::new(Operation::Key, RESTORED, &approval.approved_by)
         .with("kept", restore.kept)
         .with("old_size", restore.old_size)
         .with("old_root", restore.old_root.to_string())
@@ -77,8 +89,7 @@ pub fn record_restore(
         .with("proposed_by", approval.proposed_by.as_str())
         .with("reason", approval.reason.as_str())
         .with("review", approval.review.as_str())
-        .with(STATEMENT, jws);
-    Ok(Some(event))
+        .with(STATEMENT, jws))
 }
 
 /// Two persons confirmed what these peers get: what was taken back from them and fetched back is

@@ -2,7 +2,7 @@
 
 use crate::holding::HoldingError;
 use crate::id::{AuthorityId, StreamSeq, Timestamp};
-use crate::jose::JoseError;
+use crate::jose::{JoseError, SignError};
 use crate::node::NodeError;
 use crate::store::StoreError;
 
@@ -57,6 +57,9 @@ pub enum SendError {
     /// What the node holds in memory could not be read anew.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// A statement could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -79,6 +82,7 @@ impl SendError {
             }
             Self::Holding(_) => "own_alert_unreadable",
             Self::Store(StoreError::Panicked(_)) => "node_fault",
+            Self::Sign(_) => "signing_failed",
             Self::Node(_) | Self::Store(_) => "store_unavailable",
         }
     }

@@ -11,7 +11,7 @@ use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::exchange::stop::{lost_state, must_ask};
 use crate::holding::{HoldingError, read_own};
 use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion, Timestamp, Version, Versions};
-use crate::jose;
+use crate::jose::{self, SignError};
 use crate::node::Node;
 use crate::policy::{Policy, Sharing};
 use crate::store::{
@@ -241,7 +241,7 @@ impl<'a> Planner<'a> {
         match decision.sharing {
             // It was taken back before a restore, and nobody confirmed that it may go out again.
             Sharing::View(_) if stays_back => {}
-            Sharing::None if ledger.may_hold() => self.retract(alert),
+            Sharing::None if ledger.may_hold() => self.retract(alert)?,
             Sharing::None => {}
             Sharing::View(allowed) => {
                 let claims = allowed.intersection(view.claims);
@@ -295,9 +295,10 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn retract(&mut self, alert: &AlertId) {
-        let text = retraction(self.node, self.peer, alert, None);
+    fn retract(&mut self, alert: &AlertId) -> Result<(), SendError> {
+        let text = retraction(self.node, self.peer, alert, None)?;
         self.pick_word(alert, Offered::Retraction(text.clone()), Statement::Retraction(text));
+        Ok(())
     }
 
     /// The issuer's last word goes to whoever ever held something of the alert; the end of its time
@@ -316,7 +317,7 @@ impl<'a> Planner<'a> {
                 let offered = Offered::Withdrawal(text.clone());
                 self.pick_word(alert, offered, Statement::Withdrawal(text));
             }
-            None if ledger.may_outlive(tombstone.version) => self.retract(alert),
+            None if ledger.may_outlive(tombstone.version) => self.retract(alert)?,
             None => {}
         }
         Ok(())
@@ -335,7 +336,7 @@ pub(super) fn retraction(
     peer: &AuthorityId,
     alert: &AlertId,
     in_place_of: Option<Digest>,
-) -> String {
+) -> Result<String, SignError> {
     let retraction = Retraction {
         iss: node.authority.clone(),
         aud: peer.clone(),

@@ -111,7 +111,7 @@ fn replay(
     {
         return Ok(same(Statement::Alert(text)));
     }
-    let text = retraction(node, peer, &offer.alert, Some(digest));
+    let text = retraction(node, peer, &offer.alert, Some(digest))?;
     let statement = Statement::Retraction(text.clone());
     Ok(Replayed { item: Item { seq, digest, statement }, replaced: Some(text) })
 }

@@ -11,7 +11,7 @@ use crate::exchange::batch::{Batch, Item, Place, batches};
 use crate::exchange::greeting::Resume;
 use crate::exchange::statement::{HEAD_TYP, Head, Nonce};
 use crate::id::AuthorityId;
-use crate::jose;
+use crate::jose::{self, SignError};
 use crate::node::{Node, SharedNode};
 use crate::store::StreamsOut;
 
@@ -114,10 +114,10 @@ impl Sending {
     ) -> Result<Batch, SendError> {
         let stream = node.store.get::<StreamsOut>(&self.peer)?;
         let acknowledged = stream.map_or(0, |stream| stream.acked);
-        Ok(Batch { items, head: self.head(node, place, said), acknowledged })
+        Ok(Batch { items, head: self.head(node, place, said)?, acknowledged })
     }
 
-    fn head(&self, node: &Node, place: Place, said: Said) -> String {
+    fn head(&self, node: &Node, place: Place, said: Said) -> Result<String, SignError> {
         let log = node.store.log();
         let head = Head {
             iss: node.authority.clone(),

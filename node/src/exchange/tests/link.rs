@@ -39,11 +39,19 @@ impl<'a> Link<'a> {
         schema_max: u32,
     ) -> Result<Self, SendError> {
         let (sender, receiver) = (&from.node.authority, &to.node.authority);
-        let standing = exchange::standing_of_log(&from.node).unwrap();
+        let standing = exchange::standing_of_log(&from.node)?;
         let (reception, mut theirs) = exchange::hello(&to.node, sender, &standing).await.unwrap();
         theirs.schemas.max = schema_max;
         let sending = Sending::resume(&from.node, receiver, &theirs).await?;
         Ok(Self { from, to, sending, reception })
+    }
+
+    /// Why no stream is opened.
+    pub(super) async fn refused(from: &TestNode, to: &TestNode) -> SendError {
+        match Link::try_open(from, to).await {
+            Ok(_) => panic!("a stream was opened"),
+            Err(error) => error,
+        }
     }
 
     /// Sends until there is nothing more.

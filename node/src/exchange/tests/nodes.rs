@@ -235,7 +235,7 @@ pub(super) fn person(name: &str) -> Actor {
     Actor { name: name.to_owned(), roles: vec![role] }
 }
 
-fn draft(number: u64) -> String {
+pub(super) fn draft(number: u64) -> String {
     serde_json::json!({
         "category": "missing_protect",
         "exploitation": ["labour"],

@@ -20,7 +20,7 @@ fn restore_of(node: &TestNode, key: &SigningKey, sizes: (u64, u64, u64)) -> Stri
     let (kept, old_size, new_size) = sizes;
     let (old_root, new_root) = (Digest::of(b"old"), Digest::of(&new_size.to_be_bytes()));
     let (iss, iat) = (node.node.authority.clone(), node.node.clock.now().seconds());
-    sign_restore(&Restore { iss, iat, kept, old_size, old_root, new_size, new_root }, key)
+    sign_restore(&Restore { iss, iat, kept, old_size, old_root, new_size, new_root }, key).unwrap()
 }
 
 /// Two persons confirm, and the peer says that it holds nothing more.
