@@ -105,7 +105,8 @@ fn as_json(review: &EpochReview) -> serde_json::Value {
     let peers = review.peers.iter().map(|peer| {
         json!({
             "authority": peer.authority, "state": peer.state, "fingerprint": peer.fingerprint,
-            "asked": peer.asked, "alerts": peer.alerts, "anew": peer.anew, "again": peer.again,
+            "asked": peer.asked, "alerts": peer.alerts, "anew": peer.anew, "unsure": peer.unsure,
+            "again": peer.again,
         })
     });
     let users = review
@@ -143,12 +144,21 @@ fn described(review: &EpochReview) -> String {
             if peer.asked { "yes" } else { "not yet" }.to_owned(),
             peer.alerts.to_string(),
             peer.anew.to_string(),
+            peer.unsure.to_string(),
             peer.again.to_string(),
             peer.fingerprint.clone(),
         ]
     };
-    let headers =
-        ["peer", "state", "asked", "gets", "does not hold", "was taken back", "fingerprint"];
+    let headers = [
+        "peer",
+        "state",
+        "asked",
+        "gets",
+        "does not hold",
+        "may not hold",
+        "was taken back",
+        "fingerprint",
+    ];
     text += "\n";
     text += &table(&headers, review.peers.iter().map(peer).collect());
     let user = |user: &entente_proto::admin::User| {

@@ -69,6 +69,9 @@ pub struct Counts {
     pub alerts: u64,
     /// Those that the peer does not hold now.
     pub anew: u64,
+    /// Those that were offered to it and that it may never have received: with `anew` the most
+    /// that it does not hold.
+    pub unsure: u64,
     /// Those that had been taken back from it with a signed retraction.
     pub again: u64,
 }
@@ -109,11 +112,12 @@ impl Review {
         if shown.again == again { Ok(()) } else { Err(AdminError::Again(again)) }
     }
 
-    /// The digest of every line that people see, and of nothing else.
+    /// The digest of what people see. What is unsure is left out: it becomes sure with each receipt,
+    /// while people read.
     fn named(&self) -> String {
         let mut lines = vec![format!("policy {}", self.policy)];
         for peer in &self.peers {
-            let Counts { alerts, anew, again } = peer.counts;
+            let Counts { alerts, anew, again, unsure: _ } = peer.counts;
             lines.push(format!(
                 "peer {} {} {} {} {alerts} {anew} {again}",
                 peer.authority,
@@ -202,6 +206,7 @@ fn count_one(now: &impl Read, peer: &mut Reviewed, id: &AlertId) -> Result<(), S
     let ledger = now.get::<Ledger>(&key)?.unwrap_or_default();
     peer.counts.alerts += 1;
     peer.counts.anew += u64::from(!ledger.may_hold());
+    peer.counts.unsure += u64::from(ledger.is_unsure());
     peer.counts.again += u64::from(now.get::<TakenBack>(&key)?.is_some());
     Ok(())
 }

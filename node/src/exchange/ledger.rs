@@ -107,6 +107,13 @@ impl LedgerEntry {
         self.taken_back.is_none() && (self.held.is_some() || !self.possible.is_empty())
     }
 
+    /// Whether the peer may hold something of the alert without ever having said so: it was
+    /// offered, and neither acknowledged nor handed back.
+    pub(crate) fn is_unsure(&self) -> bool {
+        let handed_back = self.possible.iter().any(|d| place_of(d) == FORGOTTEN);
+        self.may_hold() && self.held.is_none() && !handed_back
+    }
+
     /// Whether the peer may hold something of the alert that does not end with its last version.
     pub(super) fn may_outlive(&self, last: Version) -> bool {
         let last_held = self.held.as_ref().is_some_and(|held| held.version == last);
@@ -243,6 +250,20 @@ mod tests {
             let mut ledger = parse(before);
             happen(&mut ledger, event);
             assert_eq!(ledger, parse(after), "{before} | {event}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_never_said_so_is_not_sure_to_hold_an_alert() {
+        for (cell, unsure) in [
+            ("nothing", false),
+            ("possible v1@1", true),
+            ("held v1@1", false),
+            ("held v1@1, possible v2@2", false),
+            ("possible v1@0", false),
+            ("possible v1@1, taken @2", false),
+        ] {
+            assert_eq!(parse(cell).is_unsure(), unsure, "{cell}");
         }
     }
 

@@ -191,6 +191,7 @@ pub fn review(review: &Review, waiting: Vec<WaitingRestart>) -> proto::EpochRevi
         asked: peer.asked,
         alerts: peer.counts.alerts,
         anew: peer.counts.anew,
+        unsure: peer.counts.unsure,
         again: peer.counts.again,
     };
     let proposal = |one: WaitingRestart| proto::EpochProposal {
