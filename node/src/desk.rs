@@ -174,7 +174,7 @@ pub enum DeskError {
     PlaceUnknown,
     /// The node forgot what it issued.
     #[error(
-        "this node lost state and issues nothing before two persons confirmed how it goes on: \
+        "this node lost state and issues nothing until two people have reviewed what is in force: \
          `entente epoch recover`, then `entente epoch show`"
     )]
     LostState,

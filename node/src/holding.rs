@@ -159,7 +159,7 @@ pub fn read_copy(now: &Snapshot<'_>, id: &AlertId, copy: &HeldCopy) -> Result<Vi
     open(now, copy.slot, false, id, &copy.token)
 }
 
-/// The own alert or copy of this id, whichever is held, and whether it is our own.
+/// The own alert or the copy with this id, and whether it is our own.
 pub fn read_held(now: &Snapshot<'_>, id: &AlertId) -> Result<Option<(View, bool)>, HoldingError> {
     if let Some(own) = now.get::<Own>(id)? {
         return Ok(Some((read_own(now, id, &own)?, true)));
@@ -199,7 +199,7 @@ fn text(
         .map_err(|_| StoreError::Corrupt("a token is no text".to_owned()))
 }
 
-/// Why what is held can't be read; each is a fault of this node.
+/// Why held content can't be read; each is a fault of this node.
 #[derive(Debug, thiserror::Error)]
 pub enum HoldingError {
     /// A token in the store is not an alert.

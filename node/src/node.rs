@@ -221,8 +221,7 @@ fn policy(store: &Store) -> Result<(PolicyVersion, Policy), NodeError> {
     }
 }
 
-/// What `run` does when certificates and peers are to be read anew, by signal or by an
-/// administrator.
+/// What `run` does to reload certificates and peers, on a signal or for an administrator.
 #[derive(Default)]
 pub struct Reload(Mutex<Option<Reloader>>);
 

@@ -120,8 +120,8 @@ fn tell(live: &Live, error: &SessionError) {
     }
 }
 
-/// After a contact of the peer has ended a wait, the next one does so no earlier: two nodes whose
-/// streams both fail must not wake each other without end.
+/// A contact of the peer ends a wait at most once in this time: two nodes whose streams both fail
+/// must not wake each other endlessly.
 const WAKE_PAUSE: Duration = Duration::from_secs(5);
 
 /// An attempt to connect that takes longer than this is abandoned when the peer contacts us: it

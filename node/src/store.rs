@@ -1,6 +1,6 @@
-//! sled, used in the one way that was found safe: one tree, one writer thread that groups waiting
-//! commits into one durable flush, sealed records, key slots outside the database, checks at the
-//! start.
+//! sled, used in the one way that was found to be safe: one tree, one writer thread that groups
+//! waiting commits into one durable flush, sealed records, key slots outside the database, checks
+//! at the start.
 
 mod error;
 mod keys;
@@ -50,10 +50,10 @@ use tokio::sync::{broadcast, mpsc};
 use self::shared::Shared;
 use crate::id::{AlertId, AuthorityId, Clock, Entropy, Secret, Version};
 
-/// Commits that may wait for the writer: past it callers wait, which bounds memory.
+/// Most commits that wait for the writer; further callers wait, which bounds memory.
 const WAITING_MAX: usize = 1024;
 
-/// Changes a slow listener may lag behind before it is told that it missed some.
+/// Most changes that a slow listener may lag behind before it is told that it missed some.
 const CHANGES_HELD: usize = 4096;
 
 /// The store of one node. Cheap to clone.
@@ -71,14 +71,14 @@ struct Inner {
 pub struct StoreOptions {
     /// sled's cache, in bytes; it uses up to half more.
     pub cache_bytes: u64,
-    /// Below this much free disk, in bytes, nothing that grows the store is taken.
+    /// With less free disk than this, in bytes, nothing that grows the store is accepted.
     pub disk_free_bytes_min: u64,
 }
 
 /// What just became durable, for dispatchers, watchers and caches.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// The feed grew, or a stream must decide anew: dispatchers look.
+    /// The feed grew, or a stream must decide everything again: dispatchers look.
     Feed,
     /// An alert changed here.
     Alert {
@@ -95,8 +95,8 @@ pub enum Change {
     Policy,
     /// Users changed.
     Users,
-    /// The database was opened again after a write failed: what is held of it in memory is read
-    /// anew.
+    /// The database was opened again after a failed write: whatever memory holds of it is read
+    /// again.
     Reopened,
 }
 
@@ -150,7 +150,7 @@ impl Store {
         self.0.shared.disk.has_room(self.0.shared.clock.now())
     }
 
-    /// Free disk where the store lies, in bytes.
+    /// Free space on the store's disk, in bytes.
     pub fn disk_free_bytes(&self) -> u64 {
         self.0.shared.disk.free_bytes()
     }
@@ -171,23 +171,23 @@ impl Store {
         seal::seal(slot.key(), associated_data, plain, &self.0.shared.entropy).into()
     }
 
-    /// Keyed hash of a match key: the index tells a thief of the disk nothing.
+    /// Keyed hash of a match key, so that the index reveals nothing to a thief of the disk.
     pub fn index_key(&self, match_key: &[u8]) -> IndexKey {
         self.0.shared.keys.index_key(match_key)
     }
 
-    /// What becomes durable from now on.
+    /// Announces whatever becomes durable from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.0.shared.changes.subscribe()
     }
 
-    /// Tells listeners of a change of what the node holds in memory, once it is there.
+    /// Announces a change of what the node holds in memory, once it is there.
     pub fn announce(&self, change: Change) {
-        // Nobody listens: nobody needs to know.
+        // Nobody is listening, so nobody needs to know.
         let _ = self.0.shared.changes.send(change);
     }
 
-    /// Whether it writes now.
+    /// Checks that the store accepts writes now.
     ///
     /// # Errors
     /// [`StoreError::Failed`] after a write failed, until it is open again.
@@ -195,7 +195,7 @@ impl Store {
         self.0.shared.writable()
     }
 
-    /// Ends the writer after what waits was committed; later commits are refused.
+    /// Ends the writer after it has committed what waits; later commits are refused.
     pub fn close(&self) {
         self.0.close();
     }
@@ -206,9 +206,9 @@ impl Inner {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let here = std::thread::current().id();
-        // The last handle may go in a job, on the writer: then it ends by itself.
+        // A job on the writer may drop the last handle: the writer then ends by itself.
         if let Some(writer) = writer.filter(|writer| writer.thread().id() != here) {
-            // One that panicked has failed the commits that waited for it.
+            // If it panicked, the commits that waited for it have failed.
             let _ = writer.join();
         }
     }

@@ -264,7 +264,7 @@ fn still_needed(node: &Node) -> Result<(), AdminError> {
     needed(&node.store).map(|_| ())
 }
 
-/// Whether the node stands still.
+/// Whether the node is stopped.
 fn needed(from: &impl Read) -> Result<bool, AdminError> {
     let stopped = exchange::is_stopped(from)?;
     if stopped || exchange::any_taken_back(from)? {

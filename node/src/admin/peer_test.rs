@@ -50,7 +50,7 @@ pub struct Described {
     pub protocols: Versions,
     /// Versions of the alert schema that it reads.
     pub schemas: Versions,
-    /// Words for what it refuses its own people.
+    /// The reasons why it refuses its own people.
     pub refusing: Vec<String>,
     /// Its time, in seconds since 1970.
     pub time: i64,

@@ -228,9 +228,9 @@ pub fn shown(
 }
 
 /// Why an alert is kept back although a rule gives it.
-const STAYS_BACK: &str = "it was taken back from this peer before this node lost state: it stays \
-                          back until two persons confirm that it goes out again (`entente epoch \
-                          show`)";
+const STAYS_BACK: &str = "it was taken back from this peer before this node lost state, and is \
+                          kept back until two people confirm that it goes out again (`entente \
+                          epoch show`)";
 
 /// What `peer` gets of an own alert under the policy in force, and why. It names claims, never
 /// values. Since the deciding rule still reveals something about the alert, the look is logged

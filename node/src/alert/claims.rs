@@ -208,7 +208,7 @@ impl ClaimSet {
         self.0 & !other.0 == 0
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -124,7 +124,7 @@ impl Faults {
         self.found.first().map_or(Reason::ValueNotPermitted, |fault| fault.kind.reason())
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -54,7 +54,7 @@ impl IdentifierKind {
         Self::CryptoAddress,
     ];
 
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Passport => "passport",

@@ -28,7 +28,7 @@ macro_rules! vocabulary {
             /// Every word.
             pub const WORDS: &'static [&'static str] = &[$($word,)+];
 
-            /// As it is written.
+            /// The word for it, on the wire and in records.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+

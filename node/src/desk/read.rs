@@ -31,7 +31,7 @@ impl State {
         Self::Erased(Erased::Dropped),
     ];
 
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -139,7 +139,7 @@ fn look(node: &Node, now: &Snapshot<'_>, id: &AlertId) -> Result<Looked, DeskErr
     Ok(Looked { view, own, gap, leased, confirmed_at })
 }
 
-/// What `H2` means to whoever opens a received alert.
+/// What `H2` means for somebody who opens a received alert.
 const H2_MEANS: &str = "H2: no dissemination without the issuer's permission";
 
 fn restricts(view: &View, code: Handling) -> bool {

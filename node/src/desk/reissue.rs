@@ -15,7 +15,7 @@ use crate::store::{
     Tombstone, Tombstones,
 };
 
-/// Which alerts are looked at.
+/// Which alerts to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ahead {
     /// Those that a peer refused because they were dated in its future.

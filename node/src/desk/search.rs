@@ -37,7 +37,7 @@ impl Aim {
     /// Every aim.
     pub const ALL: [Self; 2] = [Self::Identify, Self::MoreData];
 
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Identify => "identify",

@@ -1,11 +1,12 @@
-//! What travels on a stream: statements at their places, the chain over them, and where it stands.
+//! What travels on a stream: statements at their places, the chain over them, and positions in it.
 
 use crate::id::{AuthorityId, Digest, Epoch, StreamSeq};
 
-/// Statements in a batch: one durable commit at each end; more would only delay the first.
+/// Most statements in a batch, which costs one durable commit at each end; more would only delay
+/// the first.
 pub const BATCH_ITEMS_MAX: usize = 64;
 
-/// Statements of a batch together, in bytes: fits the decoding limit of the exchange door.
+/// Most bytes of the statements in a batch: fits the decoding limit of the exchange door.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// Statements of one stream, ready to be sent or as received.
@@ -50,7 +51,7 @@ impl Statement {
     }
 }
 
-/// Splits items into batches within the bounds of a batch.
+/// Splits items into batches that keep the bounds.
 pub(super) fn batches(items: Vec<Item>) -> Vec<Vec<Item>> {
     let mut batches: Vec<Vec<Item>> = Vec::new();
     let mut bytes = 0;

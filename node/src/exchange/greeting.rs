@@ -1,4 +1,5 @@
-//! What the two ends of a stream say first: the sender of its log, the receiver of what it holds.
+//! What the two ends of a stream say first: the sender about its log, the receiver about what it
+//! holds.
 
 use std::fmt::Display;
 
@@ -7,7 +8,7 @@ use super::statement::Nonce;
 use crate::alert::SCHEMAS;
 use crate::id::{Digest, Epoch, StreamSeq, Versions};
 
-/// What a sender says of its log before anything else.
+/// What a sender says about its log before anything else.
 #[derive(Clone, Debug)]
 pub struct Standing {
     /// Versions of the protocol that it speaks.
@@ -16,9 +17,9 @@ pub struct Standing {
     pub schemas: Versions,
     /// Its log now: a checkpoint, as signed. Empty from a node of an older version.
     pub checkpoint: String,
-    /// The restores that two persons there approved, as signed.
+    /// The restores that two people there approved, as signed.
     pub restores: Vec<String>,
-    /// It knows that it lost state.
+    /// Whether it knows that it lost state.
     pub stopped: bool,
 }
 
@@ -40,7 +41,7 @@ pub struct Resume {
     pub chain: Option<Digest>,
     /// The sender's newest head held there.
     pub head: String,
-    /// The next head must answer it.
+    /// The nonce that the next head must answer.
     pub nonce: Nonce,
     /// The version of the protocol that the stream goes by: the highest that both speak.
     pub protocol: u32,
@@ -50,7 +51,8 @@ pub struct Resume {
     pub log: String,
     /// A signed word of the sender's on a log that contradicts it; empty when none was seen.
     pub other_log: String,
-    /// The receiver lost state: it takes nothing before two persons there confirmed how it goes on.
+    /// The receiver lost state: it takes nothing until two people there have reviewed what is in
+    /// force.
     pub stopped: bool,
 }
 

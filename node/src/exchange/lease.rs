@@ -1,5 +1,5 @@
-//! What the live state of the streams says to people: whether copies are confirmed, which peers are
-//! silent, how far a peer is behind.
+//! What the live state of the streams means for people: whether copies are confirmed, which peers
+//! are silent, how far behind a peer is.
 
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::node::Node;
@@ -13,8 +13,8 @@ pub fn lease(node: &Node, issuer: &AuthorityId) -> (bool, Option<Timestamp>) {
     (confirmed_at.is_some_and(|at| (0..=node.copy_lease_s).contains(&age(at))), confirmed_at)
 }
 
-/// As [`lease`], of one copy: where a newer version was sent and refused here it is not confirmed,
-/// though the issuer was heard.
+/// Like [`lease`], for one copy: if a newer version was sent and refused here, the copy is not
+/// confirmed, although the issuer was heard from.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -30,17 +30,17 @@ pub fn lease_of(
     Ok((leased && !refused_newer, confirmed_at))
 }
 
-/// When a peer was last heard, in seconds before now, as far as this process knows.
+/// How long ago a peer was last heard from, in seconds, as far as this process knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Its last head came so long ago.
+    /// Its last head came this long ago.
     Ago(i64),
-    /// Not yet: the node started, or the peer became active, so long ago. Nothing is known of
-    /// before.
+    /// Not yet: the node started, or the peer became active, this long ago. Nothing is known of the
+    /// time before.
     NotYet(i64),
 }
 
-/// When an active peer was last heard; `None` for others, which are not listened to.
+/// When an active peer was last heard from; `None` for other peers.
 pub fn heard(node: &Node, peer: &Peer) -> Option<Heard> {
     if peer.state != PeerState::Active {
         return None;
@@ -52,15 +52,15 @@ pub fn heard(node: &Node, peer: &Peer) -> Option<Heard> {
     Some(ago.map_or(Heard::NotYet(active.min(elapsed - node.started)), Heard::Ago))
 }
 
-/// Whether an active peer was not heard for longer than the configured silence. That it was not
-/// heard yet is no silence.
+/// Whether an active peer was not heard from for longer than the configured silence. A peer that
+/// was not heard from yet is not silent.
 pub fn is_silent(node: &Node, peer: &Peer) -> bool {
     heard(node, peer).is_some_and(|heard| match heard {
         Heard::Ago(seconds) | Heard::NotYet(seconds) => seconds > node.peer_silence_s,
     })
 }
 
-/// Active peers of which something is so, in the order of their names.
+/// Active peers that satisfy a condition, in the order of their names.
 fn peers_which(node: &Node, is_so: impl Fn(&Peer) -> bool) -> Vec<AuthorityId> {
     let directory = node.directory.load();
     let found = directory.all().filter(|known| is_so(&known.peer));
@@ -69,19 +69,19 @@ fn peers_which(node: &Node, is_so: impl Fn(&Peer) -> bool) -> Vec<AuthorityId> {
     found
 }
 
-/// Active peers that were not heard for longer than the configured silence.
+/// Active peers that were not heard from for longer than the configured silence.
 pub fn silent_peers(node: &Node) -> Vec<AuthorityId> {
     peers_which(node, |peer| is_silent(node, peer))
 }
 
-/// Active peers that were not heard yet, and are not silent either.
+/// Active peers that were not heard from yet, and are not silent either.
 pub fn unheard_peers(node: &Node) -> Vec<AuthorityId> {
     peers_which(node, |peer| {
         matches!(heard(node, peer), Some(Heard::NotYet(_))) && !is_silent(node, peer)
     })
 }
 
-/// Most places counted as waiting: beyond it the number says "many".
+/// Most places counted as waiting; a larger number only means "many".
 const BEHIND_MAX: usize = 10_000;
 
 /// Places of the feed that are not decided yet for a peer, up to 10 000.

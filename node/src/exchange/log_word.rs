@@ -1,4 +1,4 @@
-//! A signed word of an authority on its own log, read.
+//! Reads the signed words of an authority on its own log.
 
 use super::statement::{HEAD_TYP, Head};
 use crate::audit;
@@ -7,8 +7,8 @@ use crate::jose::{self, PublicKey};
 use crate::node::{LogWord, Node};
 
 impl LogWord {
-    /// Reads a word of `iss`: a head for `aud`, a checkpoint, or the head that a restore goes on
-    /// from.
+    /// Reads a word of `iss`: a head for `aud`, a checkpoint, or the head from which a restore
+    /// continues.
     pub(super) fn verify(
         jws: &str,
         (iss, aud): (&AuthorityId, &AuthorityId),

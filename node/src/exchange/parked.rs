@@ -1,5 +1,5 @@
-//! What a peer refused, or can't read yet: kept where the operators of both sides see it, and
-//! offered again when the reason goes or by hand.
+//! Statements that a peer refused, or can't read yet. They are kept where the operators of both
+//! sides see them, and offered again when the reason is gone, or by hand.
 
 use crate::alert::SCHEMA;
 use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
@@ -9,21 +9,22 @@ use crate::store::{Change, PAGE, Parked, ParkedOut, Read, Retries, Scan, StoreEr
 /// Why an alert waits when the peer can't read its schema yet.
 pub(super) const SCHEMA_LACKING: &str = "peer_lacks_schema";
 
-/// Why an alert waits that has ended, or whose rule has, by a clock that is in doubt since the
-/// start.
+/// Why an alert waits that has expired, or whose rule has ended, according to a clock in doubt
+/// since the start.
 pub(super) const CLOCK_IN_DOUBT: &str = "clock_in_doubt";
 
-/// Why a receiver refuses what it has no room for.
+/// Why a receiver refuses a statement for lack of room.
 pub(super) const NO_ROOM: &str = "no_room";
 
-/// Why a receiver refuses what is dated ahead of its clock.
+/// Why a receiver refuses a statement that is dated ahead of its clock.
 pub const FUTURE_IAT: &str = "future_iat";
 
-/// Wait before what a peer takes for ended, or for signed by a key it does not know, is offered
-/// again, in seconds: its clock, or the descriptor it holds of us, is to be looked after by people.
+/// Wait before an alert is offered again that a peer believes to have expired, or to be signed by
+/// an unknown key, in seconds: people must set its clock right, or give it our new descriptor.
 const PEOPLE_WAIT_S: i64 = 3600;
 
-/// When something refused for this reason is offered again by itself; `None`: by hand only.
+/// When a statement refused for this reason is offered again automatically; `None` means only by
+/// hand.
 pub(super) fn retry_at(reason: &str, now: Timestamp) -> Option<Timestamp> {
     match reason {
         FUTURE_IAT | NO_ROOM | CLOCK_IN_DOUBT => Some(now.plus(CLOCK_TOLERANCE_S)),
@@ -35,7 +36,7 @@ pub(super) fn retry_at(reason: &str, now: Timestamp) -> Option<Timestamp> {
 /// Peer and alert.
 type Key = (AuthorityId, AlertId);
 
-/// Parks, in place of what was parked of the alert.
+/// Parks a statement, in place of an earlier one about the alert.
 pub(super) fn park(tx: &mut Tx<'_>, key: &Key, parked: &Parked) -> Result<(), StoreError> {
     unpark(tx, key)?;
     if let Some(at) = parked.retry_at {
@@ -45,7 +46,7 @@ pub(super) fn park(tx: &mut Tx<'_>, key: &Key, parked: &Parked) -> Result<(), St
     Ok(())
 }
 
-/// Something newer was offered of the alert, or nothing is to be offered of it any more.
+/// Ends the parking of an alert: something newer was offered, or nothing is to be offered any more.
 pub(super) fn unpark(tx: &mut Tx<'_>, key: &Key) -> Result<(), StoreError> {
     if let Some(parked) = tx.get::<ParkedOut>(key)? {
         if let Some(at) = parked.retry_at {
@@ -68,7 +69,7 @@ pub(super) fn due(
     now: Timestamp,
 ) -> Result<Vec<AlertId>, StoreError> {
     let waiting = from.scan(Scan::<Retries>::of(peer), PAGE)?;
-    // No wait is longer: what waits for later was parked by a clock that was ahead.
+    // No wait is longer; a later time comes from a clock that was ahead.
     let due = |at: &Timestamp| *at <= now || *at > now.plus(PEOPLE_WAIT_S);
     Ok(waiting
         .into_iter()
@@ -111,7 +112,7 @@ pub(super) fn lacks_schema(node: &Node, peer: &AuthorityId) -> Result<bool, Stor
     Ok(false)
 }
 
-/// What operators read while alerts wait for a peer to be updated.
+/// The text that operators read while alerts wait for a peer to be updated.
 pub(super) fn waits_for_schema(peer: &AuthorityId) -> String {
     format!("{peer} lacks schema {SCHEMA}")
 }

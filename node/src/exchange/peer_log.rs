@@ -1,4 +1,5 @@
-//! What is known of a peer's log: written down, committed with its statements, or seen since.
+//! What is known about a peer's log: stored by itself, committed with its statements, or seen
+//! since.
 
 use super::statement::{HEAD_TYP, Head};
 use crate::id::{AuthorityId, Timestamp};
@@ -6,7 +7,7 @@ use crate::jose;
 use crate::node::Node;
 use crate::store::{OtherLog, PeerLog, PeerLogs, StoreError, StreamIn, StreamsIn, Tx};
 
-/// The newest that is known of a peer's log: written down, or seen since.
+/// The newest known state of a peer's log: stored, or seen since.
 pub(super) fn known(node: &Node, peer: &AuthorityId) -> Result<Option<PeerLog>, StoreError> {
     let (kept, stream) =
         (node.store.get::<PeerLogs>(peer)?, node.store.get::<StreamsIn>(peer)?.unwrap_or_default());
@@ -33,7 +34,7 @@ fn committed(stream: StreamIn) -> Option<PeerLog> {
     Some(PeerLog { size, root, signed_at, word: stream.head, other: None })
 }
 
-/// The larger; what contradicts it stays with it.
+/// The larger of two; it keeps what contradicts it.
 pub(super) fn newest(kept: Option<PeerLog>, seen: Option<PeerLog>) -> Option<PeerLog> {
     match (kept, seen) {
         (Some(kept), Some(seen)) if seen.size > kept.size || later(&kept, &seen) => {
@@ -77,8 +78,7 @@ pub(super) fn alarm_of(peer: &AuthorityId, log: &PeerLog) -> Option<String> {
     })
 }
 
-/// People looked into a peer's log and go on with it: the one that it showed last is the one that
-/// counts.
+/// Accepts the log that a peer showed last, after people looked into it.
 pub(super) fn settle_log(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), StoreError> {
     let Some(log) = tx.get::<PeerLogs>(peer)? else { return Ok(()) };
     let Some(other) = log.other else { return Ok(()) };

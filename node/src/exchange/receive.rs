@@ -1,4 +1,4 @@
-//! The receiver's end of a stream: judge, apply, and say what is durable.
+//! The receiver's end of a stream: judges, applies, and says what is durable.
 
 mod apply;
 mod error;

@@ -1,5 +1,5 @@
-//! From a loss of state to new epochs: own statements come back from peers, and two persons confirm
-//! how the node goes on.
+//! From a loss of state to new epochs: own statements come back from peers, and two people confirm
+//! how the node resumes.
 
 mod confirm;
 mod fork;

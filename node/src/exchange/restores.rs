@@ -1,4 +1,4 @@
-//! The restores that authorities signed: which log they go on from, and which one they gave up.
+//! The restores that authorities signed: the log that they continue, and the one that they gave up.
 
 use crate::audit::{RESTORE_TYP, Restore};
 use crate::id::AuthorityId;
@@ -6,8 +6,8 @@ use crate::jose;
 use crate::node::Node;
 use crate::store::{Read, Restores, Scan, StoreError, Tx};
 
-/// Restores of one authority that are kept and told: more than that in the life of a node is a
-/// fault of its own.
+/// Most restores of one authority that are kept and sent: a node that needs more has another
+/// problem.
 pub(super) const RESTORES_MAX: usize = 16;
 
 pub(super) fn own_restores(node: &Node) -> Result<Vec<String>, StoreError> {
@@ -15,7 +15,7 @@ pub(super) fn own_restores(node: &Node) -> Result<Vec<String>, StoreError> {
     Ok(held.into_iter().map(|(_, jws)| jws).collect())
 }
 
-/// When the last restore was approved that is kept of an authority, UTC seconds.
+/// When the last kept restore of an authority was approved, UTC seconds.
 pub(super) fn last_restore(
     tx: &Tx<'_>,
     authority: &AuthorityId,

@@ -1,4 +1,4 @@
-//! The sender's end of a stream: decide, offer durably, go on after a cut, take receipts.
+//! The sender's end of a stream: decides, offers durably, resumes after a cut, takes receipts.
 
 mod acknowledge;
 mod compare;

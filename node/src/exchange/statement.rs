@@ -1,5 +1,5 @@
-//! What the two ends of a stream sign: heads, receipts, retractions. Each is a JWS with a `typ` of
-//! its own.
+//! What the two ends of a stream sign: heads, receipts, retractions. Each is a JWS with its own
+//! `typ`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub const RECEIPT_TYP: &str = "entente-receipt+jwt";
 /// `typ` of a retraction.
 pub const RETRACTION_TYP: &str = "entente-retraction+jwt";
 
-/// Sixteen fresh bytes of a receiver: the head that answers them was signed after they were made.
+/// Sixteen fresh bytes from a receiver: the head that answers them was signed after they were made.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Nonce(pub [u8; 16]);
@@ -63,7 +63,7 @@ impl From<Nonce> for String {
     }
 }
 
-/// The sender's word on where its stream stands: the end of every batch.
+/// The sender's word on the place of its stream: the end of every batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
@@ -81,10 +81,11 @@ pub struct Head {
     pub iat: i64,
     /// The receiver's newest nonce that the sender has seen.
     pub nonce: Nonce,
-    /// The sender has nothing more for this receiver at this moment: copies are as the issuer wants
-    /// them.
+    /// Whether the sender has nothing more for this receiver at this moment: copies are as the
+    /// issuer wants them.
     pub caught_up: bool,
-    /// The present view was sent whole in this epoch: what it did not confirm is to be dropped.
+    /// Whether the whole present view was sent in this epoch: the receiver drops what it did not
+    /// confirm.
     pub snapshot_complete: bool,
     /// Leaves of the sender's audit log, and its root: peers are witnesses of each other's logs.
     pub log_size: u64,
@@ -138,7 +139,7 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// The issuer takes an alert back from one peer: it may no longer hold it.
+/// The issuer takes an alert back from one peer, which may no longer hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retraction {
@@ -150,7 +151,7 @@ pub struct Retraction {
     pub jti: AlertId,
     /// When signed, UTC seconds.
     pub iat: i64,
-    /// Digest of the statement first offered at this place, when the retraction stands in for it:
+    /// Digest of the statement first offered at this place, if the retraction replaces it because
     /// the right to it ended before it was known to have arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_place_of: Option<Digest>,

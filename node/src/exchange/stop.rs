@@ -1,5 +1,5 @@
-//! The stop of a node that lost state: nothing is issued until two persons confirmed how it goes
-//! on.
+//! The stop of a node that lost state: nothing is issued until two people have reviewed what is in
+//! force.
 
 use crate::id::AuthorityId;
 use crate::node::Node;
@@ -10,11 +10,11 @@ use crate::store::{
 /// Key in [`Meta`] of the stop: present while this node may not issue.
 const STOP_KEY: &str = "lost_state";
 
-/// Peers whose records are walked at once: ten times those that a node is sized for.
+/// Most peers whose records are walked at once: ten times as many as a node is sized for.
 pub(super) const PEERS_MAX: usize = 1024;
 
-/// Whether the node found that it lost state (its own later heads came back from a peer): nothing
-/// is issued, and nobody is let in but who confirms how it goes on.
+/// Whether the node found that it lost state (a peer showed later heads of its own): it issues
+/// nothing then, and lets in only those who review what is in force.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -33,7 +33,7 @@ pub(super) fn begin_stop(tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for (peer, _) in tx.scan(Scan::<StreamsOut>::all(), PEERS_MAX)? {
             tx.put::<Unasked>(&peer, &());
         }
-        // Whoever is in is judged anew, and streams end.
+        // Open calls are judged again, and streams end.
         tx.announce(Change::Users);
         tx.announce(Change::Peers);
     }
@@ -45,7 +45,7 @@ pub(super) fn end_stop(tx: &mut Tx<'_>) {
     tx.delete::<Meta>(&STOP_KEY.to_owned());
 }
 
-/// The heads that peers showed and this node's log lacks, the largest first.
+/// The heads that peers showed and that this node's log lacks, the largest first.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -88,8 +88,8 @@ pub(super) fn told(peer: &AuthorityId, head: &LostHead, size: u64, stopped: bool
     )
 }
 
-/// Whether a peer must be asked what it holds of ours before anything is sent to it: it was not
-/// reached while the node stood still.
+/// Whether a peer must be asked what it holds of ours before anything is sent to it, because it was
+/// not reached while the node was stopped.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -97,7 +97,7 @@ pub fn must_ask(node: &Node, peer: &AuthorityId) -> Result<bool, StoreError> {
     Ok(!lost_state(node)? && is_unasked(node, peer)?)
 }
 
-/// Whether a peer was not asked, since state was lost, what it holds of ours.
+/// Whether a peer has not been asked, since state was lost, what it holds of ours.
 ///
 /// # Errors
 /// When the store cannot be read.

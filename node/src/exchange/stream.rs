@@ -1,4 +1,4 @@
-//! The stream to a peer: what begins, turns and stops it inside a transaction.
+//! The stream to a peer: what begins, redirects and stops it inside a transaction.
 
 use super::batch::chain_start;
 use super::peer_log::settle_log;
@@ -9,13 +9,13 @@ use crate::store::{
     StreamsOut, Sweep, Tx,
 };
 
-/// Outgoing streams of one node: ten times the peers it is sized for.
+/// Most outgoing streams of one node: ten times the peers that it is sized for.
 const STREAMS_MAX: usize = 1024;
 
 /// Key in [`Meta`] of the policy version in force, eight big-endian bytes.
 const POLICY_KEY: &str = "policy";
 
-/// A new stream, or a new epoch of one: the feed is decided from its beginning.
+/// A new stream, or a new epoch of one, which decides the feed from its beginning.
 pub(super) fn fresh(
     from: &AuthorityId,
     to: &AuthorityId,
@@ -53,8 +53,9 @@ pub fn feed(tx: &mut Tx<'_>, alert: &AlertId, withdrawn: bool, freed: Option<Fee
     place
 }
 
-/// After a change of policy, in the same transaction: offers decided under an older version are
-/// refused from here on, and every stream decides anew, what peers hold first.
+/// Takes effect with a change of policy, in the same transaction: offers decided under an older
+/// version are refused from here on, and every stream decides everything again, beginning with what
+/// peers hold.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -68,14 +69,14 @@ pub fn sweep(tx: &mut Tx<'_>, version: PolicyVersion) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// The stream, deciding everything anew.
+/// Has the stream decide everything again.
 pub(super) fn begin_sweep(stream: StreamOut, now: Timestamp) -> StreamOut {
     let (sweep, sweeps) = (Some(Sweep::Held(None)), stream.sweeps + 1);
     StreamOut { sweep, sweeps, swept_at: now, ..stream }
 }
 
-/// When a peer becomes active, in the same transaction: its stream begins, or goes on with
-/// everything decided anew.
+/// Takes effect when a peer becomes active, in the same transaction: its stream begins, or
+/// continues and decides everything again.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -95,7 +96,7 @@ pub fn open_stream(
     Ok(())
 }
 
-/// Stops one stream until a person acts, with the reason they are shown.
+/// Stops one stream until a person acts, with a reason to show them.
 pub fn halt(tx: &mut Tx<'_>, peer: &AuthorityId, reason: &str) -> Result<Event, StoreError> {
     if let Some(stream) = tx.get::<StreamsOut>(peer)? {
         let halted = StreamOut { halted: Some(reason.to_owned()), ..stream };
@@ -116,8 +117,8 @@ pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), Sto
     Ok(())
 }
 
-/// Whether a copy of an alert may outlive it at some peer: an older version that ends later, whose
-/// update did not arrive.
+/// Whether a copy of an alert may outlive it at some peer: an older version that expires later,
+/// whose update did not arrive.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -132,12 +133,12 @@ pub fn outlived(tx: &Tx<'_>, alert: &AlertId, last: Version) -> Result<bool, Sto
 }
 
 /// The number of the epoch after `stream`'s: the clock's seconds, so that a node that forgot an
-/// epoch does not give its number away again.
+/// epoch does not use its number again.
 pub(super) fn next_epoch(tx: &Tx<'_>, stream: &StreamOut) -> Epoch {
     (stream.epoch + 1).max(tx.now().seconds() as u64)
 }
 
-/// Two persons confirmed what peers get: every stream decides anew.
+/// Two people confirmed what peers get: has every stream decide everything again.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::StoreError;
 use super::schema::SlotId;
 
-/// Bytes of a cell: a person with documents, an object and a place make nine thousand; larger
+/// Bytes of a cell: a person with documents, an object and a place need nine thousand; larger
 /// tokens stay in their records.
 pub(super) const CELL_BYTES: usize = 12 * 1024;
 
@@ -23,8 +23,8 @@ const PIECE_BYTES: usize = 128 * CELL_BYTES;
 pub(super) struct CellFile {
     file: File,
     length: AtomicU64,
-    /// Opened for itself: the system tells each opening once that what it wrote did not reach the
-    /// disk, and the one that grows must not take the news from the one that keeps.
+    /// A separate handle: the system reports a failed write once to each handle, and the one that
+    /// grows the file must not take the report from the one that writes cells.
     growing: Mutex<File>,
     /// End of the last cell that was written since the start.
     used: AtomicU64,
@@ -51,7 +51,7 @@ impl CellFile {
         Ok(self.file.sync_data()?)
     }
 
-    /// Makes room for a piece more than was used, while nobody waits for it.
+    /// Makes the file a piece larger than is used, while nobody waits for it.
     pub(super) fn grow_ahead(&self) -> Result<(), StoreError> {
         match self.used.load(Ordering::Relaxed) {
             0 => Ok(()),

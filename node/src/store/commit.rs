@@ -9,8 +9,8 @@ use super::writer::GROUP_BYTES_MAX;
 use super::{CommitError, Store, StoreError};
 use crate::audit::Event;
 
-/// Result of a transaction: what to return, and the events that say what was done. There is no way
-/// to commit without one.
+/// The result of a transaction: what to return, and the events that say what was done. Nothing can
+/// be committed without an event.
 pub struct Committed<T> {
     pub(super) value: T,
     pub(super) events: Vec<Event>,
@@ -31,14 +31,14 @@ impl<T> Committed<T> {
 }
 
 impl Store {
-    /// Waits until everything that the writer was given before is durable.
+    /// Waits until everything given to the writer before is durable.
     ///
     /// # Errors
     /// The store's failure.
     pub async fn settled(&self) -> Result<(), StoreError> {
         let (sender, outcome) = oneshot::channel();
         let job = group::nothing(move |flushed| {
-            // A caller that went away does not want to know.
+            // A caller that went away needs no answer.
             let _ = sender.send(flushed.clone());
         });
         let jobs = self.jobs().map_err(CommitError::<StoreError>::flatten)?;
@@ -66,8 +66,8 @@ impl Store {
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// As [`Store::commit`], for callers outside of async code. It waits on a thread of its own, so
-    /// that it may also be called where a runtime drives the present one.
+    /// Like [`Store::commit`], for callers outside of async code. It waits on a separate thread, so
+    /// that it may also be called on a thread that a runtime drives.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -89,8 +89,8 @@ impl Store {
         waiting.join().ok().flatten().unwrap_or_else(closed)
     }
 
-    /// As [`Store::commit`], refused when there is no [`Store::room`]: for what grows the store.
-    /// Withdrawal, retraction and erasure use `commit`.
+    /// Like [`Store::commit`], for transactions that grow the store: refused when there is no
+    /// [`Store::room`]. Withdrawal, retraction and erasure use `commit`.
     ///
     /// # Errors
     /// [`StoreError::Full`], and as [`Store::commit`].
@@ -108,8 +108,8 @@ impl Store {
         self.commit(f).await
     }
 
-    /// As [`Store::commit`], for what is only looked at: refused when the disk is full, so that the
-    /// reserve is left to what withdraws and erases.
+    /// Like [`Store::commit`], for looks: refused when the disk is full, so that the reserve is
+    /// left for withdrawals and erasures.
     ///
     /// # Errors
     /// [`StoreError::Full`], and as [`Store::commit`].

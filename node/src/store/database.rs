@@ -14,7 +14,7 @@ use sled::IVec;
 use super::StoreError;
 use crate::audit::Tree;
 
-/// Records read beyond those wanted, where some of them are hidden.
+/// Extra records to read, since some of them may be hidden.
 const READ_AHEAD: usize = 64;
 
 /// Bytes as the database holds them: cheap to clone.
@@ -192,7 +192,7 @@ impl Database {
         Ok(self.tree.apply_batch(batch)?)
     }
 
-    /// Makes durable what is applied: sled's own flush, and `sync_data` on its file.
+    /// Makes everything applied durable: sled's own flush, and `sync_data` on its file.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.tree.flush()?;
         Ok(self.file.sync_data()?)

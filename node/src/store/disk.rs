@@ -1,4 +1,4 @@
-//! Free disk where the store lies.
+//! Free space on the store's disk.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -6,15 +6,15 @@ use std::sync::{Mutex, PoisonError};
 use super::reserve::Reserve;
 use crate::id::Timestamp;
 
-/// Below this much free disk, in bytes, nothing that grows the store is taken, whatever the
-/// configuration says: it would eat up what withdrawals need.
+/// With less free disk than this, in bytes, nothing that grows the store is accepted, whatever the
+/// configuration says: it would use up what withdrawals need.
 const GROWING_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
 /// Asks the file system at most once a second.
 pub(super) struct Disk {
     folder: PathBuf,
     free_bytes_min: u64,
-    /// When it was asked, and what it said.
+    /// When the file system was asked, and its answer.
     asked: Mutex<Option<(Timestamp, u64)>>,
 }
 
@@ -28,7 +28,7 @@ impl Disk {
         self.has(now, self.free_bytes_min.max(GROWING_BYTES_MIN))
     }
 
-    /// Whether so much is free, as far as was asked within the second.
+    /// Whether this much is free, according to an answer at most a second old.
     pub(super) fn has(&self, now: Timestamp, bytes: u64) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let free = match *asked {
@@ -39,12 +39,12 @@ impl Disk {
         free >= bytes
     }
 
-    /// Room for what grows the store, and so much more.
+    /// Whether there is room for what grows the store, and this much more.
     pub(super) fn has_room_and(&self, bytes: u64) -> bool {
         self.free_bytes() >= self.free_bytes_min.max(GROWING_BYTES_MIN).saturating_add(bytes)
     }
 
-    /// Gives up pieces of the reserve until so much is free; whether it is.
+    /// Gives up pieces of the reserve until this much is free; returns whether it is.
     pub(super) fn make_room(&self, reserve: &Reserve, bytes: u64) -> bool {
         while self.free_bytes() < bytes {
             if !reserve.give_up() {

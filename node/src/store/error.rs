@@ -1,4 +1,4 @@
-//! What goes wrong with a store, and what to do about it.
+//! What can go wrong with a store, and what to do about it.
 
 use crate::worker::Panicked;
 
@@ -8,7 +8,7 @@ pub enum CommitError<E> {
     /// The transaction refused; nothing was written.
     #[error("{0}")]
     Refused(E),
-    /// The store did.
+    /// The store failed.
     #[error(transparent)]
     Store(StoreError),
 }
@@ -40,7 +40,7 @@ pub enum StoreError {
         "the disk failed ({0}): look at its free space and health, then run `entente-node check`"
     )]
     Io(String),
-    /// It does not hold what it must.
+    /// Its content is damaged.
     #[error("the store is damaged ({0}): set the folder aside and restore a backup")]
     Corrupt(String),
     /// Another process has it open.
@@ -76,7 +76,7 @@ pub enum StoreError {
     /// The content was erased.
     #[error("the content was erased")]
     Erased,
-    /// A transaction would have written over a record that it had not taken out: a fault of this
+    /// A transaction would have overwritten a record that it had not removed: a fault of this
     /// program.
     #[error(
         "a record is there already, so nothing was written: report this as a fault of the node"

@@ -15,14 +15,14 @@ use super::shared::Shared;
 use super::{Change, StoreError};
 use crate::audit::Tree;
 
-/// A group that is applied and not durable yet: readers do not see it.
+/// A group that is applied but not durable yet, so that readers do not see it.
 pub(super) struct Applied {
     /// None when it wrote nothing, or the store stopped writing.
     pub(super) effects: Option<Effects>,
     pub(super) answers: Vec<Answer>,
 }
 
-/// What follows once a group is durable.
+/// What to do once a group is durable.
 pub(super) struct Effects {
     pub(super) erased: Vec<SlotId>,
     pub(super) log: Tree,
@@ -52,7 +52,7 @@ impl Flusher {
     pub(super) fn run(mut self, applied: &Receiver<Applied>) {
         let mut done = Ok(());
         while let Ok(first) = applied.recv() {
-            // The writer is at most one group ahead: that one shares the flush.
+            // The writer is at most one group ahead, and that one shares the flush.
             let groups: Vec<_> = std::iter::once(first).chain(applied.try_recv().ok()).collect();
             if groups.iter().any(|group| group.effects.is_some()) {
                 let flush = |()| self.database.flush().map_err(|error| self.shared.stop(&error));
@@ -70,18 +70,17 @@ impl Flusher {
                 self.answer(answers, answer);
             }
             if self.shared.disk.has_room(self.shared.clock.now()) {
-                // Should it fail, then the writer finds out once it needs the room.
+                // If this fails, the writer notices when it needs the room.
                 let _ = self.shared.cells.grow_ahead();
                 self.shared.keep_reserve();
             }
         }
     }
 
-    /// Shows what is durable, overwrites the keys that are to be forgotten, then tells what is true
-    /// now.
+    /// Shows readers what is durable, overwrites the keys to forget, then announces the changes.
     fn follow(&mut self, effects: Effects) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
-        // The log first: whoever sees a record finds it logged.
+        // The log comes first, so that whoever sees a record finds it logged.
         *shared.log.lock().unwrap_or_else(PoisonError::into_inner) = effects.log;
         if effects.erased.is_empty() {
             self.database.show_next();
@@ -115,7 +114,7 @@ impl Flusher {
     fn answer(&self, answers: Vec<Answer>, done: Result<(), StoreError>) {
         let answering = move || answers.into_iter().for_each(|answer| answer(&done));
         match &self.runtime {
-            // Callers wake where they run: one hand-over instead of one for each.
+            // Callers wake on their own runtime: one hand-over instead of one for each.
             Some(runtime) => drop(runtime.spawn(async move { answering() })),
             None => answering(),
         }

@@ -17,13 +17,13 @@ use crate::id::{AlertId, Digest, Timestamp, Version};
 use crate::jose::PublicKey;
 use crate::matching::match_keys;
 
-/// Problems named at most: the first ones tell what happened.
+/// Most problems named: the first ones show what happened.
 const PROBLEMS_MAX: usize = 50;
 
 /// Entries of the log read at a time.
 const LEAVES_PAGE: usize = 1024;
 
-/// What a check of the whole store found.
+/// The result of checking the whole store.
 #[derive(Clone, Debug, Default)]
 pub struct Fsck {
     /// Own alerts that open.
@@ -39,7 +39,7 @@ pub struct Fsck {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What; ids and places only.
+    /// What is wrong; only ids and places.
     pub what: String,
     /// What to do about it.
     pub remedy: Remedy,
@@ -54,18 +54,17 @@ impl fmt::Display for Problem {
 /// What people do about a problem, the gravest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Remedy {
-    /// The store as a whole can't be relied on.
+    /// The store as a whole is unreliable.
     Restore,
     /// An alert is lost; the entry of the audit log that says who made it.
     CreateAgain(u64),
-    /// An own alert is not what it should be.
+    /// An own alert is damaged.
     Withdraw(AlertId),
-    /// Of an own alert, what stands beside its record is not what it should be: a new version
-    /// writes it anew.
+    /// The records beside an own alert are damaged; a new version writes them again.
     Update(AlertId),
-    /// A copy is not what it should be: its issuer's next version takes its place.
+    /// A copy is damaged; its issuer's next version replaces it.
     AskIssuer(AlertId),
-    /// It is left over, and has no effect.
+    /// It is left over and has no effect.
     None,
 }
 
@@ -140,7 +139,7 @@ struct Held<'a> {
     match_keys: &'a [IndexKey],
 }
 
-/// What records say must stand elsewhere; what is found there is taken out.
+/// What records say must exist elsewhere; whatever is found there is removed from this list.
 #[derive(Default)]
 struct Expected {
     indexed: HashMap<(IndexKey, AlertId), Whose>,
@@ -215,7 +214,7 @@ impl Store {
         Ok(report)
     }
 
-    /// One record: it opens, and is the alert that its key and its fields name.
+    /// Checks one record: it opens, and is the alert that its key and its fields name.
     fn look_at(&self, held: &Held<'_>, expected: &mut Expected, report: &mut Fsck) {
         let &Held { whose, id, .. } = held;
         let name = whose.name(id);
@@ -245,7 +244,7 @@ impl Store {
         alert::read(std::str::from_utf8(&token).ok()?).ok()
     }
 
-    /// What stands beside the records against what they say, both ways.
+    /// Compares what stands beside the records with what they say, in both directions.
     fn compare(&self, mut expected: Expected, report: &mut Fsck) -> Result<(), StoreError> {
         for_each::<Matches>(self, |key, entry| match expected.indexed.remove(&key) {
             None => {
@@ -287,7 +286,7 @@ impl Store {
         })
     }
 
-    /// Two alerts that were created under one id: the first was overwritten, though it was
+    /// Finds two alerts created under one id: the first was overwritten although it was
     /// acknowledged.
     fn made_twice(&self, report: &mut Fsck) -> Result<(), StoreError> {
         let mut made: HashMap<AlertId, u64> = HashMap::new();

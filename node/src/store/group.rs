@@ -23,11 +23,11 @@ use super::{
 use crate::audit::{Event, Tree, leaf_hash};
 use crate::id::{FeedSeq, Timestamp};
 
-/// One waiting commit: runs against the group, and gives back what to do once it is durable, or
-/// not. It is given no group while the store does not write.
+/// One waiting commit: runs against the group, and returns what to do once it is durable, or has
+/// failed. It gets no group while the store does not write.
 pub(super) type Job = Box<dyn FnOnce(Option<&mut Group>) -> Answer + Send>;
 
-/// Tells the caller how the flush went.
+/// Tells the caller the result of the flush.
 pub(super) type Answer = Box<dyn FnOnce(&Result<(), StoreError>) + Send>;
 
 /// Answers one commit.
@@ -45,11 +45,11 @@ where
     let job: Job = Box::new(move |group| {
         let result = group.map(|group| group.run(f));
         Box::new(move |flushed| {
-            // A caller that went away does not want to know.
+            // A caller that went away needs no answer.
             let _ = sender.send(match (result, flushed) {
                 (Some(result), Ok(())) => result,
                 (None, Ok(())) => Err(CommitError::Store(StoreError::Closed)),
-                // A refusal, too, may rest on what did not become durable.
+                // A refusal may also be based on what did not become durable.
                 (_, Err(error)) => Err(CommitError::Store(error.clone())),
             });
         })
@@ -57,7 +57,7 @@ where
     (job, outcome)
 }
 
-/// A job that does nothing, and says how the flush went.
+/// A job that does nothing but report the result of the flush.
 pub(super) fn nothing(told: impl FnOnce(&Result<(), StoreError>) + Send + 'static) -> Job {
     Box::new(|_| Box::new(told))
 }
@@ -138,7 +138,7 @@ impl Group {
         }
     }
 
-    /// Bytes of the records in it, about.
+    /// Approximate bytes of its records.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -237,8 +237,8 @@ impl Tx<'_> {
         }
     }
 
-    /// Writes a new record; where there is one already the transaction fails, so that nothing live
-    /// is overwritten unseen. As [`Self::put`] else.
+    /// Writes a new record, like [`Self::put`]; if there is one already the transaction fails, so
+    /// that nothing live is silently overwritten.
     pub fn insert<T: Table>(&mut self, key: &T::Key, value: &T::Value) {
         match self.group.holds(&key_bytes::<T>(key)) {
             Ok(false) => self.put::<T>(key, value),
@@ -279,8 +279,8 @@ impl Tx<'_> {
         self.counted.push((prefix, change));
     }
 
-    /// Makes a fresh slot, and what was sealed under its key, durable with this transaction;
-    /// returns where that lies, for its record.
+    /// Makes a fresh slot, and the token sealed under its key, durable with this transaction;
+    /// returns where the token lies, for its record.
     pub fn keep_slot(&mut self, slot: &Slot, sealed: &Bytes) -> SealedToken {
         self.kept.push(slot.clone());
         match u32::try_from(sealed.len()) {
@@ -336,7 +336,7 @@ impl Tx<'_> {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Told to [`super::Store::changes`] once durable.
+    /// Announces a change to [`super::Store::changes`], once durable.
     pub fn announce(&mut self, change: Change) {
         self.announced.push(change);
     }

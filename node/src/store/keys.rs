@@ -8,7 +8,7 @@ pub trait TableKey: Sized {
     /// Appends the key's bytes.
     fn encode(&self, out: &mut Vec<u8>);
 
-    /// Takes a key off the front of `bytes`; `None` when they are no key.
+    /// Takes a key off the front of `bytes`; `None` if they don't begin with one.
     fn take(bytes: &mut &[u8]) -> Option<Self>;
 }
 

@@ -75,8 +75,8 @@ impl Store {
         found.map(|(key, value)| decode_record::<Log>(&key, &value)).transpose()
     }
 
-    /// Entries that became durable at `time` or before: times in the log do not go back, unless the
-    /// clock did.
+    /// Number of entries that became durable at `time` or before. Times in the log do not go back,
+    /// unless the clock did.
     ///
     /// # Errors
     /// When its entries cannot be read.

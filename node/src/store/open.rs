@@ -1,5 +1,5 @@
-//! Opening: what is checked before anything is read or written, and what an earlier crash left
-//! half-done.
+//! Opening: the checks before anything is read or written, and the completion of what an earlier
+//! crash interrupted.
 
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
@@ -26,14 +26,14 @@ use super::{CHANGES_HELD, Scan, Store, StoreError, StoreOptions, Table};
 use crate::audit::Tree;
 use crate::id::{AuthorityId, Clock, Entropy, Secret, printable};
 
-/// What the check value says once it is unsealed.
+/// The content of the check value.
 const CHECK: &[u8] = b"this store was made with this node key";
 
-/// Free disk that opening takes, in bytes, most of it for sled's snapshot: so much of the reserve
-/// is given up for it.
+/// Free disk that opening needs, in bytes, most of it for sled's snapshot: the reserve gives up
+/// this much for it.
 const OPENING_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How often, and for how long, a database is opened again whose last handle was just let go.
+/// How often, and with which pause, to try to open a database whose last handle was just dropped.
 const LETTING_GO: (u32, Duration) = (100, Duration::from_millis(20));
 
 /// A database that is open, durable and whole, and where it stands.
@@ -126,7 +126,7 @@ pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
     Ok(opened)
 }
 
-/// What an earlier process wrote may be no further than in the system's memory: erasing must not
+/// What an earlier process wrote may still be in the system's memory only: erasing must not
 /// overtake it.
 fn make_durable(folder: &Path, database: Database) -> Result<Opened, StoreError> {
     let ours = ["slots", "tokens", "reserve"].map(|name| folder.join(name));

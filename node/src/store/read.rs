@@ -116,7 +116,7 @@ fn scanned<T: Table>(
 }
 
 impl Store {
-    /// Reads one record, as it is durable.
+    /// Reads one durable record.
     ///
     /// # Errors
     /// When it cannot be read.

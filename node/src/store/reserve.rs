@@ -1,5 +1,5 @@
-//! Disk that is kept back, and given up piece by piece once there is none left: so that what takes
-//! back, withdraws and erases still becomes durable, and the store still opens.
+//! Disk space kept in reserve, and given up piece by piece once there is none left, so that
+//! retractions, withdrawals and erasures still become durable, and the store still opens.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,13 +11,13 @@ use rustix::fs::{FallocateFlags, fallocate};
 use super::StoreError;
 use crate::id::Timestamp;
 
-/// Bytes kept back: thousands of withdrawals.
+/// Bytes kept in reserve: enough for thousands of withdrawals.
 pub(super) const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Bytes given up at a time, so that whatever filled the disk does not get all at once.
+/// Bytes given up at a time, so that whatever filled the disk does not get everything at once.
 const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How often it is looked whether there is room to keep back what was given up, in seconds.
+/// How often to check whether there is room to restore the reserve, in seconds.
 const TRIED_EVERY_S: i64 = 10;
 
 /// The file `folder/reserve`. It holds nothing.
@@ -25,7 +25,7 @@ pub(super) struct Reserve {
     /// `None` where the disk was too full for even an empty file.
     file: Option<File>,
     held: AtomicU64,
-    /// When it was last tried to keep back what is lacking, in seconds.
+    /// When the node last tried to restore the reserve, in seconds.
     tried_at: AtomicI64,
 }
 
@@ -39,7 +39,7 @@ impl Reserve {
         Self { file, held: AtomicU64::new(held), tried_at: AtomicI64::new(i64::MIN) }
     }
 
-    /// Bytes that are lacking, of those that should be kept back; 0 when it was tried a moment ago.
+    /// Bytes that the reserve lacks; 0 if restoring was tried a moment ago.
     pub(super) fn lacking(&self, now: Timestamp) -> u64 {
         let lacking = RESERVE_BYTES.saturating_sub(self.held.load(Ordering::Relaxed));
         let waits =
@@ -51,7 +51,7 @@ impl Reserve {
         lacking
     }
 
-    /// Keeps back what is lacking.
+    /// Restores the reserve.
     pub(super) fn fill(&self) -> Result<(), StoreError> {
         let Some(file) = &self.file else { return Ok(()) };
         let held = self.held.load(Ordering::Relaxed);
@@ -65,7 +65,7 @@ impl Reserve {
         Ok(())
     }
 
-    /// Gives up a piece; `false` when nothing is left.
+    /// Gives up a piece; returns `false` if nothing is left.
     pub(super) fn give_up(&self) -> bool {
         let held = self.held.load(Ordering::Relaxed);
         let left = held.saturating_sub(PIECE_BYTES);

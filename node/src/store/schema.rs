@@ -1,4 +1,4 @@
-//! The tables: what is kept, under which key. Nothing here is personal data in clear: contents are
+//! The tables: what is kept, under which key. No personal data is stored in clear: contents are
 //! sealed, match keys are keyed hashes.
 
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ table!(/// What is known of a peer's audit log.
     PeerLogs = 0x2A: AuthorityId => PeerLog);
 table!(/// Heads of this node's own log that a peer showed, and that are not in it.
     LostHeads = 0x2B: AuthorityId => LostHead);
-table!(/// Retractions of ours that a peer handed back: the alert stays with us until two persons
+table!(/// Retractions of ours that a peer handed back: the alert stays with us until two people
     /// confirm otherwise.
     TakenBack = 0x2C: (AuthorityId, AlertId) => String);
 table!(/// Peers that were not asked, since state was lost, what they hold of ours.
@@ -99,8 +99,8 @@ table!(/// Signed checkpoints by size.
 /// Bytes of one entry of the audit log.
 pub type Leaf = serde_bytes::ByteBuf;
 
-/// Leaves of the audit log that became durable together. A commit that does nothing but log is this
-/// one record: it costs half of what a batch of two costs.
+/// Leaves of the audit log that became durable together. A commit that only logs is this one
+/// record, which costs half of a batch of two.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Leaves {
     /// in their order
@@ -192,7 +192,7 @@ pub enum Erased {
 }
 
 impl Erased {
-    /// As it is written.
+    /// The word for it, on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Withdrawn => "withdrawn",

@@ -45,13 +45,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether it writes now: not after a write failed, until it is open again.
+    /// Whether it accepts writes now: not from a failed write until it is open again.
     pub(super) fn writable(&self) -> Result<(), StoreError> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Stops writing after a write failed; what every caller is told until it is open again.
+    /// Stops writing after a failed write; returns what every caller is told until it is open
+    /// again.
     pub(super) fn stop(&self, error: &StoreError) -> StoreError {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let told = failed.get_or_insert_with(|| {
@@ -61,14 +62,14 @@ impl Shared {
             );
             StoreError::Failed(error.to_string())
         });
-        // Where the queue is full the writer is awake.
+        // If the queue is full the writer is awake.
         if let Some(jobs) = self.waker.get().and_then(mpsc::WeakSender::upgrade) {
             let _ = jobs.try_send(group::nothing(|_| {}));
         }
         told.clone()
     }
 
-    /// Keeps back again what was given up, once there is room for more than that.
+    /// Restores the reserve, once there is room for more than that.
     pub(super) fn keep_reserve(&self) {
         let lacking = self.reserve.lacking(self.clock.now());
         if lacking > 0
@@ -79,11 +80,11 @@ impl Shared {
         }
     }
 
-    /// Writes again, to a database that was just opened.
+    /// Accepts writes again, to a database that was just opened.
     pub(super) fn go_on(&self) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
         tracing::info!("the store is open again, and writes");
-        // Nobody listens: nobody needs to know.
+        // Nobody is listening, so nobody needs to know.
         let _ = self.changes.send(Change::Reopened);
     }
 

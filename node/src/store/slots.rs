@@ -1,4 +1,5 @@
-//! The file of key slots, beside the database: what was overwritten here can be opened nowhere.
+//! The file of key slots, beside the database: once a slot is overwritten, nothing can open its
+//! record.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -32,8 +33,8 @@ pub struct Slot {
     place: Option<Arc<Place>>,
 }
 
-/// A place that is taken from the free ones; given back when the last slot that names it goes
-/// without having been kept.
+/// A place taken from the free ones; given back when the last slot that names it is dropped without
+/// having been kept.
 struct Place {
     id: SlotId,
     free: Arc<Mutex<Free>>,
@@ -61,11 +62,11 @@ impl Slot {
 
 pub(super) struct SlotFile {
     file: File,
-    /// Opened for itself: the system tells each opening once that what it wrote did not reach the
-    /// disk.
+    /// A separate handle: the system reports a failed write once to each handle.
     erasing: File,
     free: Arc<Mutex<Free>>,
-    /// Begun to be overwritten, and not known to be: read back they may look as if they were.
+    /// Slots whose overwriting began and may not have succeeded, although reading them back may
+    /// look as if it had.
     owed: Mutex<HashSet<SlotId>>,
 }
 
@@ -75,7 +76,7 @@ struct Free {
 }
 
 impl SlotFile {
-    /// Opens or makes the file; none of its places is given away before [`Self::release_all_but`].
+    /// Opens or makes the file; none of its places is used before [`Self::release_all_but`].
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).mode(0o600);
@@ -183,19 +184,19 @@ impl SlotFile {
         Ok(())
     }
 
-    /// What was to be overwritten and may not be.
+    /// The slots that should have been overwritten but may not have been.
     pub(super) fn owed(&self) -> HashSet<SlotId> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives every place away again but those that records name, the lowest first: cells lie as
-    /// slots do.
+    /// Frees every place except those that records name, the lowest first, since cells lie in the
+    /// same order as slots.
     pub(super) fn release_all_but(&self, named: &HashSet<SlotId>) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.ids = (0..free.next).rev().filter(|id| !named.contains(id)).collect();
     }
 
-    /// Gives erased slots away again, once the records that named them are gone for good.
+    /// Frees erased slots, once the records that named them are gone for good.
     pub(super) fn release(&self, erased: Vec<SlotId>) {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).ids.extend(erased);
     }

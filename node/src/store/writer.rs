@@ -1,5 +1,5 @@
-//! The writer: takes what waits, runs it as one group, applies that to the database, and hands it
-//! to the flusher.
+//! The writer: takes the waiting commits, runs them as one group, applies the group to the
+//! database, and hands it to the flusher.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,35 +23,35 @@ use super::table::key_bytes;
 use super::{StoreError, open};
 use crate::id::Timestamp;
 
-/// Transactions in one group: bounds its memory and how long its first caller waits.
+/// Most transactions in one group: bounds its memory and how long its first caller waits.
 const GROUP_MAX: usize = 256;
 
-/// Bytes of records in one group, for the same reasons. Four groups are in memory at most: one that
-/// runs, one that waits for the flusher, two that it flushes.
+/// Most bytes of records in one group, for the same reasons. At most four groups are in memory: one
+/// that runs, one that waits for the flusher, two that it flushes.
 pub(super) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Bytes of leaves in one record.
+/// Most bytes of leaves in one record.
 const LEAVES_BYTES_MAX: usize = 64 * 1024;
 
-/// While several callers commit at once, so long is waited for more of them: a flush costs as much
+/// How long to wait for more commits while several callers commit at once: a flush costs as much
 /// for one as for many.
 const GATHERING: Duration = Duration::from_micros(50);
 
-/// How often, while it does not write, callers are refused and it is looked whether it can be
+/// How often, while the store does not write, to refuse callers and to check whether it can be
 /// opened again.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Steps that readers of the old database are waited for: a read takes far less.
+/// How many steps to wait for readers of the old database: a read takes far less.
 const READERS_END_STEPS: u32 = 100;
 
-/// Steps before it is opened again: at first, and at most where it fails again and again.
+/// Steps before it is opened again: at first, and at most if it keeps failing.
 const STEPS: (u32, u32) = (2, 1200);
 
-/// A failure so soon after the last opening is the same one, in seconds: the next pause is twice as
-/// long.
+/// A failure this soon after the last opening counts as the same one, in seconds: the next pause is
+/// twice as long.
 const SAME_FAILURE_S: i64 = 120;
 
-/// Starts the writer; it ends when nobody can send any more.
+/// Starts the writer, which ends when nobody can send any more.
 pub(super) fn spawn(
     shared: &Arc<Shared>,
     opened: Opened,
@@ -76,7 +76,7 @@ fn ended(thread: &str) -> StoreError {
 
 struct Writer {
     shared: Arc<Shared>,
-    /// What is true after the last group that was applied.
+    /// The state after the last applied group.
     at: At,
     /// None while the store does not write.
     flow: Option<Flow>,
@@ -111,10 +111,10 @@ impl Flow {
         Ok(Self { database, to_flush, flusher })
     }
 
-    /// Everything given to it is answered once this returns.
+    /// Once this returns, everything given to it is answered.
     fn end(self) {
         drop(self.to_flush);
-        // One that panicked has stopped the store.
+        // If it panicked, it has stopped the store.
         let _ = self.flusher.join();
     }
 }
@@ -126,7 +126,7 @@ impl Writer {
             if before > 1 {
                 std::thread::sleep(GATHERING);
             }
-            // A transaction that panics takes its group with it, and the store is opened again.
+            // A transaction that panics fails its whole group, and the store is opened again.
             let worked = catch_unwind(AssertUnwindSafe(|| self.work(first, &mut waiting)));
             before = worked.unwrap_or_else(|_| {
                 self.shared.stop(&ended("store-writer"));
@@ -139,7 +139,7 @@ impl Writer {
         self.end();
     }
 
-    /// Runs what waits as one group; returns how many they were.
+    /// Runs the waiting commits as one group; returns how many there were.
     fn work(&mut self, first: Job, waiting: &mut mpsc::Receiver<Job>) -> usize {
         let shared = Arc::clone(&self.shared);
         let Some(flow) = &self.flow else {
@@ -167,13 +167,13 @@ impl Writer {
         });
         let Some(flow) = &self.flow else { return };
         if flow.to_flush.send(Applied { effects, answers }).is_err() {
-            // It answers nobody any more: each caller is told that the store is closed.
+            // It answers nobody any more; each caller is told that the store is closed.
             shared.stop(&ended("store-flusher"));
         }
     }
 
-    /// New keys and what is sealed under them first, durable, then the records in one batch. After
-    /// a crash in between the next start overwrites the keys that no record names.
+    /// First it makes new keys and the tokens sealed under them durable, then the records in one
+    /// batch. After a crash in between, the next start overwrites the keys that no record names.
     fn apply(&mut self, group: Group) -> Result<Option<Effects>, StoreError> {
         let (Some(flow), false) = (&self.flow, group.leaves.is_empty()) else { return Ok(None) };
         let shared = &self.shared;
@@ -224,7 +224,7 @@ impl Writer {
         }
     }
 
-    /// Lets the database go, opens what is durable of it, and begins anew from there.
+    /// Drops the database, opens what is durable of it, and continues from there.
     fn open_again(&mut self) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         if !shared.disk.make_room(&shared.reserve, GROUP_BYTES_MAX as u64) {
@@ -243,7 +243,7 @@ impl Writer {
         Ok(())
     }
 
-    /// From now on readers and the writer have this database.
+    /// Gives readers and the writer this database from now on.
     fn begin(&mut self, Opened { database, at }: Opened) -> Result<(), StoreError> {
         let shared = &self.shared;
         self.flow = Some(Flow::begin(shared, Arc::clone(&database), self.runtime.clone())?);
@@ -272,8 +272,8 @@ fn refuse(shared: &Shared, job: Job) {
     answer(&shared.writable().and(Err(StoreError::Closed)));
 }
 
-/// The leaves in few records: a key costs more than its bytes. The last says what is true after the
-/// commit.
+/// Packs the leaves into few records, because a key costs more than its bytes. The last record has
+/// the state after the commit.
 fn log_records(mut first: u64, leaves: Vec<Leaf>, at: At) -> Vec<(u64, Leaves)> {
     let mut records: Vec<(u64, Leaves)> = Vec::new();
     let mut bytes = usize::MAX;

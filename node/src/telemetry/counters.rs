@@ -93,7 +93,7 @@ pub(crate) fn panicked(authority: &AuthorityId, task: &'static str) {
     .increment(1);
 }
 
-/// Counts a hit that was not shown, since the record does not say what the index says of it.
+/// Counts a hit that was not shown because the record does not have the value that the index gave.
 pub fn index_fault(authority: &AuthorityId) {
     metrics::counter!("entente_index_faults_total", "authority" => authority.to_string())
         .increment(1);

@@ -15,7 +15,7 @@ pub const DESCRIPTOR_TYP: &str = "entente-descriptor+jwt";
 /// Most keys of one kind: the present one, and those before and after it during a change.
 const KEYS_MAX: usize = 8;
 
-/// Most TLS roots: the present one and its successor, twice.
+/// Most Most TLS roots: the present one and its successor, twice.
 const ROOTS_MAX: usize = 4;
 
 /// Most endpoints of one exchange door.

@@ -112,7 +112,7 @@ pub fn policy(version: PolicyVersion, record: PolicyRecord, waiting: &[Waiting])
     }
 }
 
-/// What applying came to.
+/// The result of applying a policy.
 pub fn applied(applied: Applied) -> proto::ApplyPolicyResponse {
     proto::ApplyPolicyResponse {
         version: applied.version,
@@ -182,7 +182,7 @@ pub fn user(name: &str, user: &User) -> proto::User {
     }
 }
 
-/// What is to be confirmed, and what was proposed.
+/// What is to be reviewed, and what was proposed.
 pub fn review(review: &Review, waiting: Vec<WaitingRestart>) -> proto::EpochReview {
     let peer = |peer: &Reviewed| proto::ReviewedPeer {
         authority: peer.authority.to_string(),
@@ -212,7 +212,7 @@ pub fn review(review: &Review, waiting: Vec<WaitingRestart>) -> proto::EpochRevi
     }
 }
 
-/// The status that a refusal or failure becomes.
+/// The status for a refusal or failure.
 pub fn admin_status(error: &AdminError) -> Status {
     use AdminError as E;
     let code = match error {

@@ -67,7 +67,7 @@ pub fn line_refused(error: &DeskError) -> proto::Refusal {
     }
 }
 
-/// What was just issued.
+/// An alert that was just issued.
 pub fn issued(issued: Issued, state: State) -> proto::Alert {
     proto::Alert {
         id: issued.id.to_string(),
@@ -117,7 +117,7 @@ pub fn listed(listed: Listed) -> proto::AlertSummary {
     }
 }
 
-/// What a list is asked for.
+/// The filters of a list.
 pub fn wanted(asked: &proto::ListAlertsRequest) -> Result<Wanted, Malformed> {
     let time = |seconds| (seconds != 0).then(|| Timestamp::from_seconds(seconds));
     Ok(Wanted {
@@ -132,7 +132,7 @@ pub fn wanted(asked: &proto::ListAlertsRequest) -> Result<Wanted, Malformed> {
     })
 }
 
-/// Something that changed.
+/// A change of an alert.
 pub fn change(seen: Seen) -> proto::Change {
     proto::Change {
         kind: seen.kind.as_str().to_owned(),
@@ -145,7 +145,7 @@ pub fn change(seen: Seen) -> proto::Change {
     }
 }
 
-/// Everything before this place was told.
+/// The message that everything before this place was reported.
 pub fn ready(place: &Place, at: Timestamp) -> proto::Change {
     let (kind, place) = ("ready".to_owned(), place.to_string());
     proto::Change { kind, at: at.seconds(), place, ..proto::Change::default() }
@@ -261,7 +261,7 @@ fn clock(clock: &ClockStatus) -> proto::Clock {
     }
 }
 
-/// The status that a refusal or failure becomes.
+/// The status for a refusal or failure.
 pub fn desk_status(error: &DeskError) -> Status {
     let code = match error {
         DeskError::Draft(AlertError::Sign(_)) => Code::Unavailable,

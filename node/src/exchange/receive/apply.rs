@@ -1,5 +1,5 @@
-//! Applies a judged batch in one transaction: history is judged here, against what the batch itself
-//! already changed.
+//! Applies a judged batch in one transaction. History is judged here, including what the batch
+//! itself already changed.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use crate::store::{
 };
 use crate::trust::PeerState;
 
-/// Refused statements of one peer that are kept for people to see: a hostile peer must not fill the
+/// Most refused statements of one peer kept for people to see: a hostile peer must not fill the
 /// disk.
 const PARKED_MAX: usize = 1024;
 
-/// Refusals of which the sender may not know yet: its window is four batches of 64.
+/// Most refusals that the sender may not know yet: its window is four batches of 64.
 const REFUSED_OPEN_MAX: usize = 512;
 
 /// A batch at the moment it is committed.
@@ -34,15 +34,15 @@ pub(super) struct Arrival {
     pub(super) sound: Sound,
 }
 
-/// What came of a batch.
+/// The result of a batch.
 pub(super) struct Applied {
-    /// Everything refused of which the sender may not know yet.
+    /// All refusals that the sender may not know yet.
     pub(super) refused: Vec<Refused>,
     /// Why statements of this batch were refused.
     pub(super) reasons: Vec<&'static str>,
 }
 
-/// Keeps, erases and refuses what the batch says.
+/// Keeps, erases and refuses according to the batch.
 pub(super) fn apply(
     tx: &mut Tx<'_>,
     arrival: Arrival,
@@ -64,8 +64,8 @@ pub(super) fn apply(
 }
 
 impl Arrival {
-    /// The stream as it stands, if it is the newest of an active peer and stands where the batch
-    /// begins; the peer's keys are those that the batch was judged by.
+    /// The present state of the stream, if it is the newest of an active peer, is at the place
+    /// where the batch begins, and the peer still has the keys by which the batch was judged.
     fn still_right(&self, tx: &Tx<'_>) -> Result<StreamIn, ReceiveError> {
         if !self.live.is_newest(self.number) {
             return Err(ReceiveError::Superseded);
@@ -107,7 +107,7 @@ struct Applying<'a> {
     arrival: &'a Arrival,
     applied: Applied,
     events: Vec<Event>,
-    /// Statements of this peer that are parked, once that was counted.
+    /// Number of parked statements of this peer, once they were counted.
     parked: Option<usize>,
 }
 
@@ -215,7 +215,8 @@ impl Applying<'_> {
             };
             let peer = &self.arrival.peer;
             self.carry_over(tx, &id)?;
-            // Once for a batch: every refusal would have the writer read them all again.
+            // Counted once for a batch: otherwise the writer would read them all again for every
+            // refusal.
             let count = match self.parked {
                 Some(count) => count,
                 None => tx.scan(Scan::<ParkedIn>::of(peer), PARKED_MAX)?.len(),
@@ -234,8 +235,8 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// An older copy of what was refused stays when the snapshot is complete: what is newer is
-    /// still owed.
+    /// An older copy of a refused alert survives the end of the snapshot, since the newer version
+    /// is still due.
     fn carry_over(&self, tx: &mut Tx<'_>, id: &AlertId) -> Result<(), StoreError> {
         let epoch = self.arrival.sound.head.epoch;
         if *id.authority() == self.arrival.peer
@@ -253,7 +254,7 @@ impl Applying<'_> {
 
 type Judgement = Result<Succession, (&'static str, bool)>;
 
-/// Judges a view by what is held of its alert, or was.
+/// Judges a view by what this node holds, or held, of its alert.
 fn succession(tx: &Tx<'_>, held: Option<&HeldCopy>, view: &View) -> Result<Judgement, StoreError> {
     let tombstone = tx.get::<Tombstones>(&view.head.id)?;
     let erased = tombstone.as_ref().map(|tombstone| tombstone.erased);
@@ -266,7 +267,7 @@ fn succession(tx: &Tx<'_>, held: Option<&HeldCopy>, view: &View) -> Result<Judge
     Ok(match erased {
         Some(Erased::Withdrawn) => Err(("withdrawn", false)),
         Some(Erased::Expired) if again => Err(("expired", false)),
-        // Its issuer forgot the version that it took back, and goes on from an older one.
+        // Its issuer forgot the version that it took back, and continues from an older one.
         Some(Erased::Retracted) if again && restored_since(tx, tombstone.as_ref(), view)? => {
             Ok(Succession::First)
         }

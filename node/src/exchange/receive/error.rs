@@ -1,4 +1,4 @@
-//! Why a batch is not taken.
+//! Why a batch is refused.
 
 use crate::exchange::PROTOCOLS;
 use crate::id::{StreamSeq, Versions};
@@ -6,7 +6,7 @@ use crate::jose::{JoseError, SignError};
 use crate::store::StoreError;
 use crate::worker::Panicked;
 
-/// Why a batch was not taken; the stream ends and the sender resumes.
+/// Why a batch was refused; the stream ends and the sender resumes.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// The sender is not an active peer now.
@@ -39,7 +39,7 @@ pub enum ReceiveError {
     /// The items do not give the chain value that the head was signed for.
     #[error("the chain over the items is not the one that the head was signed for")]
     Chain,
-    /// The sender goes on without having taken receipts.
+    /// The sender continues without reading receipts.
     #[error("more than 512 refusals are not acknowledged: resume the stream")]
     TooManyRefused,
     /// This node failed at judging it.

@@ -1,5 +1,5 @@
-//! Judges each statement of a batch by itself: signature, form, issuer, time. What needs history is
-//! judged inside the transaction.
+//! Judges each statement of a batch by itself: signature, form, issuer, time. The transaction
+//! judges what needs history.
 
 use crate::alert::{self, AlertError, WITHDRAWAL_TYP, Withdrawal};
 use crate::exchange::batch::{Item, Statement};
@@ -12,7 +12,7 @@ use crate::matching::{self, MATCH_KEYS_MAX};
 use crate::node::Node;
 use crate::store::Copies;
 
-/// What a statement turned out to be.
+/// The verdict on a statement.
 pub(super) enum Judged {
     /// A view, sealed and indexed, ready to be kept.
     Keep(Box<Kept>),
@@ -25,7 +25,7 @@ pub(super) enum Judged {
 }
 
 impl Judged {
-    /// Refused for want of room, and for nothing else.
+    /// Refused only for lack of room.
     pub(super) fn lacked_room(&self) -> bool {
         matches!(self, Self::Refuse(refusal) if refusal.reason == NO_ROOM)
     }
@@ -37,15 +37,15 @@ pub(super) struct Kept {
     pub(super) sealed: Sealed,
 }
 
-/// A statement that was refused, with the alert it says it is about.
+/// A refused statement, with the alert that it claims to be about.
 pub(super) struct Refusal {
     pub(super) seq: StreamSeq,
     pub(super) alert: Option<(AlertId, Version)>,
     pub(super) reason: &'static str,
 }
 
-/// Judges the statements of a batch of `peer`, one by one. Without `room` views are refused, and
-/// withdrawals of what is not held; what erases is taken as ever.
+/// Judges the statements of a batch of `peer`, one by one. Without `room` it refuses views, and
+/// withdrawals of alerts that are not held; statements that erase are still accepted.
 pub(super) fn judge(node: &Node, peer: &AuthorityId, items: &[Item], room: bool) -> Vec<Judged> {
     let judge = Judge { node, peer, room };
     items.iter().map(|item| judge.item(item)).collect()
@@ -87,7 +87,7 @@ impl Judge<'_> {
         if !self.room {
             return Err(NO_ROOM);
         }
-        // A fresh key each time, so that what an earlier view disclosed can be erased for good.
+        // A new key each time, so that what an earlier view disclosed can be erased for good.
         let sealed = Sealed::copy(self.node, view);
         Ok(Judged::Keep(Box::new(Kept { seq: item.seq, sealed })))
     }
@@ -155,15 +155,15 @@ impl Judge<'_> {
     }
 }
 
-/// Bytes of a withdrawal or retraction: they are kept as received, and five short claims make no
-/// more.
+/// Most bytes of a withdrawal or retraction: they are kept as received, and five short claims need
+/// no more.
 const WORD_BYTES_MAX: usize = 2048;
 
 fn check_length(word: &str) -> Result<(), &'static str> {
     if word.len() <= WORD_BYTES_MAX { Ok(()) } else { Err("statement_too_long") }
 }
 
-/// An alert of somebody else's: only its issuer may send it.
+/// The refusal of somebody else's alert: only its issuer may send it.
 const NOT_THE_ISSUER: &str = "not_the_issuer";
 
 /// The stable reason of an error of `alert::succeeds`, and whether it is equivocation.

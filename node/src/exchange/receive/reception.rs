@@ -24,16 +24,16 @@ use crate::store::{CommitError, StreamsIn};
 use crate::telemetry;
 use crate::worker;
 
-/// Nonces of one connection that a head may still answer: batches are under way while receipts
+/// Most nonces of one connection that a head may still answer: batches are under way while receipts
 /// return.
 const NONCES_OPEN_MAX: usize = 16;
 
 /// Pause before the receipt of a batch for which there was no room: every refusal takes a place in
-/// the log, so they must come slowly, while withdrawals and retractions still come.
+/// the log, so refusals must be slow, while withdrawals and retractions still get through.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
 
-/// Pause before a batch is refused because this node lost state: a sender that does not heed what
-/// it was told comes again at once.
+/// Pause before a batch is refused because this node lost state: a sender that ignores what it was
+/// told would return at once.
 const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// One incoming stream, from its hello on.
@@ -44,12 +44,12 @@ pub struct Reception {
     nonces: VecDeque<(Nonce, Timestamp)>,
     /// The version of the protocol that both ends speak.
     protocol: u32,
-    /// A batch was taken.
+    /// The result of a batch that was taken.
     begun: bool,
 }
 
-/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held. What
-/// the peer says of its log is held against what is known of it.
+/// Begins an incoming stream of `peer`, which ends an older one; says what is durably held.
+/// Compares what the peer says about its log with what is known of it.
 ///
 /// # Errors
 /// When the peer is not active, speaks no version of the protocol that this node does, or the store
@@ -64,11 +64,11 @@ pub async fn hello(
     let protocol = protocol.ok_or(ReceiveError::NoCommonProtocol(standing.protocols))?;
     let live = node.streams.live(peer);
     let number = live.begin_incoming();
-    // A batch of the older stream may be on its way to the disk: what is said here must not change
-    // after.
+    // A batch of the older stream may be on its way to the disk, and the answer must not change
+    // afterwards.
     node.store.settled().await?;
-    // While this node stands still its log says that nothing changed since people looked: no peer
-    // can make it longer.
+    // While this node is stopped its log shows that nothing changed since people looked, so no peer
+    // may make it longer.
     if !lost_state(node)? {
         witness::take_restores(node, peer, &standing.restores).await?;
         if let Some(word) = LogWord::of_peer(node, peer, &standing.checkpoint) {
@@ -101,7 +101,7 @@ impl Reception {
     /// Takes a batch: verifies, commits, and returns the signed receipt with the next nonce.
     ///
     /// # Errors
-    /// [`ReceiveError`]; nothing of the batch was kept.
+    /// [`ReceiveError`]; nothing of the batch is kept then.
     pub async fn receive(
         &mut self,
         node: &SharedNode,
@@ -113,7 +113,7 @@ impl Reception {
         }
         let sound = self.sound(node, batch)?;
         let head = sound.head.clone();
-        // Before its statements are judged by the time.
+        // This comes before its statements are judged by the time.
         let (heard, said) = (node.clock.elapsed(), Timestamp::from_seconds(head.iat));
         self.live.status().witness = Some(Witness { heard, said });
         believe_with_peers(node).await?;
@@ -162,7 +162,7 @@ impl Reception {
         Ok(sound)
     }
 
-    /// Keeps what the batch says; returns the refusals that the sender may not know yet.
+    /// Stores what the batch says; returns the refusals that the sender may not know yet.
     async fn commit(&self, node: &SharedNode, sound: Sound) -> Result<Vec<Refused>, ReceiveError> {
         let (judging, from, room) = (node.clone(), self.peer.clone(), node.store.room());
         let judged = worker::run(&node.authority, "judge", move || {
@@ -188,8 +188,8 @@ impl Reception {
         Ok(applied.refused)
     }
 
-    /// Renews the lease of this issuer's copies, when the head answers a nonce of ours and leaves
-    /// nothing open.
+    /// Renews the lease of this issuer's copies, if the head answers a nonce of ours and nothing is
+    /// left to send.
     fn confirm(&self, head: &Head) {
         let answered = self.nonces.iter().find(|(nonce, _)| *nonce == head.nonce);
         if let Some((_, at)) = answered.filter(|_| head.caught_up && head.snapshot_complete) {

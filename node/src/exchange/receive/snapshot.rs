@@ -1,4 +1,4 @@
-//! The end of a snapshot: copies that their issuer did not confirm are dropped.
+//! The end of a snapshot: drops copies that their issuer did not confirm.
 
 use super::error::ReceiveError;
 use crate::audit::{Event, Operation};
@@ -7,8 +7,8 @@ use crate::id::{AlertId, AuthorityId, Epoch};
 use crate::node::SharedNode;
 use crate::store::{CommitError, Committed, Copies, Erased, PAGE, Scan, StreamIn, StreamsIn};
 
-/// The issuer's snapshot is complete: copies that it did not confirm in this epoch are dropped, a
-/// page at a time, and the stream is marked whole last.
+/// Completes the issuer's snapshot: drops copies that it did not confirm in this epoch, a page at a
+/// time, and finally marks the stream as complete.
 pub(super) async fn complete_snapshot(
     node: &SharedNode,
     peer: &AuthorityId,

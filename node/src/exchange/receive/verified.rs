@@ -1,4 +1,4 @@
-//! A batch whose head and chain hold.
+//! A batch whose head and chain verify.
 
 use super::error::ReceiveError;
 use crate::exchange::batch::{Item, chain_next, chain_start};
@@ -6,24 +6,24 @@ use crate::exchange::statement::{Head, Refused};
 use crate::id::{AuthorityId, Digest, StreamSeq};
 use crate::store::StreamIn;
 
-/// A batch whose head and chain hold, before its statements are looked at.
+/// A batch whose head and chain verify, before its statements are looked at.
 pub(super) struct Sound {
     pub(super) head: Head,
     pub(super) jws: String,
     pub(super) held: StreamIn,
-    /// Revision of the sender's record that it is judged by.
+    /// The revision of the sender's record by which it is judged.
     pub(super) trust: u64,
     pub(super) items: Vec<Item>,
     pub(super) acknowledged: StreamSeq,
 }
 
 impl Sound {
-    /// The head begins an epoch that this node has not seen.
+    /// Whether the head begins an epoch that this node has not seen.
     pub(super) fn renews(&self) -> bool {
         self.head.epoch > self.held.epoch
     }
 
-    /// What was refused in this epoch before this batch, as far as the sender may not know it.
+    /// Refusals in this epoch before this batch that the sender may not know yet.
     pub(super) fn refused_open(&self) -> Vec<Refused> {
         if self.renews() {
             return Vec::new();

@@ -1,8 +1,8 @@
-//! Peers are witnesses of each other's logs: every signed word of a peer on its log, in whatever
-//! batch, is held against the newest that is known of it.
+//! Peers are witnesses of each other's logs: every signed word of a peer on its log, in any batch,
+//! is compared with the newest that is known.
 //!
-//! A log only grows. One that is shorter than it was, or has another root at the same size, shows
-//! that its node was restored from an old state, or that two nodes run with the same keys.
+//! A log only grows. If it is shorter than it was, or has another root at the same size, then its
+//! node was restored from an old state, or two nodes run with the same keys.
 
 use crate::audit::{self, Event, Operation, Restore};
 use crate::exchange::peer_log::{alarm_of, known, newest, stored};
@@ -13,29 +13,29 @@ use crate::store::{
     CommitError, Committed, OtherLog, PeerLog, PeerLogs, Restores, StoreError, StreamIn, StreamsIn,
 };
 
-/// How often the newest head of a stream without statements is written down after the first, in
-/// seconds. Every search makes a log longer, and each write makes ours longer, which the peer would
-/// write down in turn. In between it is held in memory: should this node and its peer both fail,
-/// then this much of the peer's log is known to nobody here.
+/// How often the newest head of a stream without statements is stored after the first, in seconds.
+/// Every search makes a log longer, and each write makes ours longer, which the peer would store in
+/// turn. In between only memory has it: if this node and its peer both fail, nobody here knows this
+/// much of the peer's log.
 const KEPT_EVERY_S: i64 = 600;
 
-/// How a word came.
+/// How a word arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// Before it could compare its log with what is known here.
     AtHello,
-    /// As [`Said::AtHello`], by a node that knows that it lost state.
+    /// Like [`Said::AtHello`], from a node that knows that it lost state.
     Stopped,
     /// With the first batch of a stream.
     First,
     /// With a later batch without statements.
     Alone,
-    /// With statements: the newest head is written down with them.
+    /// With statements: the newest head is stored with them.
     WithStatements,
 }
 
-/// Holds a word of a peer against the newest that is known of its log; what contradicts it is in
-/// the log, and shown.
+/// Compares a word of a peer with the newest that is known of its log; logs and shows a
+/// contradiction.
 pub(super) async fn hold(
     node: &SharedNode,
     (peer, stream): (&AuthorityId, u64),
@@ -43,14 +43,14 @@ pub(super) async fn hold(
     said: Said,
 ) -> Result<(), StoreError> {
     let (known, now, live) = (known(node, peer)?, node.clock.now(), node.streams.live(peer));
-    // What an older stream said after a newer one began came late: it shows nothing.
+    // A word from an older stream that came after a newer one began is late, and proves nothing.
     if !live.is_newest(stream) {
         return Ok(());
     }
     let Some(news) = noted(known.clone(), &word, said, now) else {
         if known.is_some_and(|known| (known.size, known.root) == (word.size, word.root)) {
-            // Nothing new, and signed later: a second node with the same keys would learn from it
-            // that this one runs.
+            // Nothing new, only signed later. Storing it would tell a second node with the same
+            // keys that this one runs.
             live.note_log(word, None);
         }
         return Ok(());
@@ -100,13 +100,13 @@ async fn keep(
     committed.await.map_err(CommitError::flatten)
 }
 
-/// What is to be written down.
+/// What to store.
 struct Noted {
     log: PeerLog,
     alarm: Option<&'static str>,
 }
 
-/// What a word adds to what is known; `None` when nothing.
+/// What a word adds to what is known; `None` if nothing.
 fn noted(known: Option<PeerLog>, word: &LogWord, said: Said, now: Timestamp) -> Option<Noted> {
     let hello = matches!(said, Said::AtHello | Said::Stopped);
     let Some(known) = known else {
@@ -144,8 +144,8 @@ fn grown(known: PeerLog, word: &LogWord) -> PeerLog {
     PeerLog { size, root, signed_at, word: word.jws.clone(), ..known }
 }
 
-/// A log that is not the one which is known: an alarm each time that it went back, and its newest
-/// word is kept.
+/// Handles a log that is not the known one: raises an alarm each time that it went back, and keeps
+/// its newest word.
 fn went_back(known: PeerLog, word: &LogWord, now: Timestamp) -> Option<Noted> {
     let (size, root, jws) = (word.size, word.root, word.jws.clone());
     let (other, alarm) = match known.other.clone() {
@@ -160,8 +160,7 @@ fn went_back(known: PeerLog, word: &LogWord, now: Timestamp) -> Option<Noted> {
     Some(Noted { log: PeerLog { other: Some(other), ..known }, alarm })
 }
 
-/// Takes what a peer says of restores that two persons there approved: the shorter log is then the
-/// one that counts.
+/// Accepts restores that two people at a peer approved: the shorter log counts then.
 pub(super) async fn take_restores(
     node: &SharedNode,
     peer: &AuthorityId,

@@ -1,5 +1,5 @@
-//! How a node that lost state goes on: what two persons approved is recorded, and everything is
-//! decided and sent anew.
+//! How a node that lost state resumes: records what two people approved, then decides and sends
+//! everything again.
 
 use crate::audit::{Event, Operation, RESTORED, Restore, STATEMENT, Tree};
 use crate::exchange::restores::keep_restore;
@@ -12,7 +12,7 @@ use crate::store::{
     Tx, Unasked,
 };
 
-/// Notes that a peer gave everything that it holds of ours.
+/// Notes that a peer has handed back everything that it holds of ours.
 ///
 /// # Errors
 /// When the store failed.
@@ -26,15 +26,15 @@ pub async fn asked(node: &SharedNode, peer: &AuthorityId, count: u64) -> Result<
     committed.await.map_err(CommitError::flatten)
 }
 
-/// Who approved that a node goes on, and why.
+/// Who approved that a node resumes, and why.
 pub struct Approval {
     /// The first person.
     pub proposed_by: String,
     /// The second.
     pub approved_by: String,
-    /// As the first gave it.
+    /// The reason that the first person gave.
     pub reason: String,
-    /// Names what both were shown.
+    /// The name of the review that both were shown.
     pub review: String,
 }
 
@@ -92,8 +92,8 @@ pub fn record_restore(
         .with(STATEMENT, jws))
 }
 
-/// Two persons confirmed what these peers get: what was taken back from them and fetched back is
-/// theirs again where the policy says so.
+/// Applies the review of two people: alerts that had been taken back from these peers, and fetched
+/// back since, go to them again if the policy says so.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -109,7 +109,7 @@ pub fn confirm_taken_back(tx: &mut Tx<'_>, peers: &[AuthorityId]) -> Result<u64,
     Ok(confirmed)
 }
 
-/// Whether any alert stays back because a peer handed back its retraction.
+/// Whether any alert is kept back because a peer handed back its retraction.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -117,8 +117,8 @@ pub fn any_taken_back(from: &impl Read) -> Result<bool, StoreError> {
     Ok(!from.scan(Scan::<TakenBack>::all(), 1)?.is_empty())
 }
 
-/// After a loss of state was repaired: a new epoch towards every peer, and the stop ends. Runs in
-/// the transaction of the second person's approval.
+/// Starts a new epoch with every peer and ends the stop, after a loss of state was repaired. Runs
+/// in the transaction of the second person's approval.
 ///
 /// # Errors
 /// When the store cannot be read.

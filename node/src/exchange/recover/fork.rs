@@ -1,10 +1,10 @@
-//! The next version of an alert that a log which is gone went on with.
+//! The next version of an alert that a lost part of the log had updated.
 
 use crate::alert::View;
 use crate::id::{AlertId, Digest, Version};
 use crate::store::{Fork, Forks, Read, StoreError, Tx};
 
-/// The next version follows the newest that any peer holds; returns whether this one is new.
+/// Makes the next version follow the newest that any peer holds; returns whether this one is new.
 pub(super) fn note_fork(tx: &mut Tx<'_>, view: &View) -> Result<bool, StoreError> {
     let (id, version) = (&view.head.id, view.head.version);
     let newer = tx.get::<Forks>(id)?.is_none_or(|fork| fork.version < version);
@@ -28,8 +28,8 @@ pub fn followed(
     Ok(fork.map_or(held, |fork| (fork.version, fork.jwt_digest)))
 }
 
-/// After the next version: the fork is healed. False when the version that was followed is not the
-/// newest any more.
+/// Heals the fork after the next version; returns false when the version that it follows is no
+/// longer the newest.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -1,4 +1,4 @@
-//! Hands back to an authority that lost state what it issued itself and this node holds.
+//! Hands back to an authority that lost state what this node holds of its own statements.
 
 use crate::exchange::restores::RESTORES_MAX;
 use crate::holding::copy_text;
@@ -15,12 +15,12 @@ pub enum Handed {
     Words(Option<AlertId>),
 }
 
-/// Statements read at a time for a peer that recovers: 1 MiB at most, which the gate counts for the
-/// call.
+/// Statements read at a time for a peer that recovers: at most 1 MiB, which the gate reserves for
+/// the call.
 const HANDED_AT_ONCE: usize = 16;
 
-/// What this node holds that `issuer` itself issued, a page after `after`, and where to go on:
-/// alerts as received, then withdrawals and retractions, then the restores of its log.
+/// A page of what this node holds of `issuer`'s own statements, after `after`, and where to
+/// continue: alerts as received, then withdrawals and retractions, then the restores of its log.
 ///
 /// # Errors
 /// When the store cannot be read.

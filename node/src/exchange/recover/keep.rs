@@ -1,5 +1,6 @@
 //! A node that lost state fetches its own later statements back from the peers that hold them:
-//! alerts, withdrawals, retractions, and the restores that it signed before. They stand.
+//! alerts, withdrawals, retractions, and the restores that it signed before. They are in force
+//! again.
 
 use super::fork::note_fork;
 use crate::alert::{self, AlertError, ClaimSet, View};
@@ -19,10 +20,10 @@ use crate::store::{
 /// Why a recovered statement was not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// Not a statement of this node's that verifies.
+    /// It is not a valid statement of this node.
     #[error("not a statement of this node: {0}")]
     Alert(#[from] AlertError),
-    /// What is held of it can't be read.
+    /// The node can't read what it holds of it.
     #[error(transparent)]
     Holding(#[from] HoldingError),
     /// The store failed.
@@ -30,9 +31,8 @@ pub enum RecoverError {
     Store(#[from] StoreError),
 }
 
-/// Keeps a statement of this node's own that `peer` handed back; returns whether it brought
-/// something that was not held. Of an alert only the claims that peers had been given come back,
-/// those of all of them together.
+/// Keeps a statement of this node that `peer` handed back; returns whether it brought anything new.
+/// Only claims that peers had been given come back, joined from all peers.
 ///
 /// # Errors
 /// When it is not this node's own, or the store failed.
@@ -44,8 +44,8 @@ pub async fn keep_recovered(
     let key_of = |issuer: &AuthorityId, kid: &_| {
         (*issuer == node.authority).then(|| node.own_statement_key(kid)).flatten()
     };
-    // What this node signed stands, whatever its clock showed then: by an old backup it is behind
-    // that now.
+    // What this node signed counts, whatever its clock showed then: after an old backup the clock
+    // may be behind it now.
     let now = Bounds { latest: Timestamp::from_seconds(TIMESTAMP_MAX), ..node.clock.bounds() };
     let (text, from) = (statement.to_owned(), peer.clone());
     if let Ok(withdrawal) = alert::verify_withdrawal(statement, key_of, now) {
@@ -74,7 +74,7 @@ fn retraction_of(node: &Node, peer: &AuthorityId, statement: &str) -> Option<Ret
     (ours && retraction.aud == *peer).then_some(retraction)
 }
 
-/// Joined again when somebody else kept more of the alert meanwhile.
+/// Joins again if somebody else kept more of the alert meanwhile.
 async fn keep_alert(
     node: &SharedNode,
     peer: &AuthorityId,
@@ -147,8 +147,8 @@ fn keep_withdrawal(
     Ok(Committed::new(!known, event.with("new", !known)))
 }
 
-/// What was taken back stays back: the ledger says that the peer erased it, and nothing of the
-/// alert is offered to it before two persons confirmed that.
+/// Keeps back what was taken back: the ledger says that the peer erased it, and nothing of the
+/// alert is offered to it before two people confirmed that.
 fn keep_retraction(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,

@@ -1,4 +1,4 @@
-//! The sender takes a receipt: what it covers is acknowledged, what it refuses is parked.
+//! Takes a receipt: what it covers is acknowledged, what it refuses is parked.
 
 use std::collections::HashMap;
 
@@ -16,12 +16,12 @@ use crate::store::{
 };
 use crate::telemetry;
 
-/// Longest reason of a refusal that is kept, in bytes: it is the peer's text.
+/// Longest reason of a refusal that is kept, in bytes, since it is the peer's text.
 const REASON_BYTES_MAX: usize = 64;
 
 /// Why a receipt is not entered.
 enum Refusal {
-    /// A later one of another connection was quicker; the place that it settled.
+    /// A later receipt on another connection was quicker; the place that it settled.
     Overtaken(StreamSeq),
     Failed(SendError),
 }
@@ -32,7 +32,7 @@ impl<E: Into<SendError>> From<E> for Refusal {
     }
 }
 
-/// Makes durable that `peer` holds everything up to the receipt's place; returns that place. The
+/// Stores durably that `peer` holds everything up to the receipt's place; returns that place. The
 /// stream goes by this version of the protocol.
 ///
 /// # Errors

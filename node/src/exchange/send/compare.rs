@@ -1,5 +1,5 @@
 //! This node finds out that it lost state: a peer shows a head that this node's key signed, and
-//! that is not in its log. Then it stops, until two persons confirmed how it goes on.
+//! that is not in its log. Then it stops, until two people have reviewed what is in force.
 
 use crate::audit::{Event, Operation, RESTORE_TYP, Restore};
 use crate::exchange::greeting::Resume;
@@ -33,7 +33,7 @@ pub(super) async fn compare(
     if lost_state(node)? {
         return Ok(false);
     }
-    // Of another log under our keys: the peer holds ours too, so that this node goes on.
+    // This is another log under our keys. The peer also holds ours, so this node continues.
     let other = LogWord::of_own(node, peer, &theirs.other_log);
     match other {
         Some(word) if lacks(node, &word)? => note_other(node, peer, &word).await?,
@@ -42,13 +42,13 @@ pub(super) async fn compare(
     Ok(false)
 }
 
-/// Whether a signed word of this node's own is not in its log, and no restore that two persons
-/// approved says why.
+/// Whether a signed word of this node is not in its log, and no restore that two people approved
+/// explains it.
 fn lacks(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
     Ok(!holds(node, word)? && !is_explained(node, word)?)
 }
 
-/// Whether a signed word of this node's own is of a log that two persons gave up.
+/// Whether a signed word of this node belongs to a log that two people gave up.
 pub(super) fn is_given_up(node: &Node, peer: &AuthorityId, jws: &str) -> Result<bool, StoreError> {
     let Some(word) = LogWord::of_own(node, peer, jws) else { return Ok(false) };
     Ok(!holds(node, &word)? && is_explained(node, &word)?)
@@ -69,8 +69,9 @@ fn is_explained(node: &Node, word: &LogWord) -> Result<bool, StoreError> {
     }))
 }
 
-/// What a word that the log lacks says of it. What the log had when this process began, and what it
-/// got up to the time of the word, is the most that it has in common with the log that is gone.
+/// What a word that the log lacks says about it. The lost log can have in common with the present
+/// one at most what this one had when the process began, and what it got up to the time of the
+/// word.
 fn lost_head(node: &Node, word: &LogWord, both: bool) -> Result<LostHead, StoreError> {
     let until = node.store.entries_until(word.signed_at.plus(CLOCK_TOLERANCE_S))?;
     let kept = until.min(node.log_size_at_start).min(word.size.saturating_sub(1));
@@ -78,11 +79,11 @@ fn lost_head(node: &Node, word: &LogWord, both: bool) -> Result<LostHead, StoreE
     Ok(LostHead { size, root, signed_at, kept, both })
 }
 
-/// Stops issuing to all, and whoever need not come in: `peer` holds what this node's log lacks.
+/// Stops issuing to everybody, and lets in only those who are needed: `peer` holds what this node's
+/// log lacks.
 async fn stop(node: &SharedNode, peer: &AuthorityId, word: &LogWord) -> Result<(), StoreError> {
     let known = node.store.get::<LostHeads>(peer)?;
-    // What one peer has seen of a log that is gone does not grow, unless another node goes on with
-    // it.
+    // What one peer has seen of a lost log does not grow, unless another node continues it.
     let grown = known.as_ref().is_some_and(|known| known.size < word.size);
     let stopped = lost_state(node)?;
     if stopped && known.is_some_and(|known| known.both || !grown) {
@@ -101,7 +102,7 @@ async fn stop(node: &SharedNode, peer: &AuthorityId, word: &LogWord) -> Result<(
     committed.await.map_err(CommitError::flatten)
 }
 
-/// Stops for a place in a stream that is beyond this node's own, with a head to show for it.
+/// Stops because a peer is at a place beyond this node's own, and has a head that proves it.
 pub(super) async fn stop_for_place(
     node: &SharedNode,
     peer: &AuthorityId,

@@ -24,16 +24,16 @@ pub enum SendError {
     /// The receiver holds later statements under our own signature: this node lost state.
     #[error("{0} holds later statements of this node: this node was restored from an old state")]
     LostStateShown(AuthorityId),
-    /// The receiver claims a place that we never reached, and has no head of ours to show for it.
+    /// The receiver claims a place that we never reached, without a head of ours that proves it.
     #[error("{0} claims a place in the stream that was never reached, without proof")]
     Unproven(AuthorityId),
     /// The receiver lost state itself.
     #[error("{0} lost state, and takes nothing before its people confirmed how it goes on")]
     PeerStopped(AuthorityId),
-    /// The statement key has ended: peers would refuse what it signs.
+    /// The statement key has expired: peers would refuse what it signs.
     #[error("the statement key ended on {}: `entente status` says what to do", .0.date())]
     KeyEnded(Timestamp),
-    /// The peer was not asked, since this node lost state, what it holds of ours.
+    /// Since this node lost state, the peer has not been asked what it holds of ours.
     #[error("the peer was not asked yet what it holds of this authority")]
     Unasked,
     /// Another epoch, another place or another record of the peer counts since the stream began.
@@ -54,7 +54,7 @@ pub enum SendError {
     /// A token of our own cannot be read.
     #[error(transparent)]
     Holding(#[from] HoldingError),
-    /// What the node holds in memory could not be read anew.
+    /// The node's memory could not be rebuilt.
     #[error(transparent)]
     Node(#[from] NodeError),
     /// A statement could not be signed.
@@ -87,7 +87,7 @@ impl SendError {
         }
     }
 
-    /// Trying again soon would change nothing.
+    /// Whether trying again soon would be useless.
     pub fn waits_for_people(&self) -> bool {
         matches!(
             self,

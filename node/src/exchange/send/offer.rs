@@ -1,4 +1,4 @@
-//! The sender: makes what was decided for a peer durable before the first byte leaves.
+//! Makes each decision for a peer durable before its first byte leaves.
 //!
 //! The writer refuses an offer whose policy, trust or alert version is no longer current, and the
 //! decision is made again: that is what makes a change of policy a barrier.
@@ -28,7 +28,7 @@ pub(super) struct Offering {
     pub(super) stream: StreamOut,
     /// In the order of the stream.
     pub(super) items: Vec<Item>,
-    /// Nothing more is to be decided for this peer at this moment.
+    /// Whether nothing more is to be decided for this peer at this moment.
     pub(super) caught_up: bool,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct Offering {
 pub(super) struct Dispatcher {
     peer: AuthorityId,
     schemas: Versions,
-    /// Where deciding stands, when it is further than the store says.
+    /// The place up to which was decided, if it is beyond the one in the store.
     ahead: Option<Position>,
 }
 
 enum Refusal {
-    /// What was decided is no longer current: decide again.
+    /// The decision is no longer current: decide again.
     Stale,
     Failed(SendError),
 }
@@ -58,7 +58,7 @@ impl Dispatcher {
         Self { peer, schemas, ahead: None }
     }
 
-    /// Offers what is next for the peer; with no items when there is nothing.
+    /// Offers what comes next for the peer; without items if there is nothing.
     ///
     /// # Errors
     /// When the peer is not active, its stream or the node is stopped, or the store failed.
@@ -143,7 +143,7 @@ fn offer(tx: &mut Tx<'_>, peer: &AuthorityId, plan: Plan) -> Result<Committed<Of
     Ok(events.fold(Committed::new(offering, first), Committed::and))
 }
 
-/// The stream as it stands, if everything the plan was made from still holds.
+/// The present state of the stream, if everything that the plan was based on still holds.
 fn current(tx: &Tx<'_>, peer: &AuthorityId, plan: &Plan) -> Result<StreamOut, Refusal> {
     if is_stopped(tx)? {
         return Err(Refusal::Failed(SendError::LostState));

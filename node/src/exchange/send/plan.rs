@@ -1,5 +1,5 @@
-//! Decides what a peer gets next: what stands in the feed or the ledger is compared with what
-//! policy allows now, and the difference is picked. Nothing is written here.
+//! Decides what a peer gets next: compares the feed and the ledger with what policy allows now, and
+//! picks the difference. Nothing is written here.
 
 use std::collections::HashSet;
 
@@ -19,8 +19,8 @@ use crate::store::{
     StreamsOut, Sweep, TakenBack, Tombstones,
 };
 
-/// Feed places that may be decided as "nothing for this peer" before the cursor is written down:
-/// after a crash they are decided again, to the same effect.
+/// Most feed places decided as "nothing for this peer" before the cursor is stored: after a crash
+/// they are decided again, to the same effect.
 const CURSOR_LAG_MAX: u64 = 4096;
 
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub(super) struct Position {
     pub(super) sweep: Option<Sweep>,
 }
 
-/// What makes a decision current: the writer compares it.
+/// What makes a decision current; the writer compares it.
 pub(super) struct Basis {
     pub(super) stream: StreamOut,
     pub(super) policy: PolicyVersion,
@@ -72,7 +72,7 @@ impl Position {
 }
 
 impl Plan {
-    /// Whether it holds anything that must be durable now.
+    /// Whether it contains anything that must be durable now.
     pub(super) fn must_be_kept(&self) -> bool {
         let completes = self.caught_up && self.basis.stream.snapshot;
         let empty = self.picks.is_empty() && self.parks.is_empty() && self.unparks.is_empty();
@@ -147,7 +147,7 @@ impl<'a> Planner<'a> {
             || self.bytes + crate::alert::TOKEN_BYTES_MAX > BATCH_BYTES_MAX
     }
 
-    /// Decides again what was parked and is due; false when more is left of it than fits.
+    /// Decides again what is parked and due; returns false if there is more than fits.
     fn retry_parked(&mut self) -> Result<bool, SendError> {
         let due = parked::due(self.held, self.peer, self.now)?;
         let all = due.len() < PAGE;
@@ -239,7 +239,8 @@ impl<'a> Planner<'a> {
         let decision = self.policy.1.decide(self.peer, &view.facts(), self.now);
         let stays_back = self.held.get::<TakenBack>(&key)?.is_some();
         match decision.sharing {
-            // It was taken back before a restore, and nobody confirmed that it may go out again.
+            // It was taken back before a restore, and nobody has confirmed that it may go out
+            // again.
             Sharing::View(_) if stays_back => {}
             Sharing::None if ledger.may_hold() => self.retract(alert)?,
             Sharing::None => {}
@@ -264,8 +265,8 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Whether the right to a view has ended by what the clock shows, since the start and in doubt:
-    /// what was disclosed can't be taken back unseen, so it waits.
+    /// Whether the right to a view has ended according to a clock that is in doubt since the start.
+    /// A disclosure can't be undone, so it waits.
     fn may_have_ended(&self, end: Timestamp, view: &View, claims: ClaimSet) -> bool {
         let Some(doubt) = self.node.clock.doubt().filter(|doubt| doubt.since_start) else {
             return false;
@@ -301,8 +302,8 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// The issuer's last word goes to whoever ever held something of the alert; the end of its time
-    /// needs a word only where an older version may outlive it.
+    /// A withdrawal goes to every peer that ever held something of the alert. An expired alert
+    /// needs one only where an older version may outlive it.
     fn last_word(&mut self, alert: &AlertId) -> Result<(), SendError> {
         let key = (self.peer.clone(), alert.clone());
         let Some(tombstone) = self.held.get::<Tombstones>(alert)? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What was offered and not acknowledged is made again, byte for byte, or replaced in its place.
+//! Makes unacknowledged offers again, byte for byte, or replaces them in their place.
 
 use super::error::SendError;
 use super::plan::retraction;
@@ -13,10 +13,10 @@ use crate::store::{
     CommitError, Committed, Ledger, Offer, Offered, Offers, Own, Read, Scan, Snapshot, StreamsOut,
 };
 
-/// Offers that may stand unacknowledged: the window of a connection is a few batches.
+/// Most unacknowledged offers: the window of a connection is a few batches.
 const OFFERS_OPEN_MAX: usize = 1024;
 
-/// Makes again what was offered after `seq`, and writes down what changed in place.
+/// Makes the offers after `seq` again, and stores what changed in their place.
 pub(super) async fn replay_after(
     node: &SharedNode,
     peer: &AuthorityId,
@@ -59,7 +59,7 @@ async fn replace(
         for (seq, mut offer, text) in replaced {
             let stands = tx.get::<Offers>(&(peer.clone(), seq))?;
             if !same_epoch || stands.is_none_or(|stands| stands.digest != offer.digest) {
-                // Acknowledged meanwhile, or of an epoch that has ended.
+                // It was acknowledged meanwhile, or belongs to an epoch that has ended.
                 continue;
             }
             let key = (peer.clone(), offer.alert.clone());
@@ -86,12 +86,12 @@ async fn replace(
 /// An offer that is sent again, or the retraction that took its place.
 struct Replayed {
     item: Item,
-    /// The text that now stands at the place, when the right to the offer has ended.
+    /// The text now at this place, if the right to the offer has ended.
     replaced: Option<String>,
 }
 
-/// Makes the statement of an offer once more, byte for byte; a retraction in its place when the
-/// alert changed meanwhile or policy no longer allows the view.
+/// Makes the statement of an offer again, byte for byte, or a retraction in its place if the alert
+/// changed meanwhile or policy no longer allows the view.
 fn replay(
     node: &Node,
     held: &Snapshot<'_>,

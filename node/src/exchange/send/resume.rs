@@ -1,4 +1,4 @@
-//! The sender compares what the receiver durably holds with its own record, and finds out who lost
+//! Compares what the receiver durably holds with the sender's own record, and finds out who lost
 //! state.
 
 use super::compare;
@@ -19,22 +19,22 @@ use crate::store::{CommitError, Committed, Offers, StoreError, StreamOut, Stream
 
 /// The place from which to send.
 pub(super) struct Resumed {
-    /// The place the receiver stands at.
+    /// The receiver's place.
     pub(super) place: Place,
     /// What was offered after it, to be sent again.
     pub(super) items: Vec<Item>,
 }
 
 enum Standing {
-    /// The receiver stands at this place of our stream.
+    /// The receiver is at this place of our stream.
     At(StreamSeq),
-    /// It lost what it had acknowledged, or forked: everything is sent anew.
+    /// It lost what it had acknowledged, or forked: everything is sent again.
     Behind,
     /// It holds what this node does not remember.
     Ahead,
 }
 
-/// Finds the place from which to send, and makes again what was offered after it.
+/// Finds the place from which to send, and makes the offers after it again.
 ///
 /// # Errors
 /// [`SendError`]; what it says was made durable before this returns.
@@ -43,7 +43,7 @@ pub(super) async fn resume(
     peer: &AuthorityId,
     theirs: &Resume,
 ) -> Result<Resumed, SendError> {
-    // No offer is sent again that is applied and not durable yet.
+    // An offer that is applied but not durable yet must not be sent again.
     node.store.settled().await?;
     if compare::compare(node, peer, theirs).await? {
         return Err(SendError::LostStateShown(peer.clone()));
@@ -64,7 +64,8 @@ pub(super) async fn resume(
             Ok(Resumed { place: Place { epoch: ours.epoch, seq, chain }, items })
         }
         Standing::Behind => renew(node, peer, (&ours, ours.epoch)).await,
-        // Of a log that two persons gave up, whose clock was ahead: the new epoch lies beyond it.
+        // The head is of a log that two people gave up, whose clock was ahead: the new epoch's
+        // number is beyond it.
         Standing::Ahead
             if proves(node, peer, theirs) && compare::is_given_up(node, peer, &theirs.head)? =>
         {
@@ -132,7 +133,8 @@ async fn renew(
     Ok(Resumed { place: Place { epoch, seq: 0, chain }, items: vec![] })
 }
 
-/// The receiver was restored or forked: a new epoch, in which the present view is sent whole.
+/// The receiver was restored or forked: begins a new epoch, in which the whole present view is
+/// sent.
 async fn start_epoch(
     node: &SharedNode,
     peer: &AuthorityId,
@@ -167,7 +169,7 @@ async fn halt_unproven(node: &SharedNode, peer: &AuthorityId) -> Result<(), Send
     committed.await.map_err(CommitError::flatten)
 }
 
-/// What waited because the peer could not read its schema is offered again once it can.
+/// Offers again what waited because the peer could not read its schema, once it can.
 async fn wake_for_schema(
     node: &SharedNode,
     peer: &AuthorityId,

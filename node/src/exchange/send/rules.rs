@@ -1,4 +1,4 @@
-//! Rules that end while nothing else changes: the stream decides anew.
+//! Rules that end while nothing else changes: the stream then decides everything again.
 
 use super::error::SendError;
 use crate::audit::{Event, Operation};
@@ -17,9 +17,9 @@ pub fn key_in_force(node: &Node) -> Result<(), SendError> {
     ended.map_or(Ok(()), |at| Err(SendError::KeyEnded(at)))
 }
 
-/// When the next rule ends, since this peer's stream last decided everything anew: a time in the
-/// past when one ended while nothing was sent, and now when the clock was set back since: rules
-/// that had ended for it may hold again.
+/// When the next rule ends, counted from when this peer's stream last decided everything: a time in
+/// the past if a rule ended while nothing was sent, and the present if the clock was set back
+/// since, because rules that had ended may apply again.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -32,7 +32,7 @@ pub fn next_rule_end(node: &Node, peer: &AuthorityId) -> Result<Option<Timestamp
     Ok(node.policy.load().1.next_change(stream.swept_at))
 }
 
-/// Where a rule has ended, the stream decides everything anew.
+/// If a rule has ended, has the stream decide everything again.
 pub(super) async fn sweep_after_rule_end(
     node: &SharedNode,
     peer: &AuthorityId,

@@ -23,7 +23,7 @@ fn restore_of(node: &TestNode, key: &SigningKey, sizes: (u64, u64, u64)) -> Stri
     sign_restore(&Restore { iss, iat, kept, old_size, old_root, new_size, new_root }, key).unwrap()
 }
 
-/// Two persons confirm, and the peer says that it holds nothing more.
+/// Two people confirm, and the peer says that it holds nothing more.
 async fn confirm(node: &TestNode, peer: &TestNode) {
     let review = admin::review_epoch(&node.node).await.unwrap();
     let shown = Shown { review: review.name.clone(), again: review.again() };
