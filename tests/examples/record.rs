@@ -1,8 +1,8 @@
 //! Records what two nodes of one version say to each other, for tests of later versions:
 //! `tests/data/keep.sh` runs it between them.
 //!
-//! It stands at the receiver's exchange door, hands everything on, and keeps the receipts to itself,
-//! so that the sender's offers stay open.
+//! It stands at the receiver's exchange door, hands everything on, and keeps the receipts to
+//! itself, so that the sender's offers stay open.
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -31,9 +31,17 @@ impl AdminService {
         Self { node }
     }
 
+    /// With what its stream waits for, e.g. an upgrade.
+    fn shown(&self, peer: &Peer) -> Result<proto::Peer, Status> {
+        let waiting = self.node.streams.status(&peer.authority).waiting;
+        let mut shown = wire::peer(peer, self.node.clock.now())?;
+        shown.warnings.extend(waiting.map(|waiting| format!("waiting: {waiting}")));
+        Ok(shown)
+    }
+
     fn peer(&self, peer: Result<Peer, AdminError>) -> Result<Response<proto::Peer>, Status> {
         let peer = peer.map_err(|error| admin_status(&error))?;
-        Ok(Response::new(wire::peer(&peer, self.node.clock.now())?))
+        Ok(Response::new(self.shown(&peer)?))
     }
 
     async fn change_peer(
@@ -78,10 +86,9 @@ impl Admin for AdminService {
         &self,
         _: Request<proto::ListPeersRequest>,
     ) -> Result<Response<proto::ListPeersResponse>, Status> {
-        let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let peers: Result<Vec<_>, _> =
-            directory.all().map(|known| wire::peer(&known.peer, now)).collect();
+            directory.all().map(|known| self.shown(&known.peer)).collect();
         let mut peers = peers?;
         peers.sort_by(|a, b| a.authority.cmp(&b.authority));
         Ok(Response::new(proto::ListPeersResponse { peers }))
