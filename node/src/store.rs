@@ -1,6 +1,7 @@
-//! sled, used in the one way that was found to be safe: one tree, one writer thread that groups
-//! waiting commits into one durable flush, sealed records, key slots outside the database, checks
-//! at the start.
+//! The store of a node. Everything is written in transactions ([`Store::commit`]) by one thread,
+//! which groups them into one durable flush; everything is read from one durable state
+//! ([`Store::read`]). Contents are sealed under keys that lie outside the database, so that they can
+//! be erased. sled is used in the one way that was found safe, and `database` alone names it.
 
 mod error;
 mod keys;
@@ -27,7 +28,7 @@ mod recent;
 mod fsck;
 mod upgrade;
 
-pub use commit::Committed;
+pub use commit::{Committed, Growth};
 pub use error::{CommitError, StoreError};
 pub use fsck::{Fsck, Problem, Remedy};
 pub use group::Tx;

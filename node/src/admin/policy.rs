@@ -10,8 +10,8 @@ use crate::node::{Node, SharedNode};
 use crate::policy::{Policy, Sharing};
 use crate::roles::Actor;
 use crate::store::{
-    Change, CommitError, Committed, Ledger, LedgerEntry, Own, Policies, PolicyRecord, Proposal,
-    Proposals, Proposed, Read, Scan, Snapshot, StoreError, TakenBack, Tx,
+    Change, CommitError, Committed, Growth, Ledger, LedgerEntry, Own, Policies, PolicyRecord,
+    Proposal, Proposals, Proposed, Read, Scan, Snapshot, StoreError, TakenBack, Tx,
 };
 
 /// Most pending proposals: more are a mistake, or an attack on the second person's attention.
@@ -247,7 +247,8 @@ pub async fn explain(
     let explained = node.store.read_blocking(|now| explained(node, now, alert, peer))?;
     let event = Event::new(Operation::Consult, "policy.explained", &actor.name);
     let event = event.alert(alert).peer(peer);
-    let looked = node.store.commit_look(|_| Ok::<_, AdminError>(Committed::new((), event)));
+    let looked =
+        node.store.commit_growing(Growth::Log, |_| Ok::<_, AdminError>(Committed::new((), event)));
     looked.await.map_err(CommitError::flatten)?;
     Ok(explained)
 }

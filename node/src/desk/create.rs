@@ -15,7 +15,7 @@ use crate::matching::unsearchable;
 use crate::node::{Node, SharedNode};
 use crate::precedence::Turn;
 use crate::roles::Actor;
-use crate::store::{CommitError, Committed, Own, Tombstones, Tx};
+use crate::store::{CommitError, Committed, Growth, Own, Tombstones, Tx};
 
 /// How often to draw an unused id: with a million alerts in a year one draw in a hundred is taken.
 const ID_TRIES: usize = 16;
@@ -62,8 +62,9 @@ pub(super) async fn create_draft(
         if let Some(turn) = &mut turn {
             turn.ready().await;
         }
-        let committed =
-            node.store.commit_growing(move |tx| begin(tx, &sealed, &conflict, entry, event));
+        let committed = node
+            .store
+            .commit_growing(Growth::Content, move |tx| begin(tx, &sealed, &conflict, entry, event));
         match committed.await {
             Ok(()) => return Ok(Issued { id, version: 1, warnings }),
             Err(CommitError::Refused(NotBegun::Taken)) => {}

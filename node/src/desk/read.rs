@@ -9,7 +9,8 @@ use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{
-    CommitError, Committed, Copies, Erased, Own, OwnAlert, Read, Snapshot, StoreError, Tombstones,
+    CommitError, Committed, Copies, Erased, Growth, Own, OwnAlert, Read, Snapshot, StoreError,
+    Tombstones,
 };
 
 /// The state of an alert.
@@ -250,7 +251,7 @@ pub(super) async fn log(
     event: Event,
     second: Option<Event>,
 ) -> Result<(), DeskError> {
-    let committed = node.store.commit_look(|_| {
+    let committed = node.store.commit_growing(Growth::Log, |_| {
         Ok::<_, DeskError>(second.into_iter().fold(Committed::new((), event), Committed::and))
     });
     committed.await.map_err(CommitError::flatten)

@@ -16,7 +16,8 @@ use crate::matching::{MatchKey, Quality, Query, match_keys};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{
-    CommitError, Committed, Copies, IndexKey, MatchEntry, Matches, Read, Scan, Snapshot, StoreError,
+    CommitError, Committed, Copies, Growth, IndexKey, MatchEntry, Matches, Read, Scan, Snapshot,
+    StoreError,
 };
 use crate::telemetry;
 
@@ -138,7 +139,7 @@ pub async fn search(
         true => event,
         false => event.with("non_punishment", names(contrary)),
     };
-    let committed = node.store.commit_growing(move |tx| {
+    let committed = node.store.commit_growing(Growth::Content, move |tx| {
         let index = tx.log_index();
         Ok::<_, DeskError>(Committed::new(index, event))
     });

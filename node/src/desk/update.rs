@@ -14,7 +14,7 @@ use crate::id::{AlertId, Digest, Version};
 use crate::matching::unsearchable;
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{CommitError, Committed, Own, OwnAlert, Snapshot};
+use crate::store::{CommitError, Committed, Growth, Own, OwnAlert, Snapshot};
 
 /// Replaces the content of an own alert. `expected` is the version that the officer read; 0 for
 /// any.
@@ -49,7 +49,7 @@ pub async fn update(
         None => event,
     };
     let (key, based_on) = (id.clone(), (held.version, held.jwt_digest));
-    let committed = node.store.commit_growing(move |tx| {
+    let committed = node.store.commit_growing(Growth::Content, move |tx| {
         may_issue(tx)?;
         conflict.unchanged(tx)?;
         let Some(own) = tx.get::<Own>(&key)? else { return Err(gone(tx, &key)?) };

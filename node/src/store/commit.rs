@@ -30,6 +30,16 @@ impl<T> Committed<T> {
     }
 }
 
+/// What a commit adds that can wait until there is room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// Something that stays, for which there must be [`Store::room`].
+    Content,
+    /// An entry of the log about something that was only looked at: it needs no more than a flush
+    /// does.
+    Log,
+}
+
 impl Store {
     /// Waits until everything given to the writer before is durable.
     ///
@@ -49,6 +59,37 @@ impl Store {
     /// Runs `f` on the writer thread against the newest state, one transaction after the other. The
     /// writes of a group become durable in one flush, key slots first; then this returns. `Err`
     /// from `f` writes nothing. `f` must be quick: seal and sign before.
+    ///
+    /// ```
+    /// use entente_node::audit::{Event, Operation};
+    /// use entente_node::id::{Clock, Entropy, Secret};
+    /// use entente_node::store::{CommitError, Committed, Meta, Store, StoreError, StoreOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let owner = "dk.politi".parse()?;
+    /// let options = StoreOptions { cache_bytes: 1 << 20, disk_free_bytes_min: 0 };
+    /// let (clock, entropy) = (Clock::system(), Entropy::os());
+    /// let key = Secret::new([7; 32]);
+    /// let store = Store::open(folder.path(), &owner, &key, &options, clock, entropy)?;
+    ///
+    /// let name = "visits".to_owned();
+    /// let committed = store.commit(move |tx| {
+    ///     // What the write rests on is read in the transaction: nothing comes in between.
+    ///     let before = tx.get::<Meta>(&name)?.unwrap_or_default();
+    ///     let after = [before, vec![1]].concat();
+    ///     tx.put::<Meta>(&name, &after);
+    ///     // Nothing is written without an event in the audit log.
+    ///     let event = Event::new(Operation::Key, "example.visited", "node");
+    ///     Ok::<_, StoreError>(Committed::new(after.len(), event))
+    /// });
+    /// assert_eq!(committed.await.map_err(CommitError::flatten)?, 1);
+    /// assert_eq!(store.get::<Meta>(&"visits".to_owned())?, Some(vec![1]));
+    /// assert_eq!(store.log().size(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What `f` refused with, or the store's failure.
@@ -89,32 +130,14 @@ impl Store {
         waiting.join().ok().flatten().unwrap_or_else(closed)
     }
 
-    /// Like [`Store::commit`], for transactions that grow the store: refused when there is no
-    /// [`Store::room`]. Withdrawal, retraction and erasure use `commit`.
+    /// As [`Store::commit`], for what can be refused when the disk is full: the reserve is left to
+    /// what withdraws, retracts and erases.
     ///
     /// # Errors
     /// [`StoreError::Full`], and as [`Store::commit`].
     pub async fn commit_growing<T, E>(
         &self,
-        f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static,
-    ) -> Result<T, CommitError<E>>
-    where
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        if !self.room() {
-            return Err(CommitError::Store(StoreError::Full));
-        }
-        self.commit(f).await
-    }
-
-    /// Like [`Store::commit`], for looks: refused when the disk is full, so that the reserve is
-    /// left for withdrawals and erasures.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`], and as [`Store::commit`].
-    pub async fn commit_look<T, E>(
-        &self,
+        growth: Growth,
         f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static,
     ) -> Result<T, CommitError<E>>
     where
@@ -122,7 +145,11 @@ impl Store {
         E: Send + 'static,
     {
         let shared = &self.0.shared;
-        if !shared.disk.has(shared.clock.now(), GROUP_BYTES_MAX as u64) {
+        let has_room = match growth {
+            Growth::Content => self.room(),
+            Growth::Log => shared.disk.has(shared.clock.now(), GROUP_BYTES_MAX as u64),
+        };
+        if !has_room {
             return Err(CommitError::Store(StoreError::Full));
         }
         self.commit(f).await

@@ -86,7 +86,8 @@ impl State {
     }
 }
 
-/// One by one: a state that was held for long has many after it, and each would drop the next.
+/// Drops the states after this one in a loop: after a state that was held for long there are many, and
+/// dropping each from within the one before would overflow the stack.
 impl Drop for State {
     fn drop(&mut self) {
         let mut next = self.next.take();
@@ -158,8 +159,8 @@ impl Database {
     }
 
     /// Applies a group: its records, and its part of the log, which then ends at `edge`. Until
-    /// [`Self::show_next`] readers see the records as they were. Of the log they know how far it
-    /// goes.
+    /// [`Self::show_next`] readers see the records as they were. The log is not hidden: readers go by
+    /// the edge of their state.
     pub(super) fn apply(
         &self,
         writes: Writes,

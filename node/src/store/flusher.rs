@@ -48,7 +48,7 @@ impl Flusher {
         Self { shared, database, runtime, unreleased: VecDeque::new() }
     }
 
-    /// Ends with the writer.
+    /// Runs until the writer ends.
     pub(super) fn run(mut self, applied: &Receiver<Applied>) {
         let mut done = Ok(());
         while let Ok(first) = applied.recv() {

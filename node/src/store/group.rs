@@ -33,7 +33,7 @@ pub(super) type Answer = Box<dyn FnOnce(&Result<(), StoreError>) + Send>;
 /// Answers one commit.
 type Outcome<T, E> = oneshot::Receiver<Result<T, CommitError<E>>>;
 
-/// Makes a transaction into a job, with the place where its outcome arrives.
+/// Turns a transaction into a job; its outcome arrives at the receiver.
 pub(super) fn job<T, E>(
     f: impl FnOnce(&mut Tx<'_>) -> Result<Committed<T>, E> + Send + 'static,
 ) -> (Job, Outcome<T, E>)

@@ -1,4 +1,4 @@
-//! Reading the audit log back, and signing its head.
+//! Reading the audit log back, verifying it, and keeping its signed checkpoints.
 
 use std::sync::PoisonError;
 

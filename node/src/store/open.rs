@@ -229,10 +229,9 @@ fn named_slots(database: &Database, cells: &CellFile) -> Result<HashSet<SlotId>,
     Ok(named)
 }
 
-/// Overwrites the keys that no record names: those that the last commit was to forget, and those
-/// that were written for a commit which never came, in case of a crash in between. A record whose
-/// key is not there is no such case; one that was damaged stops nobody from withdrawing the others.
-/// Returns what it overwrote.
+/// Overwrites the keys that no record names, and returns them: after a crash these are the keys that
+/// the last commit was to forget, and those written for a commit that never came. A record whose key
+/// is missing is reported and stops nothing else: the other alerts must stay withdrawable.
 fn finish_erasures(
     slots: &SlotFile,
     kept: &HashSet<SlotId>,

@@ -15,9 +15,10 @@ pub type RecordOf<T> = (<T as Table>::Key, <T as Table>::Value);
 /// Records of a table in the order of their keys: all of them, or those whose keys begin alike.
 ///
 /// ```
+/// use entente_node::id::AuthorityId;
 /// use entente_node::store::{Ledger, Offers, Scan};
 ///
-/// let peer = "fr.police".parse().unwrap();
+/// let peer: AuthorityId = "fr.police".parse().unwrap();
 /// let offers_after_the_seventh = Scan::<Offers>::of(&peer).after(&(peer.clone(), 7));
 /// let everything = Scan::<Ledger>::all();
 /// ```

@@ -31,10 +31,11 @@ pub(super) struct Shared {
     pub(super) keys: Keys,
     pub(super) counts: HashMap<u8, AtomicU64>,
     pub(super) log: Mutex<Tree>,
-    /// Held while keys are overwritten, by readers that keep being overtaken by that.
+    /// Locked for writing while keys are overwritten, and for reading by a read that was overtaken by
+    /// that too often.
     pub(super) erasing: RwLock<()>,
     pub(super) changes: broadcast::Sender<Change>,
-    /// Why it does not write now.
+    /// Why the store does not write now.
     pub(super) failed: Mutex<Option<StoreError>>,
     /// Tells the writer that it failed; weak, since the writer ends when no caller is left.
     pub(super) waker: OnceLock<mpsc::WeakSender<Job>>,
