@@ -6,6 +6,7 @@ mod deliver;
 mod echo;
 mod imports;
 mod memory;
+mod scale;
 mod search;
 
 use entente_node::roles::Role;
@@ -28,6 +29,10 @@ struct Cli {
     /// Only one part
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Instead, what must stay level up to so many alerts; minutes for a million
+    #[arg(long, value_name = "ALERTS", num_args = 0..=1, default_missing_value = "1000000")]
+    #[arg(value_parser = clap::value_parser!(u32).range(100..), conflicts_with_all = ["smoke", "only"])]
+    scale: Option<u32>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -116,7 +121,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let size = if cli.smoke { SMOKE } else { FULL };
     let runtime = entente_node::run::runtime().expect("a runtime");
-    let rows = match runtime.block_on(measure(size, cli.only)) {
+    let measured = async {
+        match cli.scale {
+            Some(alerts) => scale::rows(alerts as usize).await,
+            None => measure(size, cli.only).await,
+        }
+    };
+    let rows = match runtime.block_on(measured) {
         Ok(rows) => rows,
         Err(error) => {
             eprintln!("entente: error: {error:#}");
