@@ -9,7 +9,7 @@ use crate::matching::{self, MatchKey};
 use crate::node::Node;
 use crate::store::{
     Change, Copies, Erased, Expiries, HeldCopy, IndexKey, MatchEntry, Matches, Own, OwnAlert, Read,
-    SealedToken, Slot, SlotId, Snapshot, StoreError, Tombstone, Tombstones, Tx, associated_data,
+    SealedToken, Slot, SlotId, Snapshot, StoreError, Summary, Tombstone, Tombstones, Tx, associated_data,
 };
 use crate::text::from_utf8;
 
@@ -39,7 +39,12 @@ impl Sealed {
     fn new(node: &Node, view: View, own: bool) -> Self {
         let store = &node.store;
         let slot = store.new_slot();
-        let token = store.seal(&slot, &associated_data(own, &view.head.id), view.token.as_bytes());
+        let token = store.seal(
+            &slot,
+            &associated_data(own, &view.head.id),
+            Summary::of(&view),
+            view.token.as_bytes(),
+        );
         let index = |key: &MatchKey| (store.index_key(&key.bytes()), key.kind());
         let keys = matching::match_keys(&view).iter().map(index).collect();
         let case = case_key(node, &view);
@@ -96,21 +101,22 @@ pub(crate) fn case_key(node: &Node, view: &View) -> Option<IndexKey> {
 /// Deletes an own alert: its record, its place in the index, and its key.
 pub(crate) fn forget_own(tx: &mut Tx<'_>, id: &AlertId, own: &OwnAlert) {
     tx.delete::<Own>(id);
-    forget(tx, id, &own.match_keys, own.expires_at, own.slot);
+    forget(tx, id, &own.match_keys, own.expires_at);
+    tx.erase_slot(own.slot, &own.token);
 }
 
 /// Deletes a copy: its record, its place in the index, and its key.
 pub(crate) fn forget_copy(tx: &mut Tx<'_>, id: &AlertId, copy: &HeldCopy) {
     tx.delete::<Copies>(id);
-    forget(tx, id, &copy.match_keys, copy.expires_at, copy.slot);
+    forget(tx, id, &copy.match_keys, copy.expires_at);
+    tx.erase_slot(copy.slot, &copy.token);
 }
 
-fn forget(tx: &mut Tx<'_>, id: &AlertId, keys: &[IndexKey], end: Timestamp, slot: SlotId) {
+fn forget(tx: &mut Tx<'_>, id: &AlertId, keys: &[IndexKey], end: Timestamp) {
     for key in keys {
         tx.delete::<Matches>(&(*key, id.clone()));
     }
     tx.delete::<Expiries>(&(end, id.clone()));
-    tx.erase_slot(slot);
 }
 
 /// Erases the content of an own alert and leaves a tombstone, with the last word on it where peers
@@ -157,6 +163,30 @@ pub fn read_own(now: &Snapshot<'_>, id: &AlertId, own: &OwnAlert) -> Result<View
 /// A copy with the claims that its issuer disclosed, as `now` holds it.
 pub fn read_copy(now: &Snapshot<'_>, id: &AlertId, copy: &HeldCopy) -> Result<View, HoldingError> {
     open(now, copy.slot, false, id, &copy.token)
+}
+
+/// What lists say of an own alert; opens no more than that, unless an earlier version sealed it.
+pub(crate) fn summary_of_own(
+    now: &Snapshot<'_>,
+    id: &AlertId,
+    own: &OwnAlert,
+) -> Result<Summary, HoldingError> {
+    match now.summary(own.slot, &associated_data(true, id), &own.token)? {
+        Some(summary) => Ok(summary),
+        None => Ok(Summary::of(&read_own(now, id, own)?)),
+    }
+}
+
+/// As [`summary_of_own`], of a copy.
+pub(crate) fn summary_of_copy(
+    now: &Snapshot<'_>,
+    id: &AlertId,
+    copy: &HeldCopy,
+) -> Result<Summary, HoldingError> {
+    match now.summary(copy.slot, &associated_data(false, id), &copy.token)? {
+        Some(summary) => Ok(summary),
+        None => Ok(Summary::of(&read_copy(now, id, copy)?)),
+    }
 }
 
 /// The own alert or the copy with this id, and whether it is our own.

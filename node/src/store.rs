@@ -10,6 +10,8 @@ mod schema;
 mod seal;
 mod slots;
 mod cells;
+mod old_cells;
+mod pack;
 mod database;
 mod disk;
 mod reserve;
@@ -20,6 +22,7 @@ mod flusher;
 mod commit;
 mod scan;
 mod read;
+mod token;
 #[cfg(test)]
 mod tests;
 mod open;
@@ -39,13 +42,13 @@ pub use scan::{PAGE, Pages, RecordOf, Scan};
 pub use schema::*;
 pub use slots::Slot;
 pub use table::{Table, VALUE_BYTES_MAX};
+pub use token::Summary;
 pub use upgrade::{Progress, SCHEMA_VERSION, UPGRADE_RECORDS_AT_ONCE, Upgrade};
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc};
 
 use self::shared::Shared;
@@ -103,7 +106,7 @@ pub enum Change {
 
 impl Store {
     /// Opens or makes the store of `owner` in `folder`: the database below `folder/db`, the key
-    /// slots in `folder/slots`, sealed tokens in `folder/tokens`, disk kept back in
+    /// slots in `folder/slots`, sealed tokens in `folder/cells`, disk kept back in
     /// `folder/reserve`. Checks schema, owner, node key, the tail of the log, and that slots and
     /// tokens are there; makes durable what an earlier process wrote, and finishes half-done
     /// erasures. `node_key` wraps the slots; the other keys are derived from it. A store of an
@@ -166,10 +169,6 @@ impl Store {
         self.0.shared.slots.reserve(&self.0.shared.entropy)
     }
 
-    /// Seals under the slot's key, AES-256-GCM; what it is about is authenticated
-    /// with it ([`associated_data`]).
-    pub fn seal(&self, slot: &Slot, associated_data: &[u8], plain: &[u8]) -> Bytes {
-        seal::seal(slot.key(), associated_data, plain, &self.0.shared.entropy).into()
     }
 
     /// Keyed hash of a match key, so that the index reveals nothing to a thief of the disk.

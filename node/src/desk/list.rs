@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::read::log;
 use super::{DeskError, State};
-use crate::alert::{Category, Urgency, View};
+use crate::alert::{Category, Urgency};
 use crate::audit::{Event, Operation};
 use crate::exchange;
-use crate::holding::{read_copy, read_own};
+use crate::holding::{summary_of_copy, summary_of_own};
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{
-    Copies, Facet, IndexKey, LastChanges, Own, Read, RecentAlert, Snapshot, StoreError, Tombstones,
+    Copies, Facet, IndexKey, LastChanges, Own, Read, RecentAlert, Snapshot, StoreError, Summary,
+    Tombstones,
 };
 
 /// Most contents opened for one page: a rare category can't occupy a thread for longer than about a
@@ -222,19 +223,19 @@ fn created_by(now: &Snapshot<'_>, id: &AlertId, by: IndexKey) -> Result<bool, St
 /// What is held of an alert.
 fn held(node: &Node, now: &Snapshot<'_>, place: RecentAlert) -> Result<Option<Listed>, DeskError> {
     let RecentAlert { id, at: changed_at } = place;
-    let live = |id, version, own, confirmed, expires_at, view: &View| {
-        let (category, urgency) = (view.content.category, view.content.urgency);
+    let live = |id, version, own, confirmed, expires_at, summary: Summary| {
+        let Summary { category, urgency } = summary;
         let (state, expires_at) = (State::Live, Some(expires_at));
         Listed { id, version, state, own, category, urgency, confirmed, changed_at, expires_at }
     };
     if let Some(own) = now.get::<Own>(&id)? {
-        let view = read_own(now, &id, &own)?;
-        return Ok(Some(live(id, own.version, true, true, own.expires_at, &view)));
+        let summary = summary_of_own(now, &id, &own)?;
+        return Ok(Some(live(id, own.version, true, true, own.expires_at, summary)));
     }
     if let Some(copy) = now.get::<Copies>(&id)? {
-        let view = read_copy(now, &id, &copy)?;
+        let summary = summary_of_copy(now, &id, &copy)?;
         let confirmed = exchange::lease_of(node, now, &id, copy.version)?.0;
-        return Ok(Some(live(id, copy.version, false, confirmed, copy.expires_at, &view)));
+        return Ok(Some(live(id, copy.version, false, confirmed, copy.expires_at, summary)));
     }
     let tombstone = now.get::<Tombstones>(&id)?;
     Ok(tombstone.map(|tombstone| Listed {

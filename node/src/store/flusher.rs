@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::runtime::Handle;
 
+use super::cells::Run;
 use super::database::{Database, Earlier};
 use super::group::Answer;
 use super::schema::{COUNTED, SlotId};
@@ -25,6 +26,7 @@ pub(super) struct Applied {
 /// What to do once a group is durable.
 pub(super) struct Effects {
     pub(super) erased: Vec<SlotId>,
+    pub(super) freed: Vec<Run>,
     pub(super) log: Tree,
     pub(super) counts: [u64; COUNTED.len()],
     pub(super) announced: Vec<Change>,
@@ -36,7 +38,7 @@ pub(super) struct Flusher {
     runtime: Option<Handle>,
     /// Places of keys that were overwritten while somebody still read the state that names them:
     /// another key in such a place would open for them what it was not sealed for.
-    unreleased: VecDeque<(Earlier, Vec<SlotId>)>,
+    unreleased: VecDeque<(Earlier, Vec<SlotId>, Vec<Run>)>,
 }
 
 impl Flusher {
@@ -88,7 +90,7 @@ impl Flusher {
             let _alone = shared.erasing.write().unwrap_or_else(PoisonError::into_inner);
             let earlier = self.database.show_next();
             shared.slots.erase(&effects.erased)?;
-            self.unreleased.push_back((earlier, effects.erased));
+            self.unreleased.push_back((earlier, effects.erased, effects.freed));
         }
         self.release();
         for (prefix, count) in COUNTED.iter().zip(effects.counts) {
@@ -105,9 +107,10 @@ impl Flusher {
 
     /// Gives away again the places of overwritten keys that nobody's state names any more.
     fn release(&mut self) {
-        while self.unreleased.front().is_some_and(|(earlier, _)| earlier.are_gone()) {
-            let gone = self.unreleased.pop_front();
-            gone.into_iter().for_each(|(_, slots)| self.shared.slots.release(slots));
+        while self.unreleased.front().is_some_and(|(earlier, ..)| earlier.are_gone()) {
+            let Some((_, slots, runs)) = self.unreleased.pop_front() else { return };
+            self.shared.slots.release(slots);
+            self.shared.cells.release(runs);
         }
     }
 

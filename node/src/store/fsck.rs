@@ -10,7 +10,7 @@ use super::schema::{
     ParkedOut, PeerLogs, Peers, Policies, Proposals, Restores, Retries, SealedToken, SlotId,
     StreamsIn, StreamsOut, TakenBack, Tombstones, Unasked, Users, associated_data,
 };
-use super::{IndexKey, Store, StoreError, Table};
+use super::{IndexKey, Store, StoreError, Summary, Table};
 use crate::alert::{self, View};
 use crate::audit::Entry;
 use crate::id::{AlertId, Digest, Timestamp, Version};
@@ -139,6 +139,12 @@ struct Held<'a> {
     match_keys: &'a [IndexKey],
 }
 
+impl Held<'_> {
+    fn about(&self) -> Vec<u8> {
+        associated_data(matches!(self.whose, Whose::Own), self.id)
+    }
+}
+
 /// What records say must exist elsewhere; whatever is found there is removed from this list.
 #[derive(Default)]
 struct Expected {
@@ -231,6 +237,10 @@ impl Store {
             let what = format!("{name} holds another version than its record says");
             report.problem(what, whose.replace(id));
         }
+        let summary = self.0.shared.summary(held.slot, &held.about(), held.token);
+        if !matches!(summary, Ok(None)) && summary != Ok(Some(Summary::of(&view))) {
+            report.problem(format!("{name} is listed as what it is not"), whose.renew(id));
+        }
         let keys = match_keys(&view);
         let keys: HashSet<_> = keys.iter().map(|key| self.index_key(&key.bytes())).collect();
         if keys != held.match_keys.iter().copied().collect() {
@@ -239,8 +249,7 @@ impl Store {
     }
 
     fn opened(&self, held: &Held<'_>) -> Option<View> {
-        let about = associated_data(matches!(held.whose, Whose::Own), held.id);
-        let token = self.0.shared.unseal(held.slot, &about, held.token).ok()?;
+        let token = self.0.shared.unseal(held.slot, &held.about(), held.token).ok()?;
         alert::read(std::str::from_utf8(&token).ok()?).ok()
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::cells::CELL_BYTES;
+use super::cells::{Run, Taken};
 use super::database::{Database, Stored, Writes};
 use super::recent::Touched;
 use super::schema::{COUNTED, Leaf, SealedToken, SlotId};
@@ -68,8 +68,9 @@ pub(super) struct Group {
     database: Arc<Database>,
     pub(super) writes: Writes,
     pub(super) kept: Vec<Slot>,
-    pub(super) cells: Vec<(SlotId, Bytes)>,
+    pub(super) cells: Vec<(Taken, Bytes)>,
     pub(super) erased: Vec<SlotId>,
+    pub(super) freed: Vec<Run>,
     pub(super) announced: Vec<Change>,
     pub(super) counted: BTreeMap<u8, i64>,
     pub(super) leaves: Vec<Leaf>,
@@ -92,6 +93,7 @@ impl Group {
             kept: vec![],
             cells: vec![],
             erased: vec![],
+            freed: vec![],
             announced: vec![],
             counted: BTreeMap::new(),
             leaves: vec![],
@@ -113,6 +115,7 @@ impl Group {
             kept: vec![],
             cells: vec![],
             erased: vec![],
+            freed: vec![],
             announced: vec![],
             counted: vec![],
             failed: None,
@@ -208,8 +211,9 @@ pub struct Tx<'a> {
     group: &'a mut Group,
     undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
     kept: Vec<Slot>,
-    cells: Vec<(SlotId, Bytes)>,
+    cells: Vec<(Taken, Bytes)>,
     erased: Vec<SlotId>,
+    freed: Vec<Run>,
     announced: Vec<Change>,
     counted: Vec<(u8, i64)>,
     feed: FeedSeq,
@@ -283,18 +287,21 @@ impl Tx<'_> {
     /// returns where the token lies, for its record.
     pub fn keep_slot(&mut self, slot: &Slot, sealed: &Bytes) -> SealedToken {
         self.kept.push(slot.clone());
-        match u32::try_from(sealed.len()) {
-            Ok(length) if sealed.len() <= CELL_BYTES => {
-                self.cells.push((slot.id(), sealed.clone()));
-                SealedToken::Cell(length)
-            }
-            _ => SealedToken::Inline(sealed.to_vec()),
-        }
+        let length = u32::try_from(sealed.len()).unwrap_or_else(|_| {
+            self.failed = Some(StoreError::TooLarge(sealed.len()));
+            0
+        });
+        let taken = self.group.shared.cells.take(length);
+        let first = taken.first();
+        self.cells.push((taken, sealed.clone()));
+        SealedToken::Run { first, length }
     }
 
-    /// Overwrites a slot, once this transaction's records are durable and before it is answered.
-    pub fn erase_slot(&mut self, slot: SlotId) {
+    /// Overwrites a slot, once this transaction's records are durable and before it is answered;
+    /// what was sealed under its key makes room for another.
+    pub fn erase_slot(&mut self, slot: SlotId, sealed: &SealedToken) {
         self.erased.push(slot);
+        self.freed.extend(sealed.run());
     }
 
     /// The next free place in the feed.
@@ -342,12 +349,13 @@ impl Tx<'_> {
     }
 
     fn keep(self, events: Vec<Event>) {
-        let Self { group, now, feed, kept, cells, erased, announced, .. } = self;
+        let Self { group, now, feed, kept, cells, erased, freed, announced, .. } = self;
         group.feed = feed;
         group.bytes += cells.iter().map(|(_, sealed)| sealed.len()).sum::<usize>();
         group.kept.extend(kept);
         group.cells.extend(cells);
         group.erased.extend(erased);
+        group.freed.extend(freed);
         group.announced.extend(announced);
         events.into_iter().for_each(|event| group.log(event, now));
     }

@@ -12,9 +12,10 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::broadcast;
 
-use super::cells::CellFile;
+use super::cells::{CellFile, Run};
 use super::database::{Database, Writes};
 use super::disk::Disk;
+use super::old_cells::OldCellFile;
 use super::reserve::Reserve;
 use super::schema::{At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SealedToken, SlotId};
 use super::seal::{Keys, seal, unseal};
@@ -56,7 +57,8 @@ pub(super) fn open(
     disk.make_room(&reserve, OPENING_BYTES);
     let database = Database::open(&folder.join("db"), options.cache_bytes)?;
     let slots = SlotFile::open(&folder.join("slots"))?;
-    let cells = CellFile::open(&folder.join("tokens"))?;
+    let cells = CellFile::open(&folder.join("cells"))?;
+    let old_cells = OldCellFile::open(&folder.join("tokens"))?;
     if database.is_empty() {
         if !slots.kept()?.is_empty() {
             return Err(StoreError::Corrupt("there are keys and no database".to_owned()));
@@ -74,6 +76,7 @@ pub(super) fn open(
         database: ArcSwapOption::new(None),
         slots,
         cells,
+        old_cells,
         keys: Keys::derive(node_key),
         counts: COUNTED.into_iter().map(|prefix| (prefix, AtomicU64::new(0))).collect(),
         log: Mutex::default(),
@@ -97,9 +100,10 @@ pub(super) fn settle(shared: &Shared) -> Result<(), StoreError> {
     if last::<Feed>(&database)?.is_some_and(|(place, _)| place > feed) {
         return Err(StoreError::Corrupt("the feed goes beyond its counter".to_owned()));
     }
-    let named = named_slots(&database, &shared.cells)?;
-    finish_erasures(&shared.slots, &shared.slots.kept()?, &named)?;
-    shared.slots.release_all_but(&named);
+    let named = named(&database, &shared.cells, &shared.old_cells)?;
+    finish_erasures(&shared.slots, &shared.slots.kept()?, &named.slots)?;
+    shared.slots.release_all_but(&named.slots);
+    shared.cells.release_all_but(named.runs);
     Ok(())
 }
 
@@ -119,17 +123,18 @@ pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
     let database = database?;
     check(&database, &shared.owner)?;
     let opened = make_durable(&shared.folder, database)?;
-    let named = named_slots(&opened.database, &shared.cells)?;
+    let named = named(&opened.database, &shared.cells, &shared.old_cells)?;
     let kept: HashSet<_> = shared.slots.kept()?.union(&shared.slots.owed()).copied().collect();
-    let unnamed = finish_erasures(&shared.slots, &kept, &named)?;
+    let unnamed = finish_erasures(&shared.slots, &kept, &named.slots)?;
     shared.slots.release(unnamed);
+    shared.cells.release_all_but(named.runs);
     Ok(opened)
 }
 
 /// What an earlier process wrote may still be in the system's memory only: erasing must not
 /// overtake it.
 fn make_durable(folder: &Path, database: Database) -> Result<Opened, StoreError> {
-    let ours = ["slots", "tokens", "reserve"].map(|name| folder.join(name));
+    let ours = ["slots", "cells", "tokens", "reserve"].map(|name| folder.join(name));
     let made = ours.into_iter().filter(|made| made.exists());
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
     let folders = [folder].into_iter().chain(above).map(Path::to_owned);
@@ -211,20 +216,31 @@ fn position(database: &Database) -> Result<At, StoreError> {
     last.ok_or_else(|| StoreError::Corrupt("its last commit is not whole".to_owned()))
 }
 
-/// The slots that records name; their cells are there.
-fn named_slots(database: &Database, cells: &CellFile) -> Result<HashSet<SlotId>, StoreError> {
-    let mut named = HashSet::new();
-    let mut last_cell = None;
+/// What records name outside of the database.
+#[derive(Default)]
+struct Named {
+    slots: HashSet<SlotId>,
+    runs: Vec<Run>,
+}
+
+/// The slots and runs of cells that records name; the cells are there.
+fn named(database: &Database, cells: &CellFile, old_cells: &OldCellFile) -> Result<Named, StoreError> {
+    let mut named = Named::default();
+    let mut last_old = None;
     let mut name = |slot, token: &SealedToken| {
-        named.insert(slot);
+        named.slots.insert(slot);
+        named.runs.extend(token.run());
         if matches!(token, SealedToken::Cell(_)) {
-            last_cell = last_cell.max(Some(slot));
+            last_old = last_old.max(Some(slot));
         }
     };
     each::<Own>(database, |own| name(own.slot, &own.token))?;
     each::<Copies>(database, |copy| name(copy.slot, &copy.token))?;
-    if last_cell.is_some_and(|last| !cells.has(last)) {
+    if last_old.is_some_and(|last| !old_cells.has(last)) {
         return Err(StoreError::Corrupt("its file of tokens is missing or cut off".to_owned()));
+    }
+    if named.runs.iter().max().is_some_and(|last| !cells.has(*last)) {
+        return Err(StoreError::Corrupt("its file of cells is missing or cut off".to_owned()));
     }
     Ok(named)
 }

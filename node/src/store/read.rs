@@ -9,7 +9,7 @@ use super::schema::{SealedToken, SlotId};
 use super::seal::Keys;
 use super::shared::Shared;
 use super::table::{decode, decode_record, key_bytes};
-use super::{Store, StoreError, Table};
+use super::{Store, StoreError, Summary, Table};
 use crate::audit::Tree;
 use crate::worker;
 
@@ -62,6 +62,20 @@ impl Snapshot<'_> {
         &self.shared.keys
     }
 
+    /// The summary that was sealed with a token; `None` where an earlier version sealed it, without
+    /// one.
+    ///
+    /// # Errors
+    /// As [`Snapshot::unseal`].
+    pub fn summary(
+        &self,
+        slot: SlotId,
+        associated_data: &[u8],
+        sealed: &SealedToken,
+    ) -> Result<Option<Summary>, StoreError> {
+        self.untorn(self.shared.summary(slot, associated_data, sealed))
+    }
+
     /// Opens a token that was sealed under this slot's key.
     ///
     /// # Errors
@@ -73,7 +87,10 @@ impl Snapshot<'_> {
         associated_data: &[u8],
         sealed: &SealedToken,
     ) -> Result<Vec<u8>, StoreError> {
-        let opened = self.shared.unseal(slot, associated_data, sealed);
+        self.untorn(self.shared.unseal(slot, associated_data, sealed))
+    }
+
+    fn untorn<T>(&self, opened: Result<T, StoreError>) -> Result<T, StoreError> {
         // Keys are overwritten in place: of what was replaced or erased since, records are left and
         // no content. No other key takes the place before this snapshot is gone.
         if opened.is_err() && !self.database.shows(&self.state) {

@@ -123,10 +123,17 @@ pub struct At {
 /// Where a sealed token lies.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum SealedToken {
-    /// in the cell of its slot; its bytes
+    /// in the cell of its slot, as earlier versions kept it; its bytes
     Cell(u32),
-    /// here: too large for a cell
+    /// here: too large for a cell of earlier versions
     Inline(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// in the file of cells, behind its summary
+    Run {
+        /// the unit where it begins
+        first: u64,
+        /// bytes, with the summary
+        length: u32,
+    },
 }
 
 /// An own alert that is live.

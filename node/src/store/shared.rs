@@ -12,9 +12,9 @@ use super::cells::CellFile;
 use super::database::Database;
 use super::disk::Disk;
 use super::group::{self, Job};
+use super::old_cells::OldCellFile;
 use super::reserve::Reserve;
-use super::schema::{SealedToken, SlotId};
-use super::seal::{Keys, unseal};
+use super::seal::Keys;
 use super::slots::SlotFile;
 use super::{Change, StoreError};
 use crate::audit::Tree;
@@ -28,6 +28,7 @@ pub(super) struct Shared {
     pub(super) database: ArcSwapOption<Database>,
     pub(super) slots: SlotFile,
     pub(super) cells: CellFile,
+    pub(super) old_cells: OldCellFile,
     pub(super) keys: Keys,
     pub(super) counts: HashMap<u8, AtomicU64>,
     pub(super) log: Mutex<Tree>,
@@ -93,22 +94,5 @@ impl Shared {
     pub(super) fn database(&self) -> Result<Arc<Database>, StoreError> {
         let database = self.database.load_full();
         database.ok_or_else(|| self.writable().err().unwrap_or(StoreError::Closed))
-    }
-
-    /// Opens a token that was sealed under this slot's key.
-    pub(super) fn unseal(
-        &self,
-        id: SlotId,
-        associated_data: &[u8],
-        sealed: &SealedToken,
-    ) -> Result<Vec<u8>, StoreError> {
-        let slot = self.slots.read(id, &self.keys)?;
-        let opened = match sealed {
-            SealedToken::Inline(sealed) => unseal(slot.key(), associated_data, sealed),
-            SealedToken::Cell(length) => {
-                unseal(slot.key(), associated_data, &self.cells.read(id, *length)?)
-            }
-        };
-        opened.ok_or_else(|| StoreError::Corrupt("a sealed token does not open".to_owned()))
     }
 }

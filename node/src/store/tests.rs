@@ -22,11 +22,13 @@ fn a_key_that_no_record_names_is_overwritten_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).unwrap();
     let slot = store.new_slot();
-    let sealed = store.seal(&slot, b"copy/x", b"of a person");
+    let sealed = store.seal(&slot, b"copy/x", Summary::default(), b"of a person");
     let shared = &store.0.shared;
     shared.slots.keep(std::slice::from_ref(&slot), &shared.keys, &shared.entropy).unwrap();
-    shared.cells.keep(&[(slot.id(), sealed.clone())]).unwrap();
-    let token = SealedToken::Cell(sealed.len() as u32);
+    let length = sealed.len() as u32;
+    let taken = shared.cells.take(length);
+    let token = SealedToken::Run { first: taken.first(), length };
+    shared.cells.keep(&[(taken, sealed)]).unwrap();
     assert_eq!(store.0.shared.unseal(slot.id(), b"copy/x", &token).unwrap(), b"of a person");
     store.close();
     drop(store);
@@ -42,7 +44,7 @@ fn the_place_of_a_refused_transaction_is_given_back() {
     let place = |kept: bool| {
         let slot = store.new_slot();
         let id = slot.id();
-        let sealed = store.seal(&slot, b"x", b"y");
+        let sealed = store.seal(&slot, b"x", Summary::default(), b"y");
         let done = store.commit_blocking(move |tx| {
             tx.keep_slot(&slot, &sealed);
             let event = Event::new(Operation::Key, "test", "test");

@@ -187,7 +187,13 @@ impl Writer {
         flow.database.apply(group.writes, log, at.log.clone())?;
         self.at = at.clone();
         let At { log, counts, .. } = at;
-        Ok(Some(Effects { erased: group.erased, log, counts, announced: group.announced }))
+        Ok(Some(Effects {
+            erased: group.erased,
+            freed: group.freed,
+            log,
+            counts,
+            announced: group.announced,
+        }))
     }
 
     /// Refuses callers until the store is open again; `false` when none is left.

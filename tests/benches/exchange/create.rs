@@ -26,9 +26,6 @@ const GROUP: usize = 64;
 /// Rounds of a comparison, of which the middle one counts: the speed of disk and machine varies.
 const ROUNDS: usize = 5;
 
-/// Bytes of a cell of the node's file of tokens.
-const CELL_BYTES: usize = 12 * 1024;
-
 /// Tables whose keys are running numbers.
 const RUNNING_NUMBERS: [u8; 2] = [Feed::PREFIX, Log::PREFIX];
 
@@ -112,15 +109,15 @@ type Records = Vec<(sled::IVec, sled::IVec)>;
 fn groups(written: &Path, count: usize) -> anyhow::Result<Vec<Records>> {
     let from = sled::Config::new().path(written).flush_every_ms(None).open()?;
     let mut tables: BTreeMap<u8, Records> = BTreeMap::new();
-    let tokens = std::fs::read(written.with_file_name("tokens"))?;
-    let mut cells = tokens.chunks(CELL_BYTES);
+    let mut cells = std::fs::read(written.with_file_name("cells"))?;
+    cells.truncate(cells.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    let own = from.scan_prefix([Own::PREFIX]).count();
+    let mut cells = cells.chunks(cells.len().div_ceil(own).max(1));
     for record in from.iter() {
         let (key, mut value) = record?;
         if key[0] == Own::PREFIX {
             // The node keeps tokens in a file of their own; here each is part of its record.
-            let cell = cells.next().unwrap_or_default();
-            let length = cell.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            value = [value.as_ref(), &cell[..length]].concat().into();
+            value = [value.as_ref(), cells.next().unwrap_or_default()].concat().into();
         }
         tables.entry(key[0]).or_default().push((key, value));
     }
