@@ -7,6 +7,7 @@ mod kind;
 mod output;
 mod profile;
 mod renamed;
+mod times;
 mod words;
 
 use std::process::ExitCode;

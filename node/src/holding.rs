@@ -9,7 +9,8 @@ use crate::matching::{self, MatchKey};
 use crate::node::Node;
 use crate::store::{
     Change, Copies, Erased, Expiries, HeldCopy, IndexKey, MatchEntry, Matches, Own, OwnAlert, Read,
-    SealedToken, Slot, SlotId, Snapshot, StoreError, Summary, Tombstone, Tombstones, Tx, associated_data,
+    SealedToken, Slot, SlotId, Snapshot, StoreError, Summary, Tombstone, Tombstones, Tx,
+    associated_data,
 };
 use crate::text::from_utf8;
 

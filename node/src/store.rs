@@ -27,6 +27,7 @@ mod token;
 mod tests;
 mod open;
 mod log;
+mod log_index;
 mod recent;
 mod fsck;
 mod upgrade;
@@ -36,6 +37,7 @@ pub use error::{CommitError, StoreError};
 pub use fsck::{Fsck, Problem, Remedy};
 pub use group::Tx;
 pub use log::LogError;
+pub use log_index::{FoundLeaves, LogFilter};
 pub use read::{Read, Snapshot};
 pub use recent::Facet;
 pub use scan::{PAGE, Pages, RecordOf, Scan};
@@ -167,8 +169,6 @@ impl Store {
     /// A fresh key slot, not yet on disk: [`Tx::keep_slot`] writes it.
     pub fn new_slot(&self) -> Slot {
         self.0.shared.slots.reserve(&self.0.shared.entropy)
-    }
-
     }
 
     /// Keyed hash of a match key, so that the index reveals nothing to a thief of the disk.

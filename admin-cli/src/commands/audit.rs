@@ -8,7 +8,7 @@ use entente_node::audit::{
     Checkpoint, Compared, Comparison, Entry, Operation, Recorded, claimed_checkpoint,
     verify_checkpoint,
 };
-use entente_node::id::{AuthorityId, Timestamp};
+use entente_node::id::{AlertId, AuthorityId, Timestamp};
 use entente_node::jose::PublicKey;
 use entente_node::text;
 use entente_node::trust::SignedDescriptor;
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tonic::transport::Channel;
 
 use crate::output::{Answer, Failure, Format, Items, Outcome, Rows, at, fields, remark, say};
+use crate::times::{since, until};
 use crate::{files, profile, words};
 
 #[derive(Subcommand)]
@@ -25,6 +26,7 @@ pub enum Command {
     /// Lists entries of the audit log
     #[command(after_help = "Examples:\n  \
                             entente audit list --operation disclose --profile auditor\n  \
+                            entente audit list --actor k.larsen --since 7d --profile auditor\n  \
                             entente audit list --alert dk.politi:2026-481920375 --format json \
                             --profile auditor")]
     List {
@@ -38,11 +40,17 @@ pub enum Command {
         #[arg(long, value_parser = words::of(&Operation::ALL, Operation::as_str))]
         operation: Option<String>,
         /// Only entries about this alert
-        #[arg(long, default_value = "", hide_default_value = true)]
-        alert: String,
+        #[arg(long, value_name = "ID")]
+        alert: Option<AlertId>,
         /// Only entries by this user; `node` for the node itself
         #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
         actor: String,
+        /// Only entries logged at this time or later
+        #[arg(long, value_name = "TIME", value_parser = since)]
+        since: Option<Timestamp>,
+        /// Only entries logged before this time; a day stands for its end
+        #[arg(long, value_name = "TIME", value_parser = until)]
+        until: Option<Timestamp>,
     },
     /// Recomputes the whole log on this machine and compares it with signed checkpoints
     #[command(
@@ -79,10 +87,18 @@ impl Command {
     pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
         let mut audit = AuditClient::new(profile::open(as_whom).await?);
         match self {
-            Self::List { from, limit, operation, alert, actor } => {
+            Self::List { from, limit, operation, alert, actor, since, until } => {
                 let one_more = if limit == 0 { 0 } else { limit.saturating_add(1) };
-                let operation = operation.unwrap_or_default();
-                let asked = ListEntriesRequest { from, limit: one_more, operation, alert, actor };
+                let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
+                let asked = ListEntriesRequest {
+                    from,
+                    limit: one_more,
+                    operation: operation.unwrap_or_default(),
+                    alert: alert.map(|id| id.to_string()).unwrap_or_default(),
+                    actor,
+                    since: seconds(since),
+                    until: seconds(until),
+                };
                 list(&mut audit, asked, limit, format).await
             }
             Self::Verify { checkpoints, descriptor } => {

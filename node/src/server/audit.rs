@@ -9,17 +9,17 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use crate::admin;
-use crate::audit::{Entry, Operation, Proof, consistency_path, inclusion_path, leaf_hash};
+use crate::audit::{Operation, Proof, consistency_path, inclusion_path, leaf_hash};
+use crate::id::Timestamp;
 use crate::node::SharedNode;
 use crate::reason::Reason;
-use crate::store::StoreError;
+use crate::store::{LogFilter, StoreError};
 use crate::trust::{Ending, Part};
 use crate::wire::admin::admin_status;
 use crate::wire::refusal::{Malformed, refusal};
 use crate::worker;
 
-/// Leaves read at a time. Together with those on their way they fit into what the gate reserves for
-/// a call.
+/// Leaves read at a time for a proof.
 const PAGE: usize = 128;
 
 /// Leaves on their way to the caller.
@@ -52,12 +52,9 @@ impl Audit for AuditService {
     ) -> Result<Response<Self::ListEntriesStream>, Status> {
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
         let (node, asked) = (self.node.clone(), request.into_inner());
-        let known = |word: &str| Operation::ALL.iter().any(|known| known.as_str() == word);
-        if !asked.operation.is_empty() && !known(&asked.operation) {
-            return Err(Malformed("operation").into());
-        }
+        let filter = filter(&asked)?;
         tokio::spawn(async move {
-            if let Err(error) = send_entries(&node, &asked, &answers).await {
+            if let Err(error) = send_entries(&node, &filter, &asked, &answers).await {
                 let _ = answers.send(Err(admin_status(&error.into()))).await;
             }
         });
@@ -104,47 +101,50 @@ fn out_of_log() -> Status {
     )
 }
 
-/// Sends the leaves that fit the filters, as many as asked for.
+/// Which entries are asked for.
+fn filter(asked: &proto::ListEntriesRequest) -> Result<LogFilter, Malformed> {
+    let known = |known: &Operation| known.as_str() == asked.operation;
+    let operation = Operation::ALL.into_iter().find(known);
+    if operation.is_none() && !asked.operation.is_empty() {
+        return Err(Malformed("operation"));
+    }
+    let alert = Some(asked.alert.as_str()).filter(|alert| !alert.is_empty());
+    let alert = alert.map(str::parse).transpose().map_err(|_| Malformed("alert"))?;
+    let actor = Some(asked.actor.clone()).filter(|actor| !actor.is_empty());
+    let time = |seconds| (seconds != 0).then(|| Timestamp::from_seconds(seconds));
+    let (since, until) = (time(asked.since), time(asked.until));
+    Ok(LogFilter { operation, alert, actor, since, until })
+}
+
+/// Sends the leaves that fit, as many as asked for.
 async fn send_entries(
     node: &SharedNode,
+    filter: &LogFilter,
     asked: &proto::ListEntriesRequest,
     answers: &mpsc::Sender<Result<proto::Entry, Status>>,
 ) -> Result<(), StoreError> {
-    let end = node.store.log().size();
+    let size = node.store.log().size();
+    let (first, end) = node.store.log_range(filter)?;
+    let (mut from, end) = (asked.from.max(first), end.min(size));
     let mut left = if asked.limit == 0 { u64::MAX } else { asked.limit };
-    let mut from = asked.from;
-    while from < end && left > 0 {
-        let page = node.store.leaves(from, PAGE)?;
-        if page.is_empty() {
-            return Err(StoreError::Corrupt(format!("entry {from} of the log is missing")));
-        }
+    while from < end {
+        let found = node.store.find_leaves(filter, from, end)?;
+        from = found.next;
         tokio::task::yield_now().await;
-        for (index, leaf) in page {
-            from = index + 1;
-            if index >= end || left == 0 {
+        for (index, leaf) in found.leaves {
+            if left == 0 {
                 return Ok(());
             }
-            if fits(asked, &leaf) {
-                left -= 1;
-                if answers.send(Ok(proto::Entry { index, leaf })).await.is_err() {
-                    return Ok(());
-                }
+            left -= 1;
+            if answers.send(Ok(proto::Entry { index, leaf })).await.is_err() {
+                return Ok(());
             }
+        }
+        if left == 0 {
+            return Ok(());
         }
     }
     Ok(())
-}
-
-fn fits(asked: &proto::ListEntriesRequest, leaf: &[u8]) -> bool {
-    if asked.operation.is_empty() && asked.alert.is_empty() && asked.actor.is_empty() {
-        return true;
-    }
-    let Ok(entry) = Entry::parse(leaf) else { return false };
-    let same = |asked: &str, held: &str| asked.is_empty() || asked == held;
-    let alert = entry.alert.map(|id| id.to_string()).unwrap_or_default();
-    same(&asked.operation, entry.operation.as_str())
-        && same(&asked.alert, &alert)
-        && same(&asked.actor, &entry.actor)
 }
 
 /// `None` when the place lies beyond the log.

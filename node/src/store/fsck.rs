@@ -1,24 +1,35 @@
 //! The whole store read once: every record decodes, opens, is what its key says, and agrees with
 //! the others.
 
+mod sums;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::num::NonZero;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use self::sums::{Salt, Sums};
+use super::log_index::{Indexer, terms_of};
 use super::open::for_each;
 use super::schema::{
-    Copies, Expiries, Feed, Forks, Imports, Ledger, LostHeads, Matches, Offers, Own, ParkedIn,
-    ParkedOut, PeerLogs, Peers, Policies, Proposals, Restores, Retries, SealedToken, SlotId,
-    StreamsIn, StreamsOut, TakenBack, Tombstones, Unasked, Users, associated_data,
+    Copies, Expiries, Feed, Forks, HeldCopy, Imports, Ledger, LostHeads, Matches, Offers, Own,
+    OwnAlert, ParkedIn, ParkedOut, PeerLogs, Peers, Policies, Proposals, Restores, Retries,
+    SealedToken, SlotId, StreamsIn, StreamsOut, TakenBack, Tombstones, Unasked, Users,
+    associated_data,
 };
 use super::{IndexKey, Store, StoreError, Summary, Table};
 use crate::alert::{self, View};
 use crate::audit::Entry;
-use crate::id::{AlertId, Digest, Timestamp, Version};
+use crate::id::{AlertId, Digest, FeedSeq, Timestamp, Version};
 use crate::jose::PublicKey;
 use crate::matching::match_keys;
 
 /// Most problems named: the first ones show what happened.
 const PROBLEMS_MAX: usize = 50;
+
+/// Alerts that a worker is given at a time.
+const PAGE: usize = 64;
 
 /// Entries of the log read at a time.
 const LEAVES_PAGE: usize = 1024;
@@ -64,6 +75,8 @@ pub enum Remedy {
     Update(AlertId),
     /// A copy is damaged; its issuer's next version replaces it.
     AskIssuer(AlertId),
+    /// What can be made from the rest is not what it should be.
+    Compact,
     /// It is left over and has no effect.
     None,
 }
@@ -88,6 +101,9 @@ impl fmt::Display for Remedy {
                 "ask the desk of {} to update it, and its next version takes its place here",
                 id.authority()
             ),
+            Self::Compact => {
+                f.write_str("run `entente-node compact` on this home, which makes it anew")
+            }
             Self::None => {
                 f.write_str("nothing to do, since no search shows it and no peer gets it")
             }
@@ -128,29 +144,61 @@ impl Whose {
 }
 
 /// What an own alert and a copy have in common.
-struct Held<'a> {
+struct Held {
     whose: Whose,
-    id: &'a AlertId,
+    id: AlertId,
     version: Version,
     jwt_digest: Digest,
     expires_at: Timestamp,
     slot: SlotId,
-    token: &'a SealedToken,
-    match_keys: &'a [IndexKey],
+    token: SealedToken,
+    match_keys: Vec<IndexKey>,
+    /// Place of an own alert.
+    feed: Option<FeedSeq>,
 }
 
-impl Held<'_> {
+impl Held {
+    fn own(id: AlertId, own: OwnAlert) -> Self {
+        let OwnAlert { version, jwt_digest, expires_at, slot, token, match_keys, feed, .. } = own;
+        let (whose, feed) = (Whose::Own, Some(feed));
+        Self { whose, id, version, jwt_digest, expires_at, slot, token, match_keys, feed }
+    }
+
+    fn copy(id: AlertId, copy: HeldCopy) -> Self {
+        let HeldCopy { version, jwt_digest, expires_at, slot, token, match_keys, .. } = copy;
+        let (whose, feed) = (Whose::Copy, None);
+        Self { whose, id, version, jwt_digest, expires_at, slot, token, match_keys, feed }
+    }
+
     fn about(&self) -> Vec<u8> {
-        associated_data(matches!(self.whose, Whose::Own), self.id)
+        associated_data(matches!(self.whose, Whose::Own), &self.id)
     }
 }
 
-/// What records say must exist elsewhere; whatever is found there is removed from this list.
+/// What records say must exist elsewhere; whatever is found there is removed. It is made only where
+/// [`Sums`] tell that something is wrong: for a million alerts it takes a gigabyte.
 #[derive(Default)]
 struct Expected {
     indexed: HashMap<(IndexKey, AlertId), Whose>,
     expiring: HashMap<(Timestamp, AlertId), Whose>,
-    feed: HashSet<(u64, AlertId)>,
+    feed: HashSet<(FeedSeq, AlertId)>,
+}
+
+impl Expected {
+    fn add(&mut self, held: Held) {
+        let Held { whose, id, .. } = held;
+        let entry = |key| ((key, id.clone()), whose);
+        self.indexed.extend(held.match_keys.into_iter().map(entry));
+        self.expiring.insert((held.expires_at, id.clone()), whose);
+        self.feed.extend(held.feed.map(|feed| (feed, id)));
+    }
+}
+
+/// What a worker found in the records that it looked at.
+#[derive(Default)]
+struct Seen {
+    sums: Sums,
+    report: Fsck,
 }
 
 impl Fsck {
@@ -168,65 +216,88 @@ impl Store {
     /// # Errors
     /// When a table cannot be read at all.
     pub fn fsck(&self, log_key: &PublicKey) -> Result<Fsck, StoreError> {
-        let mut report = Fsck::default();
-        let mut expected = Expected::default();
-        for_each::<Own>(self, |id, own| {
-            report.own += 1;
-            let held = Held {
-                whose: Whose::Own,
-                id: &id,
-                version: own.version,
-                jwt_digest: own.jwt_digest,
-                expires_at: own.expires_at,
-                slot: own.slot,
-                token: &own.token,
-                match_keys: &own.match_keys,
-            };
-            self.look_at(&held, &mut expected, &mut report);
-            expected.feed.insert((own.feed, id));
-        })?;
-        for_each::<Copies>(self, |id, copy| {
-            report.copies += 1;
-            let held = Held {
-                whose: Whose::Copy,
-                id: &id,
-                version: copy.version,
-                jwt_digest: copy.jwt_digest,
-                expires_at: copy.expires_at,
-                slot: copy.slot,
-                token: &copy.token,
-                match_keys: &copy.match_keys,
-            };
-            self.look_at(&held, &mut expected, &mut report);
-        })?;
-        self.compare(expected, &mut report)?;
-        for (id, what) in self.list_problems()? {
-            let remedy = match self.get::<Own>(&id) {
-                Ok(Some(_)) => Remedy::Update(id),
-                _ if self.get::<Copies>(&id).is_ok_and(|copy| copy.is_some()) => {
-                    Remedy::AskIssuer(id)
-                }
-                _ => Remedy::None,
-            };
-            report.problem(what, remedy);
+        let salt = self.0.shared.entropy.bytes();
+        let Seen { sums, mut report } = self.look_at_all(salt)?;
+        if sums != self.sums_beside(salt)? {
+            self.compare(&mut report)?;
+            self.compare_list(&mut report)?;
         }
+        self.compare_tombstones(&mut report)?;
         self.read_the_rest(&mut report);
-        match self.verify_log(log_key) {
-            Ok(tree) => report.log = tree.size(),
-            Err(error) => report.problem(error, Remedy::Restore),
-        }
-        self.made_twice(&mut report)?;
+        self.check_log(log_key, &mut report)?;
         report.problems.sort_by(|one, other| one.remedy.cmp(&other.remedy));
         Ok(report)
     }
 
+    /// Opens every alert, on as many threads as there are processors.
+    fn look_at_all(&self, salt: Salt) -> Result<Seen, StoreError> {
+        let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+        std::thread::scope(|scope| {
+            let (to_workers, pages) = sync_channel::<Vec<Held>>(workers);
+            let pages = Arc::new(Mutex::new(pages));
+            let work = |pages: Arc<Mutex<Receiver<Vec<Held>>>>| {
+                let mut seen = Seen::default();
+                let next = || pages.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                while let Ok(page) = next() {
+                    page.iter().for_each(|held| self.look_at(held, salt, &mut seen));
+                }
+                seen
+            };
+            let spawn = |_| {
+                scope.spawn({
+                    let pages = Arc::clone(&pages);
+                    move || work(pages)
+                })
+            };
+            let workers: Vec<_> = (0..workers).map(spawn).collect();
+            // The workers alone hold it, so that nobody waits for them once they are gone.
+            drop(pages);
+            let mut held = Vec::new();
+            let mut give = |one: Option<Held>| {
+                let full = one.is_none() || held.len() >= PAGE;
+                held.extend(one);
+                if full {
+                    // A worker that ended early is told of below.
+                    let _ = to_workers.send(std::mem::take(&mut held));
+                }
+            };
+            for_each::<Own>(self, |id, own| give(Some(Held::own(id, own))))?;
+            for_each::<Copies>(self, |id, copy| give(Some(Held::copy(id, copy))))?;
+            give(None);
+            drop(to_workers);
+            let mut all = Seen::default();
+            for worker in workers {
+                let seen = worker.join();
+                let seen = seen
+                    .map_err(|_| StoreError::Corrupt("an alert can't be looked at".to_owned()))?;
+                all.sums += seen.sums;
+                all.report.own += seen.report.own;
+                all.report.copies += seen.report.copies;
+                for Problem { what, remedy } in seen.report.problems {
+                    all.report.problem(what, remedy);
+                }
+            }
+            Ok(all)
+        })
+    }
+
     /// Checks one record: it opens, and is the alert that its key and its fields name.
-    fn look_at(&self, held: &Held<'_>, expected: &mut Expected, report: &mut Fsck) {
-        let &Held { whose, id, .. } = held;
-        let name = whose.name(id);
-        let entry = |key: &IndexKey| ((*key, id.clone()), whose);
-        expected.indexed.extend(held.match_keys.iter().map(entry));
-        expected.expiring.insert((held.expires_at, id.clone()), whose);
+    fn look_at(&self, held: &Held, salt: Salt, seen: &mut Seen) {
+        let Held { whose, id, .. } = held;
+        let (whose, name, report) = (*whose, whose.name(id), &mut seen.report);
+        match whose {
+            Whose::Own => report.own += 1,
+            Whose::Copy => report.copies += 1,
+        }
+        let sums = &mut seen.sums;
+        sums.held.add(salt, &id);
+        sums.expiring.add(salt, &(held.expires_at, id));
+        if let Some(feed) = held.feed {
+            sums.feed.add(salt, &(feed, id));
+        }
+        for key in &held.match_keys {
+            sums.indexed.add(salt, &(key, id, matches!(whose, Whose::Own)));
+        }
         let Some(view) = self.opened(held) else {
             return report.problem(format!("{name} does not open"), whose.replace(id));
         };
@@ -237,7 +308,7 @@ impl Store {
             let what = format!("{name} holds another version than its record says");
             report.problem(what, whose.replace(id));
         }
-        let summary = self.0.shared.summary(held.slot, &held.about(), held.token);
+        let summary = self.0.shared.summary(held.slot, &held.about(), &held.token);
         if !matches!(summary, Ok(None)) && summary != Ok(Some(Summary::of(&view))) {
             report.problem(format!("{name} is listed as what it is not"), whose.renew(id));
         }
@@ -248,13 +319,16 @@ impl Store {
         }
     }
 
-    fn opened(&self, held: &Held<'_>) -> Option<View> {
-        let token = self.0.shared.unseal(held.slot, &held.about(), held.token).ok()?;
+    fn opened(&self, held: &Held) -> Option<View> {
+        let token = self.0.shared.unseal(held.slot, &held.about(), &held.token).ok()?;
         alert::read(std::str::from_utf8(&token).ok()?).ok()
     }
 
     /// Compares what stands beside the records with what they say, in both directions.
-    fn compare(&self, mut expected: Expected, report: &mut Fsck) -> Result<(), StoreError> {
+    fn compare(&self, report: &mut Fsck) -> Result<(), StoreError> {
+        let mut expected = Expected::default();
+        for_each::<Own>(self, |id, own| expected.add(Held::own(id, own)))?;
+        for_each::<Copies>(self, |id, copy| expected.add(Held::copy(id, copy)))?;
         for_each::<Matches>(self, |key, entry| match expected.indexed.remove(&key) {
             None => {
                 let what = format!("the index names {} for what it does not say", key.1);
@@ -287,12 +361,67 @@ impl Store {
             let what = format!("own alert {id} is missing in the feed");
             report.problem(what, Remedy::Update(id));
         }
+        Ok(())
+    }
+
+    fn compare_list(&self, report: &mut Fsck) -> Result<(), StoreError> {
+        for (id, what) in self.list_problems()? {
+            let remedy = match self.get::<Own>(&id) {
+                Ok(Some(_)) => Remedy::Update(id),
+                _ if self.get::<Copies>(&id).is_ok_and(|copy| copy.is_some()) => {
+                    Remedy::AskIssuer(id)
+                }
+                _ => Remedy::None,
+            };
+            report.problem(what, remedy);
+        }
+        Ok(())
+    }
+
+    fn compare_tombstones(&self, report: &mut Fsck) -> Result<(), StoreError> {
         for_each::<Tombstones>(self, |id, _| {
             if self.get::<Own>(&id).is_ok_and(|own| own.is_some()) {
                 let what = format!("own alert {id} was erased, and is there");
                 report.problem(what, Remedy::Withdraw(id));
             }
         })
+    }
+
+    /// The log, its index, and that no alert was created twice.
+    fn check_log(&self, log_key: &PublicKey, report: &mut Fsck) -> Result<(), StoreError> {
+        let (mut made, mut twice) = (HashSet::new(), false);
+        let (mut indexer, mut differing) = (Indexer::default(), None);
+        let database = self.0.shared.database()?;
+        let mut differs = |entry: &Entry| -> Result<bool, StoreError> {
+            for (key, value) in indexer.push(terms_of(entry))? {
+                if database.get(&key)?.is_none_or(|held| held.as_ref() != value.as_slice()) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        let walked = self.walk_log(log_key, |entry| {
+            if differs(&entry).unwrap_or(true) {
+                differing.get_or_insert(entry.index);
+            }
+            if let ("alert.created", Some(id)) = (entry.kind.as_str(), &entry.alert) {
+                let id = Digest::of(id.to_string().as_bytes());
+                twice |= !made.insert(id.0.first_chunk::<8>().copied());
+            }
+        });
+        if let Some(entry) = differing {
+            let what =
+                format!("the index of the log is not what the log says before entry {entry}");
+            report.problem(what, Remedy::Compact);
+        }
+        match walked {
+            Ok(tree) => report.log = tree.size(),
+            Err(error) => {
+                twice = true;
+                report.problem(error, Remedy::Restore);
+            }
+        }
+        if twice { self.made_twice(report) } else { Ok(()) }
     }
 
     /// Finds two alerts created under one id: the first was overwritten although it was

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::cells::{Run, Taken};
 use super::database::{Database, Stored, Writes};
+use super::log_index::terms_of;
 use super::recent::Touched;
-use super::schema::{COUNTED, Leaf, SealedToken, SlotId};
+use super::schema::{COUNTED, Leaf, SealedToken, SlotId, Term};
 use super::seal::Keys;
 use super::shared::Shared;
 use super::slots::Slot;
@@ -74,6 +75,8 @@ pub(super) struct Group {
     pub(super) announced: Vec<Change>,
     pub(super) counted: BTreeMap<u8, i64>,
     pub(super) leaves: Vec<Leaf>,
+    /// What each of the leaves is found by.
+    pub(super) terms: Vec<Vec<Term>>,
     pub(super) log: Tree,
     pub(super) feed: FeedSeq,
     bytes: usize,
@@ -97,6 +100,7 @@ impl Group {
             announced: vec![],
             counted: BTreeMap::new(),
             leaves: vec![],
+            terms: vec![],
             log,
             feed,
             bytes: 0,
@@ -160,7 +164,9 @@ impl Group {
 
     fn log(&mut self, event: Event, at: Timestamp) {
         let index = self.log.size();
-        let leaf = event.entry(index, at, self.shared.entropy.bytes()).leaf();
+        let entry = event.entry(index, at, self.shared.entropy.bytes());
+        self.terms.push(terms_of(&entry));
+        let leaf = entry.leaf();
         self.log.append(leaf_hash(&leaf));
         self.leaves.push(Leaf::from(leaf));
     }

@@ -144,6 +144,15 @@ impl Store {
     /// # Errors
     /// When it was changed, or cannot be read.
     pub fn verify_log(&self, key: &PublicKey) -> Result<Tree, LogError> {
+        self.walk_log(key, |_| {})
+    }
+
+    /// As [`Self::verify_log`], telling of each entry on the way.
+    pub(super) fn walk_log(
+        &self,
+        key: &PublicKey,
+        mut told: impl FnMut(Entry),
+    ) -> Result<Tree, LogError> {
         let edge = self.log();
         let mut checkpoints = self.kept_checkpoints(key)?.into_iter().peekable();
         let mut verifier = Verifier::default();
@@ -157,7 +166,7 @@ impl Store {
                 if index >= edge.size() {
                     break;
                 }
-                verifier.push(index, &leaf)?;
+                told(verifier.push(index, &leaf)?);
                 let size = verifier.tree().size();
                 if let Some(checkpoint) = checkpoints.next_if(|c| c.size == size) {
                     verifier.check(&checkpoint)?;

@@ -224,7 +224,11 @@ struct Named {
 }
 
 /// The slots and runs of cells that records name; the cells are there.
-fn named(database: &Database, cells: &CellFile, old_cells: &OldCellFile) -> Result<Named, StoreError> {
+fn named(
+    database: &Database,
+    cells: &CellFile,
+    old_cells: &OldCellFile,
+) -> Result<Named, StoreError> {
     let mut named = Named::default();
     let mut last_old = None;
     let mut name = |slot, token: &SealedToken| {

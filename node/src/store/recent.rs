@@ -37,7 +37,7 @@ pub enum Facet {
 
 impl Facet {
     /// Where the index holds its alerts.
-    fn key(&self, keys: &Keys) -> IndexKey {
+    pub(super) fn key(&self, keys: &Keys) -> IndexKey {
         match self {
             Self::Live => group_key(keys, true, None),
             Self::Erased => group_key(keys, false, None),
@@ -108,7 +108,7 @@ impl Store {
 }
 
 /// Later entries first.
-fn backwards(place: u64) -> u64 {
+pub(super) fn backwards(place: u64) -> u64 {
     u64::MAX - place
 }
 

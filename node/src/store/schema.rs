@@ -93,6 +93,8 @@ table!(/// Users of the desk door.
     Users = 0x32: String => User);
 table!(/// The audit log: the leaves that became durable together, by the index of the first.
     Log = 0x40: u64 => Leaves);
+table!(/// The index of the log: what the entries of a segment are found by, in buckets of terms.
+    LogIndex = 0x42: ([u8; 1], u64) => Vec<Posting>);
 table!(/// Signed checkpoints by size.
     Checkpoints = 0x41: u64 => String);
 
@@ -107,6 +109,18 @@ pub struct Leaves {
     pub leaves: Vec<Leaf>,
     /// what is true after them, in the last record of a commit
     pub at: Option<At>,
+}
+
+/// What an entry of the log is found by: the beginning of a digest of its operation, actor or alert.
+pub type Term = [u8; 6];
+
+/// Entries of a segment of the log that are found by one term.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posting {
+    /// the term
+    pub term: Term,
+    /// from the beginning of the segment to the first entry, and from each to the next
+    pub steps: Vec<u16>,
 }
 
 /// What is true after a commit.

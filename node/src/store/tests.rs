@@ -239,17 +239,19 @@ fn write_pairs(store: &Store, until_done: &std::sync::atomic::AtomicBool) {
     let (keys, mut before) = (["one".to_owned(), "other".to_owned()], None);
     for round in 0_u64.. {
         let slot = store.new_slot();
-        let sealed = store.seal(&slot, b"pair", &round.to_be_bytes());
-        let (keys, erased, kept) = (keys.clone(), before.replace(slot.id()), slot.id());
+        let sealed = store.seal(&slot, b"pair", Summary::default(), &round.to_be_bytes());
+        let (keys, erased, kept) = (keys.clone(), before.take(), slot.id());
         let written = store.commit_blocking(move |tx| {
-            let token = postcard::to_allocvec(&(kept, tx.keep_slot(&slot, &sealed)))?;
+            let held = (kept, tx.keep_slot(&slot, &sealed));
+            let token = postcard::to_allocvec(&held)?;
             tx.put::<Meta>(&keys[0], &round.to_be_bytes().to_vec());
             tx.put::<Meta>(&keys[1], &round.to_be_bytes().to_vec());
             tx.put::<Meta>(&"token".to_owned(), &token);
-            erased.into_iter().for_each(|slot| tx.erase_slot(slot));
-            Ok::<_, StoreError>(Committed::new((), event()))
+            let erased: Option<(SlotId, SealedToken)> = erased;
+            erased.iter().for_each(|(slot, token)| tx.erase_slot(*slot, token));
+            Ok::<_, StoreError>(Committed::new(held, event()))
         });
-        written.unwrap();
+        before = Some(written.unwrap());
         if until_done.load(Ordering::Relaxed) {
             return;
         }
@@ -306,10 +308,11 @@ fn the_place_of_an_erased_key_is_given_back_once_nobody_reads_what_named_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).unwrap();
     let committed = |kept: Option<&Slot>, erased: Option<SlotId>| {
-        let kept = kept.map(|slot| (slot.clone(), store.seal(slot, b"x", b"y")));
+        let kept =
+            kept.map(|slot| (slot.clone(), store.seal(slot, b"x", Summary::default(), b"y")));
         let committed = store.commit_blocking(move |tx| {
             kept.iter().for_each(|(slot, sealed)| drop(tx.keep_slot(slot, sealed)));
-            erased.into_iter().for_each(|slot| tx.erase_slot(slot));
+            erased.iter().for_each(|slot| tx.erase_slot(*slot, &SealedToken::Inline(vec![])));
             Ok::<_, StoreError>(Committed::new((), event()))
         });
         committed.unwrap();
@@ -368,11 +371,11 @@ fn a_read_that_is_overtaken_again_and_again_ends() {
     let store = open(folder.path()).unwrap();
     let replace = |erased: Option<SlotId>| {
         let slot = store.new_slot();
-        let (id, sealed) = (slot.id(), store.seal(&slot, b"x", b"content"));
+        let (id, sealed) = (slot.id(), store.seal(&slot, b"x", Summary::default(), b"content"));
         let committed = store.commit_blocking(move |tx| {
             let token = postcard::to_allocvec(&(id, tx.keep_slot(&slot, &sealed)))?;
             tx.put::<Meta>(&"token".to_owned(), &token);
-            erased.into_iter().for_each(|slot| tx.erase_slot(slot));
+            erased.iter().for_each(|slot| tx.erase_slot(*slot, &SealedToken::Inline(vec![])));
             Ok::<_, StoreError>(Committed::new(id, event()))
         });
         committed.unwrap()

@@ -2,6 +2,7 @@
 //! works in bounded batches, and each batch is one commit with how far the step has come: after a
 //! kill at any point the next run goes on from there. ARCHITECTURE.md says how a step is added.
 
+mod log_index;
 mod program;
 mod recent;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use crate::id::printable;
 
 /// What leads from the first schema to that of this version: the first step makes schema 2. A step
 /// that was released stays as it is, with the shapes that it reads.
-const STEPS: [Step; 2] = [program::STEP, recent::STEP];
+const STEPS: [Step; 3] = [program::STEP, recent::STEP, log_index::STEP];
 
 /// The schema of stores that were made before there were steps.
 const FIRST_SCHEMA: u32 = 1;

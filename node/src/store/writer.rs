@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use super::database::{Database, Record};
 use super::flusher::{Applied, Effects, Flusher};
 use super::group::{Answer, Group, Job};
+use super::log_index::Indexer;
 use super::open::Opened;
 use super::schema::{At, COUNTED, Leaf, Leaves, Log};
 use super::shared::Shared;
@@ -60,6 +61,7 @@ pub(super) fn spawn(
     let mut writer = Writer {
         shared: Arc::clone(shared),
         at: opened.at.clone(),
+        indexer: Indexer::default(),
         flow: None,
         runtime: Handle::try_current().ok(),
         opened_at: shared.clock.now(),
@@ -78,6 +80,8 @@ struct Writer {
     shared: Arc<Shared>,
     /// The state after the last applied group.
     at: At,
+    /// Of the log's last segment.
+    indexer: Indexer,
     /// None while the store does not write.
     flow: Option<Flow>,
     runtime: Option<Handle>,
@@ -183,7 +187,10 @@ impl Writer {
         let counts = counts_with(self.at.counts, &group.counted);
         let at = At { log: group.log, feed: group.feed, counts };
         let log = log_records(self.at.log.size(), group.leaves, at.clone());
-        let log = log.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
+        let mut log = log.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
+        for terms in group.terms {
+            log.extend(self.indexer.push(terms)?);
+        }
         flow.database.apply(group.writes, log, at.log.clone())?;
         self.at = at.clone();
         let At { log, counts, .. } = at;
@@ -259,6 +266,7 @@ impl Writer {
             }
         }
         *shared.log.lock().unwrap_or_else(PoisonError::into_inner) = at.log.clone();
+        self.indexer = Indexer::of_log(&database, at.log.size())?;
         self.at = at;
         self.opened_at = shared.clock.now();
         shared.database.store(Some(database));
