@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use entente_node::id::{AuthorityId, Clock, Timestamp};
+use entente_node::outbound::connect;
 use entente_node::pki::make_folder;
 use entente_node::text;
-use entente_node::tls::{Target, TlsError, TlsIdentity, connect, read_pem_certificates};
+use entente_node::tls::{Target, TlsError, TlsIdentity, read_pem_certificates};
 use entente_node::trust::CertificateError;
 use tonic::transport::Channel;
 

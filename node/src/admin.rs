@@ -20,13 +20,14 @@ pub use peer_test::{Described, THEIR_TRUST_HINT, TestStep, our_trust, stream, to
 pub use peers::{approve_peer, change_peer, import_peer, parked, retry_parked};
 pub use policy::{Applied, Explained, Waiting, apply, approve, explain, pending, shown};
 pub use recovery::Recovered;
-pub use users::{actor, add_user, approve_user, first_user, remove_user, users};
+pub use users::{actor, add_user, approve_user, remove_user, users};
 
 use crate::audit::{Event, Operation};
 use crate::holding::HoldingError;
+use crate::home::{self, Reloaded};
 use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::jose::SignError;
-use crate::node::{NodeError, Reloaded, SharedNode};
+use crate::node::{NodeError, SharedNode};
 use crate::policy::PolicyError;
 use crate::reason::Reason;
 use crate::store::{CommitError, Committed, StoreError};
@@ -174,8 +175,10 @@ impl AdminError {
 /// [`AdminError::Reload`] with what did not validate.
 pub async fn reload(node: &SharedNode, by: &str) -> Result<Reloaded, AdminError> {
     let reloading = node.clone();
-    let reloaded = worker::run(&node.authority, "reload", move || reloading.reload.now()).await;
-    let outcome = reloaded.map_err(AdminError::from).and_then(|o| o.map_err(AdminError::Reload));
+    let reloaded = worker::run(&node.authority, "reload", move || home::reload(&reloading)).await;
+    let outcome = reloaded
+        .map_err(AdminError::from)
+        .and_then(|outcome| outcome.map_err(|error| AdminError::Reload(error.to_string())));
     let refused = outcome.as_ref().err().map(|error| match error {
         AdminError::Reload(why) => why.clone(),
         error => error.to_string(),

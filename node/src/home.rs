@@ -1,30 +1,28 @@
 //! The home folder of a node: made once, read completely before anything opens, checked on demand.
 
 mod check;
+mod credentials;
 mod init;
 mod people;
+mod reload;
 
 pub use check::{Finding, State, check};
+pub use credentials::Credentials;
 pub use init::{Initialised, draft_descriptor, init};
 pub use people::{Card, hand_over};
+pub use reload::{Reloaded, publish, reload};
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
 use crate::config::{Config, ConfigError};
-use crate::id::{CLOCK_TOLERANCE_S, Clock, Entropy, Secret, Timestamp};
+use crate::id::{Clock, Entropy, Secret};
 use crate::jose::SigningKey;
+use crate::node::NodeError;
 use crate::pki::{PkiError, read_signing_key};
 use crate::store::{Store, StoreError, StoreOptions, Upgrade};
 use crate::text;
-use crate::tls::{TlsError, TlsIdentity, read_pem_certificates};
-use crate::trust::{
-    CertificateError, DatedKey, Ending, Ends, Identity, Part, SignedDescriptor, TrustError,
-    certificate_end, certificate_end_der, check_root_der,
-};
+use crate::tls::TlsError;
+use crate::trust::TrustError;
 
 /// The paths of everything in the home folder.
 #[derive(Clone, Debug)]
@@ -106,6 +104,9 @@ pub enum HomeError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What the node holds in memory can't be built anew.
+    #[error(transparent)]
+    Node(#[from] NodeError),
     /// Parts that don't fit each other.
     #[error("{0}")]
     Unfit(String),
@@ -125,18 +126,6 @@ pub struct Home {
     pub node_key: Secret<[u8; 32]>,
     /// The parts that a reload reads again.
     pub credentials: Credentials,
-}
-
-/// Certificates and the descriptor: read at the start and at each reload, validated before they are
-/// used.
-#[derive(Clone)]
-pub struct Credentials {
-    /// Who the node is in TLS.
-    pub tls: TlsIdentity,
-    /// The CAs that vouch for people and systems of the authority.
-    pub user_ca: Vec<CertificateDer<'static>>,
-    /// What the authority says about itself.
-    pub descriptor: SignedDescriptor,
 }
 
 impl Home {
@@ -195,114 +184,6 @@ pub fn upgrade(
     Ok(())
 }
 
-impl Credentials {
-    /// Reads and validates what may change while the node runs.
-    ///
-    /// # Errors
-    /// The first thing that does not fit.
-    pub fn read(
-        layout: &Layout,
-        config: &Config,
-        statement_key: &SigningKey,
-        log_key: &SigningKey,
-        clock: &Clock,
-    ) -> Result<Self, HomeError> {
-        // Judged by what the clock shows, as TLS does.
-        let now = clock.shown();
-        let tls = TlsIdentity::read(&layout.certificate(), &layout.certificate_key(), now);
-        let tls = tls.map_err(|error| match error {
-            TlsError::File(file, error) if error.kind() == ErrorKind::NotFound => {
-                HomeError::Unfit(format!(
-                    "{file} is missing: make the node's certificate and key with `entente certs \
-                     node`, or put those of your own CA there; `entente-node check` looks at the \
-                     rest"
-                ))
-            }
-            TlsError::Certificate(file, CertificateError::Ended(at)) => {
-                let ending = Ending { part: Part::Certificate, at, ended: true };
-                HomeError::Unfit(format!("{file} does not fit: {ending}"))
-            }
-            other => other.into(),
-        })?;
-        if *tls.identity() != Identity::Node(config.authority.clone()) {
-            return Err(HomeError::Unfit(format!(
-                "{} is not the certificate of {}'s node: its URI must be {}",
-                shown(&layout.certificate()),
-                config.authority,
-                config.authority.uri()
-            )));
-        }
-        let user_ca = read_pem_certificates(&layout.user_ca())?;
-        for ca in &user_ca {
-            check_root_der(ca, now).map_err(|error| {
-                HomeError::Unfit(format!("{} does not fit: {error}", shown(&layout.user_ca())))
-            })?;
-        }
-        let descriptor = read_descriptor(layout)?;
-        let said = descriptor.descriptor();
-        // An expired key must not prevent a start: it stops issuing, but not reading, searching and
-        // erasing.
-        let names = |keys: &[DatedKey], key: &SigningKey| {
-            let begun = |dated: &DatedKey| dated.not_before - CLOCK_TOLERANCE_S <= now.seconds();
-            keys.iter().any(|dated| dated.key.key_id() == key.key_id() && begun(dated))
-        };
-        let unfit = |what: &str| {
-            let file = shown(&layout.descriptor());
-            Err(HomeError::Unfit(format!(
-                "{file} {what}: run `entente-node draft`, and sign its draft with `entente \
-                 identity sign`"
-            )))
-        };
-        if said.authority != config.authority {
-            return unfit("is another authority's");
-        }
-        if !names(&said.statement_keys, statement_key) || !names(&said.log_keys, log_key) {
-            return unfit("does not name the keys in keys/, or from a later day on only");
-        }
-        if !said.endpoints.contains(&config.exchange.advertise.to_string()) {
-            return unfit("does not name exchange.advertise of the configuration");
-        }
-        let roots = said.tls_roots.iter().map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()));
-        let roots: Vec<_> = roots.filter_map(Result::ok).collect();
-        if let Err(error) = tls.vouched_by(&roots, now) {
-            let file = shown(&layout.certificate());
-            let none =
-                format!("has no root that vouches for {file}, so no peer would let this node in");
-            return match tls.missing_issuer(&roots) {
-                Some(issuer) => Err(HomeError::Unfit(format!(
-                    "{} {none}: it leads to {issuer}, which is neither a root there nor in {file}. \
-                     Append the certificate of that intermediate CA to {file}; or, when {issuer} \
-                     is a new root, put it into {}, and run `entente-node draft` and `entente \
-                     identity sign`",
-                    shown(&layout.descriptor()),
-                    shown(&layout.roots())
-                ))),
-                None => unfit(&format!("{none} ({error})")),
-            };
-        }
-        Ok(Self { tls, user_ca, descriptor })
-    }
-
-    /// When each of them expires, and the keys that the descriptor names.
-    pub fn ends(&self, statement_key: &SigningKey, log_key: &SigningKey) -> Ends {
-        let said = self.descriptor.descriptor();
-        let key = |keys: &[DatedKey], key: &SigningKey| {
-            let own = keys.iter().filter(|dated| dated.key.key_id() == key.key_id());
-            own.map(|dated| Timestamp::from_seconds(dated.not_after)).max()
-        };
-        let roots = said.tls_roots.iter().filter_map(|pem| certificate_end(pem));
-        let users = self.user_ca.iter().filter_map(|der| certificate_end_der(der));
-        let parts = [
-            (Part::Certificate, Some(self.tls.ends())),
-            (Part::Root, roots.max()),
-            (Part::UserCa, users.max()),
-            (Part::StatementKey, key(&said.statement_keys, statement_key)),
-            (Part::LogKey, key(&said.log_keys, log_key)),
-        ];
-        Ends(parts.into_iter().filter_map(|(part, at)| Some((part, at?))).collect())
-    }
-}
-
 fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         cache_bytes: config.store.cache_bytes.value(),
@@ -324,19 +205,6 @@ pub fn read_config(layout: &Layout) -> Result<Config, HomeError> {
     }
     let text = read_text(&path)?;
     Config::parse(&text).map_err(|error| HomeError::Config(shown(&path), error))
-}
-
-fn read_descriptor(layout: &Layout) -> Result<SignedDescriptor, HomeError> {
-    let path = layout.descriptor();
-    if !path.exists() {
-        return Err(HomeError::Unfit(format!(
-            "the descriptor is not signed yet: run `entente identity sign --key FILE --out {} {}`",
-            shown(&path),
-            shown(&layout.draft())
-        )));
-    }
-    SignedDescriptor::parse(&read_text(&path)?)
-        .map_err(|error| HomeError::Descriptor(shown(&path), error))
 }
 
 fn read_node_key(path: &Path) -> Result<Secret<[u8; 32]>, HomeError> {

@@ -4,18 +4,19 @@
 mod clock;
 mod noted;
 mod streams;
+mod users;
 
 pub use clock::{ClockDoubt, ClockWatch, clock_doubt, look_at_clock};
 pub(crate) use clock::{believe_clock, believe_with_peers};
 pub(crate) use streams::LogWord;
 pub use streams::{Live, StreamStatus, Streams, Witness};
+pub(crate) use users::enter_user;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -24,7 +25,7 @@ use crate::jose::{PublicKey, SigningKey};
 use crate::policy::{Policy, PolicyError};
 use crate::precedence::Precedence;
 use crate::store::{Peers, Policies, PolicyRecord, Scan, Store, StoreError, User, Users};
-use crate::tls::TlsIdentity;
+use crate::tls::Published;
 use crate::trust::{Directory, Ends, Peer, SignedDescriptor, TrustError};
 
 /// The node, shared by every door and loop.
@@ -50,8 +51,8 @@ pub struct Node {
     pub log_key: SigningKey,
     /// The own descriptor, as the identity key signed it.
     pub descriptor: ArcSwap<Option<SignedDescriptor>>,
-    /// The peers as they are now.
-    pub directory: ArcSwap<Directory>,
+    /// The peers as they are now; the exchange door looks here at each handshake.
+    pub directory: Arc<ArcSwap<Directory>>,
     /// The users as they are now, by name.
     pub users: ArcSwap<HashMap<String, User>>,
     /// The sharing policy in force, with its version; 0 is the empty policy of a new node.
@@ -66,15 +67,14 @@ pub struct Node {
     pub log_size_at_start: u64,
     /// The live state of the streams, kept by the exchange use cases.
     pub streams: Streams,
-    /// Reloads certificates, descriptor and peers.
-    pub reload: Reload,
     /// Announces each change of peers, users or policy.
     pub refreshed: watch::Sender<()>,
     /// Lets people go before imports.
     pub precedence: Precedence,
     /// When certificates and keys expire.
     pub ends: ArcSwap<Ends>,
-    tls: ArcSwapOption<TlsIdentity>,
+    /// Who the node is in TLS, and who may come in; empty before its doors are open.
+    pub tls: OnceLock<Arc<Published>>,
     refreshing: Mutex<()>,
 }
 
@@ -110,18 +110,17 @@ impl Node {
             authority: parts.config.authority.clone(),
             copy_lease_s: i64::from(exchange.copy_lease_s),
             peer_silence_s: i64::from(exchange.peer_silence_s),
-            directory: ArcSwap::from_pointee(directory(&parts.store)?),
+            directory: Arc::new(ArcSwap::from_pointee(directory(&parts.store)?)),
             users: ArcSwap::from_pointee(users(&parts.store)?),
             policy: ArcSwap::from_pointee(policy(&parts.store)?),
             descriptor: ArcSwap::from_pointee(parts.descriptor),
             started: parts.clock.elapsed(),
             log_size_at_start: parts.store.log().size(),
             streams: Streams::default(),
-            reload: Reload::default(),
             refreshed: watch::Sender::new(()),
             precedence: Precedence::default(),
             ends: ArcSwap::default(),
-            tls: ArcSwapOption::empty(),
+            tls: OnceLock::new(),
             refreshing: Mutex::new(()),
             home: parts.home,
             config: parts.config,
@@ -150,16 +149,6 @@ impl Node {
         self.policy.store(Arc::new(policy));
         self.refreshed.send_replace(());
         Ok(())
-    }
-
-    /// The identity that this node shows to its peers; `None` before its doors are open.
-    pub fn tls_identity(&self) -> Option<TlsIdentity> {
-        self.tls.load().as_deref().cloned()
-    }
-
-    /// Sets the identity that this node shows to its peers from now on.
-    pub fn set_tls_identity(&self, identity: TlsIdentity) {
-        self.tls.store(Some(Arc::new(identity)));
     }
 
     /// A statement key of this node itself: the one in use, or another of its descriptor.
@@ -218,43 +207,5 @@ fn policy(store: &Store) -> Result<(PolicyVersion, Policy), NodeError> {
     match newest {
         Some((version, source)) => Ok((version, Policy::parse(&source)?)),
         None => Ok((0, Policy::empty())),
-    }
-}
-
-/// What `run` does to reload certificates and peers, on a signal or for an administrator.
-#[derive(Default)]
-pub struct Reload(Mutex<Option<Reloader>>);
-
-type Reloader = Arc<dyn Fn() -> Result<Reloaded, String> + Send + Sync>;
-
-/// What a reload brought into force, and what it did not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reloaded {
-    /// What was reloaded.
-    pub in_force: Vec<String>,
-    /// Settings of the configuration that changed since the start, each with what brings it into
-    /// force.
-    pub not_in_force: Vec<String>,
-}
-
-impl Reload {
-    /// Sets the action.
-    pub fn set(&self, reloader: impl Fn() -> Result<Reloaded, String> + Send + Sync + 'static) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(reloader));
-    }
-
-    /// Validates everything, then publishes it.
-    ///
-    /// # Errors
-    /// What did not validate, in a sentence; everything stays as it was.
-    pub fn now(&self) -> Result<Reloaded, String> {
-        let reloader = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        reloader.map_or_else(|| Ok(Reloaded::default()), |reload| reload())
-    }
-}
-
-impl fmt::Debug for Reload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reload")
     }
 }

@@ -1,10 +1,12 @@
 //! What this node starts: connections to peers, the dispatch loop of each, peer tests, recovery.
 
+mod channel;
 mod connection;
 mod peer_test;
 mod recovery;
 mod session;
 
+pub use channel::connect;
 pub use peer_test::test_peer;
 pub use recovery::recover;
 

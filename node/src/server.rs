@@ -5,6 +5,7 @@ pub mod admin;
 pub mod audit;
 pub mod desk;
 pub mod door;
+pub mod doors;
 pub mod exchange;
 pub mod gate;
 pub mod serve;

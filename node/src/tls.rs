@@ -2,21 +2,20 @@
 //! identity that its certificate claims; a user at the desk door against the authority's user CA.
 
 mod answer;
-mod client;
 mod dial;
 mod identity;
 mod pem;
+mod published;
 mod refusal;
 mod server;
 mod target;
 mod vouch;
 
 pub use answer::answered;
-pub(crate) use client::channel;
-pub use client::connect;
-pub use dial::{Dialled, Missed, STEP_TIMEOUT, Step, Wanted, Why, dial, told};
+pub use dial::{Dialled, Missed, STEP_TIMEOUT, Step, Wanted, Why, dial, listed, told};
 pub use identity::TlsIdentity;
 pub use pem::read_pem_certificates;
+pub use published::{Published, SetUp};
 pub use refusal::Refusal;
 pub use server::{Desk, DoorTls, Exchange, desk_config, exchange_config};
 pub use target::{Target, handshake};

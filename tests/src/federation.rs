@@ -15,14 +15,13 @@ use entente_node::home::{Layout, init};
 use entente_node::id::{AlertId, AuthorityId, Clock, Entropy, Timestamp};
 use entente_node::jose::SigningKey;
 use entente_node::node::SharedNode;
+use entente_node::outbound::connect;
 use entente_node::roles::{Actor, Role};
 use entente_node::run::{Options, Running, start};
 use entente_node::server::door::Door;
 use entente_node::shutdown::Trigger;
 use entente_node::store::{Change, Copies, StoreError, StreamsIn, StreamsOut};
-use entente_node::tls::{
-    Exchange, Target, TlsIdentity, connect, exchange_config, read_pem_certificates,
-};
+use entente_node::tls::{Exchange, Target, TlsIdentity, exchange_config, read_pem_certificates};
 use entente_node::trust::{Draft, SignedDescriptor};
 use entente_node::{admin, desk};
 use entente_proto::desk::{Identifier, SearchRequest};

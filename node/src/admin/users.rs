@@ -4,11 +4,9 @@
 use super::AdminError;
 use crate::audit::{Event, Operation};
 use crate::id::{Digest, Timestamp};
-use crate::node::{Node, SharedNode};
+use crate::node::{Node, SharedNode, enter_user};
 use crate::roles::{Actor, Role};
-use crate::store::{
-    Change, CommitError, Committed, Read, Scan, StoreError, Tx, User, UserState, Users,
-};
+use crate::store::{Change, CommitError, Read, Scan, StoreError, Tx, User, UserState, Users};
 use crate::trust::{Identity, check_leaf, key_digest};
 
 /// Users of one authority.
@@ -53,7 +51,7 @@ pub async fn add_user(
         let state = UserState::Pending;
         let user = User { roles, key, state, added_by: by.clone(), approved_by: None };
         let event = Event::new(Operation::User, "user.added", &by);
-        Ok(enter(tx, &name, user, event))
+        Ok(enter_user(tx, &name, user, event))
     });
     changed(node, committed.await.map_err(CommitError::flatten)?)
 }
@@ -87,12 +85,6 @@ fn changed(node: &Node, user: User) -> Result<User, AdminError> {
     Ok(user)
 }
 
-fn enter(tx: &mut Tx<'_>, name: &str, user: User, event: Event) -> Committed<User> {
-    tx.put::<Users>(&name.to_owned(), &user);
-    let roles: Vec<&str> = user.roles.iter().map(|role| role.as_str()).collect();
-    Committed::new(user.clone(), event.with("user", name).with("roles", roles))
-}
-
 /// A second person approves a user.
 ///
 /// # Errors
@@ -115,7 +107,7 @@ pub async fn approve_user(
         let approved_by = Some(by.clone());
         let user = User { state: UserState::Active, approved_by, ..user };
         let event = Event::new(Operation::User, "user.approved", &by);
-        Ok(enter(tx, &name, user, event))
+        Ok(enter_user(tx, &name, user, event))
     });
     changed(node, committed.await.map_err(CommitError::flatten)?)
 }
@@ -136,7 +128,7 @@ pub async fn remove_user(node: &SharedNode, name: &str, actor: &Actor) -> Result
         }
         let user = User { state: UserState::Removed, ..user };
         let event = Event::new(Operation::User, "user.removed", &by);
-        Ok(enter(tx, &name, user, event))
+        Ok(enter_user(tx, &name, user, event))
     });
     changed(node, committed.await.map_err(CommitError::flatten)?)
 }
@@ -147,11 +139,4 @@ fn is_last(tx: &Tx<'_>, name: &str, role: Role) -> Result<bool, StoreError> {
         other != name && user.state == UserState::Active && user.roles.contains(&role)
     };
     Ok(!others.iter().any(active))
-}
-
-/// Enters a user of a new home; only while there are no users yet.
-pub fn first_user(tx: &mut Tx<'_>, name: &str, roles: Vec<Role>, key: Digest) -> Committed<User> {
-    let state = UserState::Active;
-    let user = User { roles, key, state, added_by: "init".to_owned(), approved_by: None };
-    enter(tx, name, user, Event::new(Operation::User, "user.added", "init"))
 }

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::people::{self, Card};
 use super::{HomeError, Layout, read_config, read_node_key, read_text, shown, store_options};
-use crate::admin::first_user;
 use crate::alert::SCHEMAS;
+use crate::audit::{Event, Operation};
 use crate::config::{Choices, Config};
 use crate::id::{AuthorityId, Clock, Digest, Entropy, Secret};
 use crate::jose::SigningKey;
+use crate::node::enter_user;
 use crate::pki::{self, Authority, make_folder, read_signing_key, write_file};
 use crate::roles::Role;
-use crate::store::{CommitError, Store, StoreError};
+use crate::store::{CommitError, Committed, Store, StoreError, Tx, User, UserState};
 use crate::tls::read_pem_certificates;
 use crate::trust::{DatedKey, Draft, SignedDescriptor, key_digest};
 
@@ -157,6 +158,13 @@ fn make_store(
     }
     store.close();
     Ok(())
+}
+
+/// Enters a user of a new home, which has nobody yet who could add or approve one.
+fn first_user(tx: &mut Tx<'_>, name: &str, roles: Vec<Role>, key: Digest) -> Committed<User> {
+    let state = UserState::Active;
+    let user = User { roles, key, state, added_by: "init".to_owned(), approved_by: None };
+    enter_user(tx, name, user, Event::new(Operation::User, "user.added", "init"))
 }
 
 fn user_key(certificate: &Path) -> Result<Digest, HomeError> {

@@ -6,6 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tonic::transport::Channel;
 
+use super::channel::channel;
 use crate::admin::{THEIR_TRUST_HINT, TestStep};
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
@@ -19,7 +20,7 @@ pub(super) async fn connect(node: &SharedNode, peer: &AuthorityId) -> Result<Cha
     let dialled = dial(&known, &target, Wanted::First).await;
     let Some((tls, ..)) = dialled.reached else { return Err(tls::told(&dialled.missed)) };
     let tls = tls::answered(tls, &target).await?;
-    tls::channel(tls).await.map_err(|error| tls::with_causes(&error))
+    channel(tls).await.map_err(|error| tls::with_causes(&error))
 }
 
 async fn dial(known: &Known, target: &Target, wanted: Wanted) -> Dialled {
@@ -48,7 +49,8 @@ fn target(node: &SharedNode, known: &Known) -> Result<Target, String> {
     let roots = known.descriptor.descriptor().tls_roots.iter();
     let roots = roots.map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()));
     let roots = roots.collect::<Result<_, _>>().map_err(|_| "a root cannot be read".to_owned())?;
-    let own = node.tls_identity().ok_or("this node has no certificate loaded")?;
+    let published = node.tls.get().ok_or("this node has no certificate loaded")?;
+    let own = published.own();
     Ok(Target { authority: known.peer.authority.clone(), roots, own })
 }
 
@@ -76,7 +78,7 @@ pub(super) async fn connect_stepwise(
             return None;
         }
     };
-    match tls::channel(tls).await {
+    match channel(tls).await {
         Ok(channel) => Some(channel),
         Err(error) => {
             steps.push(TestStep::failed("their trust", tls::with_causes(&error), THEIR_TRUST_HINT));

@@ -8,8 +8,9 @@ use tonic::{Code, Request, Response, Status};
 
 use super::gate;
 use crate::admin::{self, AdminError, Shown};
+use crate::home::Reloaded;
 use crate::id::Timestamp;
-use crate::node::{Reloaded, SharedNode};
+use crate::node::SharedNode;
 use crate::outbound;
 use crate::reason::Reason;
 use crate::roles::{Action, Role};

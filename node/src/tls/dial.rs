@@ -230,7 +230,7 @@ impl fmt::Display for Missed {
 }
 
 /// The failures, in one line.
-pub(super) fn listed(missed: &[Missed]) -> String {
+pub fn listed(missed: &[Missed]) -> String {
     let found: Vec<_> = missed.iter().map(ToString::to_string).collect();
     found.join("; ")
 }

@@ -7,7 +7,8 @@ use anyhow::Context;
 use entente_node::admin;
 use entente_node::home::Layout;
 use entente_node::id::Clock;
-use entente_node::tls::{Target, TlsIdentity, connect};
+use entente_node::outbound::connect;
+use entente_node::tls::{Target, TlsIdentity};
 use entente_tests::federation::{Federation, free_port};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,

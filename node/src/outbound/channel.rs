@@ -1,4 +1,5 @@
-//! The caller's side: a node that calls a peer, or a person who calls their own node.
+//! A gRPC channel over a connection that TLS let in: a node that calls a peer, or a person who calls
+//! their own node.
 
 use std::io;
 use std::time::Duration;
@@ -8,10 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::answer::answered;
-use super::dial::{Wanted, dial, listed};
-use super::target::Target;
-use super::with_causes;
+use crate::tls::{Target, Wanted, answered, dial, listed, with_causes};
 
 /// How often an idle connection is checked.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -35,7 +33,7 @@ pub async fn connect(endpoint: &str, target: &Target) -> Result<Channel, String>
 ///
 /// # Errors
 /// When HTTP/2 does not begin on it.
-pub(crate) async fn channel(tls: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
+pub(super) async fn channel(tls: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
     let mut once = Some(TokioIo::new(tls));
     let connector = tower::service_fn(move |_: http::Uri| {
         let tls = once.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
