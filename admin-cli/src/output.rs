@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use entente_node::command::Unwritten;
 use entente_node::id::{Timestamp, is_hidden, visible};
+use entente_node::reason::Reason;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -299,9 +300,9 @@ impl Failure {
         self.hint.as_deref()
     }
 
-    /// Stable and for programs.
-    pub fn reason(&self) -> &str {
-        &self.reason
+    /// Whether the node refused for this reason.
+    pub fn is(&self, reason: Reason) -> bool {
+        self.reason == reason.as_str()
     }
 
     /// Whether there is nothing more to say.
@@ -345,6 +346,36 @@ impl Failure {
     }
 }
 
+/// A connection that ended without the node's word.
+enum Lost {
+    /// Before the call was answered.
+    Unanswered,
+    /// In the middle of an answer.
+    BrokenOff,
+}
+
+impl Lost {
+    /// What a node says comes without a cause; a status that our own side made of a broken
+    /// connection has one.
+    fn of(status: &Status) -> Option<Self> {
+        let cause = std::error::Error::source(status)?;
+        let before = cause.is::<tonic::transport::Error>();
+        Some(if before { Self::Unanswered } else { Self::BrokenOff })
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Unanswered => Self::unreachable("the node ended the connection").hint(
+                "the profile's endpoint must be the node's desk door, not its exchange door; \
+                 where it is, the node was just stopped",
+            ),
+            Lost::BrokenOff => Self::unreachable("the connection to the node broke off"),
+        }
+    }
+}
+
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         use tonic_types::StatusExt;
@@ -361,30 +392,22 @@ impl From<Status> for Failure {
             "" => format!("the node answered {:?}", status.code()),
             message => message.to_owned(),
         };
-        let failure = match status.code() {
-            Code::Unavailable | Code::DeadlineExceeded => Self::unreachable(message),
-            // A node that died in the middle of an answer says no more.
-            Code::Unknown | Code::Internal if message.starts_with("h2 protocol error") => {
-                Self::unreachable("the connection to the node broke off".to_owned())
-            }
-            Code::Unimplemented => {
+        let failure = match (Lost::of(&status), status.code()) {
+            (Some(lost), _) => lost.into(),
+            (None, Code::Unavailable | Code::DeadlineExceeded) => Self::unreachable(message),
+            (None, Code::Unimplemented) => {
                 Self::new("the node does not know this call: it has another version")
             }
-            _ => Self::new(message),
+            (None, _) => Self::new(message),
         };
-        let failure = match reason.as_deref() {
-            // Whoever asks is unknown, not whom they named.
-            Some("unknown_user") if status.code() == Code::PermissionDenied => failure.hint(
+        let mut failure = Self { reason: reason.unwrap_or(failure.reason), ..failure };
+        // Whoever asks is unknown, not whom they named.
+        if failure.is(Reason::UnknownUser) && status.code() == Code::PermissionDenied {
+            failure = failure.hint(
                 "a user who was added also waits for a coordinator: `entente user approve NAME`",
-            ),
-            None if ["transport error", "not connected"].contains(&failure.message()) => failure
-                .hint(
-                    "the node ended the connection: the profile's endpoint must be its desk \
-                     door, not its exchange door",
-                ),
-            _ => failure,
-        };
-        Self { reason: reason.unwrap_or(failure.reason), ..failure }
+            );
+        }
+        failure
     }
 }
 

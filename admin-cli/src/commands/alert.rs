@@ -23,10 +23,6 @@ use super::node::time;
 use crate::output::{Answer, Failure, Format, Outcome, at, fields};
 use crate::{files, profile, words};
 
-/// The reason with which a node ends a stream so that certificates are checked again. The stream
-/// may be reopened at once.
-const TOO_OLD: &str = "stream_too_old";
-
 #[derive(Subcommand)]
 pub enum Command {
     /// Prints a draft for a category, with placeholders to replace

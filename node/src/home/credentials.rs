@@ -1,4 +1,5 @@
-//! Certificates and the descriptor of a home: read and held against each other before they are used.
+//! Certificates and the descriptor of a home: read and held against each other before they are
+//! used.
 
 use std::io::ErrorKind;
 

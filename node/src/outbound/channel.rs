@@ -1,5 +1,5 @@
-//! A gRPC channel over a connection that TLS let in: a node that calls a peer, or a person who calls
-//! their own node.
+//! A gRPC channel over a connection that TLS let in: a node that calls a peer, or a person who
+//! calls their own node.
 
 use std::io;
 use std::time::Duration;

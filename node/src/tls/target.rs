@@ -45,8 +45,8 @@ impl Target {
     }
 }
 
-/// The TLS handshake over a connection that stands; [`super::answered`] tells what the other side made of
-/// it.
+/// The TLS handshake over a connection that stands; [`super::answered`] tells what the other side
+/// made of it.
 ///
 /// # Errors
 /// What rustls refused, or the other side before it saw who is calling.

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use entente_node::reason::Reason;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::import_result::Outcome as Line;
 use entente_proto::desk::{Fault, ImportLine, ImportResult, Refusal};
@@ -16,7 +17,6 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use super::TOO_OLD;
 use super::drafts::{Drafts, Found, Place};
 use crate::output::{Answer, Failure, Format, Items, Outcome, Told, remark};
 use crate::profile;
@@ -67,7 +67,7 @@ async fn send_and_hear(
     let reading = tokio::task::spawn_blocking(move || reader.read());
     let mut source = Source { drafts, refused, open: VecDeque::new(), ended: false };
     let mut called = source.call(channel, report).await;
-    while called.as_ref().is_err_and(|failure| failure.reason() == TOO_OLD) {
+    while called.as_ref().is_err_and(|failure| failure.is(Reason::StreamTooOld)) {
         called = source.call(profile::open(as_whom).await?, report).await;
     }
     called?;

@@ -1,11 +1,11 @@
 //! `entente alert watch`: changes to alerts, as they happen.
 
 use clap::Args;
+use entente_node::reason::Reason;
 use entente_proto::desk::desk_client::DeskClient;
 use entente_proto::desk::{Change, WatchAlertsRequest};
 use serde_json::json;
 
-use super::TOO_OLD;
 use crate::commands::node::time;
 use crate::output::{Failure, Format, Outcome, at, remark, say, say_json};
 use crate::profile;
@@ -19,9 +19,6 @@ pub const EXAMPLES: &str = "Each change carries its place in the log. With --fro
                             entente alert watch --from 4711-0123456789abcdef --format json \
                             --profile officer";
 
-/// The node's reason when it can't continue from the place that was asked for.
-const PLACE_UNKNOWN: &str = "place_unknown";
-
 #[derive(Args)]
 pub struct Watch {
     /// The place to continue from, as an earlier change or list gave it; now when omitted
@@ -34,10 +31,12 @@ impl Watch {
         let mut place = self.from;
         loop {
             let failure = watch(as_whom, &mut place, format).await;
-            match failure.reason() {
-                TOO_OLD => continue,
-                PLACE_UNKNOWN => return Err(failure),
-                _ => {}
+            // It may be opened again at once: the node looks at certificates anew.
+            if failure.is(Reason::StreamTooOld) {
+                continue;
+            }
+            if failure.is(Reason::PlaceUnknown) {
+                return Err(failure);
             }
             let go_on = format!("continue with --from {place}");
             return Err(match (place.as_str(), failure.hinted()) {
