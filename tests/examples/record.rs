@@ -14,11 +14,10 @@ use arc_swap::ArcSwap;
 use clap::Parser;
 use entente_node::home::Layout;
 use entente_node::id::{AuthorityId, Clock};
+use entente_node::outbound::connect;
 use entente_node::server::door::Door;
 use entente_node::shutdown::Trigger;
-use entente_node::tls::{
-    Exchange, Target, TlsIdentity, connect, exchange_config, read_pem_certificates,
-};
+use entente_node::tls::{Exchange, Target, TlsIdentity, exchange_config, read_pem_certificates};
 use entente_node::trust::{Directory, Peer, PeerState, SignedDescriptor};
 use entente_proto::exchange as proto;
 use entente_proto::exchange::exchange_client::ExchangeClient;
