@@ -48,8 +48,8 @@ fn sound(home: &Path, clock: &Clock) -> anyhow::Result<()> {
 
 /// An upgrade as a process of its own; killed at the word on its progress with this number.
 fn upgrade(home: &Path, records_at_once: usize, kill_at: usize) -> anyhow::Result<Vec<String>> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_simulate"))
-        .args(["upgrade", "--at", DAY, "--home"])
+    let mut child = Command::new(env!("CARGO_BIN_EXE_upgrade"))
+        .args(["--at", DAY, "--home"])
         .arg(home)
         .args(["--records-at-once", &records_at_once.to_string()])
         .args(["--stop-at", &kill_at.to_string()])
@@ -85,6 +85,36 @@ async fn a_home_of_an_earlier_version_is_upgraded_and_holds_what_it_held() -> an
         }
         holds_what_it_held(&root, &clock).await?;
     }
+    Ok(())
+}
+
+/// As an administrator runs it, who has no terminal there.
+#[test]
+fn the_command_says_what_it_does_and_that_there_is_no_way_back() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    unpacked(HOMES[0], folder.path())?;
+    let home = kept::root(folder.path()).join("fr");
+    let run = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_simulate"));
+        command.args(["node", "upgrade", "--home"]).arg(&home).stdin(Stdio::null()).output()
+    };
+    let done = run()?;
+    let (said, told) = (String::from_utf8(done.stdout)?, String::from_utf8(done.stderr)?);
+    ensure!(done.status.success(), "{told}");
+    let schema = entente_node::store::SCHEMA_VERSION;
+    assert!(said.starts_with(&format!("upgraded to schema {schema}.")), "{said}");
+    let steps = schema - 1;
+    for line in [
+        "Have a backup of".to_owned(),
+        format!("step 1 of {steps}: "),
+        format!("step {steps} of {steps}: "),
+    ] {
+        assert!(told.contains(&line), "{line:?} is not in {told}");
+    }
+    let again = run()?;
+    assert!(again.status.success() && again.stderr.is_empty());
+    let said = String::from_utf8(again.stdout)?;
+    assert_eq!(said, format!("nothing to do: the store has schema {schema} already\n"));
     Ok(())
 }
 
@@ -139,8 +169,8 @@ async fn an_upgrade_that_is_killed_at_any_moment_goes_on() -> anyhow::Result<()>
     for name in ["dk", "fr"] {
         let mut killed = 0;
         for round in 0..12 {
-            let mut child = Command::new(env!("CARGO_BIN_EXE_simulate"))
-                .args(["upgrade", "--at", DAY, "--records-at-once", "2", "--home"])
+            let mut child = Command::new(env!("CARGO_BIN_EXE_upgrade"))
+                .args(["--at", DAY, "--records-at-once", "2", "--home"])
                 .arg(root.join(name))
                 .stdout(Stdio::null())
                 .spawn()?;
