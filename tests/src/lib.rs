@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod federation;
+pub mod fuzz;
 pub mod kept;
 pub mod marks;
 pub mod processes;
