@@ -1,7 +1,7 @@
 //! The store of a node. Everything is written in transactions ([`Store::commit`]) by one thread,
 //! which groups them into one durable flush; everything is read from one durable state
-//! ([`Store::read`]). Contents are sealed under keys that lie outside the database, so that they can
-//! be erased. sled is used in the one way that was found safe, and `database` alone names it.
+//! ([`Store::read`]). Contents are sealed under keys that lie outside the database, so that they
+//! can be erased. sled is used in the one way that was found safe, and `database` alone names it.
 
 mod error;
 mod keys;
@@ -38,9 +38,9 @@ pub use fsck::{Fsck, Problem, Remedy};
 pub use group::Tx;
 pub use log::LogError;
 pub use log_index::{FoundLeaves, LogFilter};
-pub use read::{Read, Snapshot};
+pub use read::Snapshot;
 pub use recent::Facet;
-pub use scan::{PAGE, Pages, RecordOf, Scan};
+pub use scan::{PAGE, Pages, Read, RecordOf, Scan};
 pub use schema::*;
 pub use slots::Slot;
 pub use table::{Table, VALUE_BYTES_MAX};

@@ -112,8 +112,8 @@ impl Review {
         if shown.again == again { Ok(()) } else { Err(AdminError::Again(again)) }
     }
 
-    /// The digest of what people see. What is unsure is left out: it becomes sure with each receipt,
-    /// while people read.
+    /// The digest of what people see. What is unsure is left out: it becomes sure with each
+    /// receipt, while people read.
     fn named(&self) -> String {
         let mut lines = vec![format!("policy {}", self.policy)];
         for peer in &self.peers {

@@ -1,6 +1,6 @@
 //! The open database, and the only file that names sled: one tree, opened, read, written in groups,
-//! flushed. The writer's transactions see the newest state; readers see one that is durable, and the
-//! same one for as long as they hold it.
+//! flushed. The writer's transactions see the newest state; readers see one that is durable, and
+//! the same one for as long as they hold it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -86,8 +86,8 @@ impl State {
     }
 }
 
-/// Drops the states after this one in a loop: after a state that was held for long there are many, and
-/// dropping each from within the one before would overflow the stack.
+/// Drops the states after this one in a loop: after a state that was held for long there are many,
+/// and dropping each from within the one before would overflow the stack.
 impl Drop for State {
     fn drop(&mut self) {
         let mut next = self.next.take();
@@ -159,8 +159,8 @@ impl Database {
     }
 
     /// Applies a group: its records, and its part of the log, which then ends at `edge`. Until
-    /// [`Self::show_next`] readers see the records as they were. The log is not hidden: readers go by
-    /// the edge of their state.
+    /// [`Self::show_next`] readers see the records as they were. The log is not hidden: readers go
+    /// by the edge of their state.
     pub(super) fn apply(
         &self,
         writes: Writes,

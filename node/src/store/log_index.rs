@@ -1,6 +1,7 @@
 //! The index of the audit log: which entries are of an operation, by an actor, or about an alert.
 //! It is written a segment of the log at a time, with the commit that completes the segment, so
-//! that it costs a record for sixty entries; what lies behind the last whole segment is read itself.
+//! that it costs a record for sixty entries; what lies behind the last whole segment is read
+//! itself.
 
 use std::collections::BTreeMap;
 
@@ -90,9 +91,9 @@ impl Store {
         Ok((first, end))
     }
 
-    /// Looks for leaves that fit, from place `from` on and before `end`, a bounded number at a time:
-    /// what is found may be nothing, with `next` further on. Where the log is indexed nothing else
-    /// is read.
+    /// Looks for leaves that fit, from place `from` on and before `end`, a bounded number at a
+    /// time: what is found may be nothing, with `next` further on. Where the log is indexed nothing
+    /// else is read.
     ///
     /// # Errors
     /// When they cannot be read.

@@ -249,9 +249,10 @@ fn named(
     Ok(named)
 }
 
-/// Overwrites the keys that no record names, and returns them: after a crash these are the keys that
-/// the last commit was to forget, and those written for a commit that never came. A record whose key
-/// is missing is reported and stops nothing else: the other alerts must stay withdrawable.
+/// Overwrites the keys that no record names, and returns them: after a crash these are the keys
+/// that the last commit was to forget, and those written for a commit that never came. A record
+/// whose key is missing is reported and stops nothing else: the other alerts must stay
+/// withdrawable.
 fn finish_erasures(
     slots: &SlotFile,
     kept: &HashSet<SlotId>,

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::{Arc, PoisonError};
 
 use super::database::{Database, State};
-use super::scan::{RecordOf, Scan};
+use super::scan::{Read, RecordOf, Scan};
 use super::schema::{SealedToken, SlotId};
 use super::seal::Keys;
 use super::shared::Shared;
@@ -15,21 +15,6 @@ use crate::worker;
 
 /// How often a read is run again whose content was erased meanwhile, before erasing waits for it.
 pub(super) const TRIES_MAX: usize = 3;
-
-/// Whatever records are read from: a [`Store`] as it is now, a [`Snapshot`] of it, a transaction.
-pub trait Read {
-    /// Reads one record.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError>;
-
-    /// Reads the first records of a scan, at most `limit`.
-    ///
-    /// # Errors
-    /// When one cannot be read.
-    fn scan<T: Table>(&self, scan: Scan<T>, limit: usize) -> Result<Vec<RecordOf<T>>, StoreError>;
-}
 
 /// One state of the store in which everything is durable: however long it is read, it stays the
 /// same.

@@ -4,13 +4,28 @@ use std::marker::PhantomData;
 
 use super::keys::KeyPrefix;
 use super::table::key_bytes;
-use super::{Read, StoreError, Table};
+use super::{StoreError, Table};
 
 /// Records read at a time where each is looked at by itself.
 pub const PAGE: usize = 256;
 
 /// Key and value of a record.
 pub type RecordOf<T> = (<T as Table>::Key, <T as Table>::Value);
+
+/// Whatever records are read from: a [`Store`] as it is now, a [`Snapshot`] of it, a transaction.
+pub trait Read {
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError>;
+
+    /// Reads the first records of a scan, at most `limit`.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    fn scan<T: Table>(&self, scan: Scan<T>, limit: usize) -> Result<Vec<RecordOf<T>>, StoreError>;
+}
 
 /// Records of a table in the order of their keys: all of them, or those whose keys begin alike.
 ///

@@ -111,7 +111,8 @@ pub struct Leaves {
     pub at: Option<At>,
 }
 
-/// What an entry of the log is found by: the beginning of a digest of its operation, actor or alert.
+/// What an entry of the log is found by: the beginning of a digest of its operation, actor or
+/// alert.
 pub type Term = [u8; 6];
 
 /// Entries of a segment of the log that are found by one term.

@@ -32,8 +32,8 @@ pub(super) struct Shared {
     pub(super) keys: Keys,
     pub(super) counts: HashMap<u8, AtomicU64>,
     pub(super) log: Mutex<Tree>,
-    /// Locked for writing while keys are overwritten, and for reading by a read that was overtaken by
-    /// that too often.
+    /// Locked for writing while keys are overwritten, and for reading by a read that was overtaken
+    /// by that too often.
     pub(super) erasing: RwLock<()>,
     pub(super) changes: broadcast::Sender<Change>,
     /// Why the store does not write now.

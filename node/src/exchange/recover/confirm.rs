@@ -38,8 +38,8 @@ pub struct Approval {
     pub review: String,
 }
 
-/// The restore that is to be recorded, of a log that ends so; `None` when no head of the log that is
-/// gone is known.
+/// The restore that is to be recorded, of a log that ends so; `None` when no head of the log that
+/// is gone is known.
 ///
 /// # Errors
 /// When the store cannot be read.
