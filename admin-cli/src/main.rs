@@ -20,7 +20,7 @@ use commands::{
 };
 use output::{Answer, Format, Outcome};
 
-/// Exchange of alerts about trafficking in human beings between authorities
+/// Lets authorities exchange alerts about trafficking in human beings
 #[derive(Parser)]
 #[command(
     name = "entente",
@@ -32,10 +32,24 @@ use output::{Answer, Format, Outcome};
 struct Cli {
     /// The profile to use: a name from `entente profile list`, or the path of a profile file; the
     /// default profile when omitted
-    #[arg(long, short, global = true, env = "ENTENTE_PROFILE", value_name = "PROFILE")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "ENTENTE_PROFILE",
+        value_name = "PROFILE",
+        help_heading = output::GLOBAL
+    )]
     profile: Option<String>,
     /// The form of results
-    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = output::GLOBAL
+    )]
     format: Format,
     #[command(flatten)]
     look: output::Look,

@@ -1,4 +1,4 @@
-//! What a command says: results on stdout as text or JSON, messages on stderr, and the exit code.
+//! The output of a command: results on stdout as text or JSON, messages on stderr, the exit code.
 
 mod pager;
 mod table;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 pub use pager::{end, page};
-pub use table::{Look, Rows, set_look, table};
+pub use table::{GLOBAL, Look, Rows, set_look, table};
 
 use table::Lines;
 
@@ -22,7 +22,7 @@ use table::Lines;
 pub enum Format {
     /// For people.
     Text,
-    /// For programs: one object, or one a line where results arrive one by one.
+    /// For programs: one JSON object, or one per line when results arrive one by one.
     Json,
 }
 
@@ -40,7 +40,7 @@ impl Answer {
         Self { json, text: text.into() }
     }
 
-    /// Everything was said while it came.
+    /// Everything was printed as it arrived.
     pub fn said() -> Self {
         Self::new(Value::Null, "")
     }
@@ -60,16 +60,16 @@ impl Answer {
     }
 }
 
-/// A line on stdout, without what would steer a terminal.
+/// Prints a line on stdout, without characters that control a terminal.
 ///
 /// # Errors
-/// When it did not get there: the command then ends, with a word unless its reader just went away.
+/// When it could not be written: the command then ends, with an error unless its reader went away.
 pub fn say(line: &str) -> Result<(), Failure> {
     Ok(pager::write(format!("{}\n", shown(line)).as_bytes())?)
 }
 
-/// A value on stdout, on one line, with every character as it is: what would steer a terminal is
-/// written as `\uXXXX`.
+/// Prints a value on stdout, on one line; characters that control a terminal are written as
+/// `\uXXXX`.
 ///
 /// # Errors
 /// As [`say`].
@@ -87,8 +87,8 @@ pub fn list(items: impl IntoIterator<Item = Value>) -> Value {
     json!({ "items": items.into_iter().collect::<Vec<_>>(), "next": null })
 }
 
-/// A list for programs that is written while it comes: the same envelope as [`list`], with an item
-/// on each line, and facts about the whole at its end.
+/// A list for programs that is written as it arrives: the same envelope as [`list`], with an item
+/// on each line, and facts about the whole list at its end.
 #[derive(Default)]
 pub struct Items {
     begun: bool,
@@ -113,7 +113,7 @@ impl Items {
         Ok(pager::write(format!("{before}{}", escaped(item)).as_bytes())?)
     }
 
-    /// The end of the list: `next`, where to go on, and whatever else is said of the whole.
+    /// Ends the list with `next`, where to continue, and other facts about the whole list.
     ///
     /// # Errors
     /// As [`say`].
@@ -124,7 +124,7 @@ impl Items {
         Ok(pager::write(format!("{before}{facts}\n").as_bytes())?)
     }
 
-    /// The end of a list that broke off: what was written stays JSON, and says so itself.
+    /// Ends a list that broke off: what was written stays valid JSON, and contains the error.
     pub fn broken(self, facts: Value, failure: Failure) -> Failure {
         let mut facts = facts;
         if let (Some(facts), Value::Object(error)) = (facts.as_object_mut(), failure.json()) {
@@ -137,7 +137,7 @@ impl Items {
     }
 }
 
-/// JSON in which no character can steer a terminal; it says the same.
+/// The same JSON without characters that control a terminal.
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -159,25 +159,25 @@ pub fn remark(kind: &str, text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "entente: {kind}: {}", shown(text));
 }
 
-/// What a command says, of several lines where it has them, with `�` for each character that
-/// steers, hides or turns.
+/// A text of one or more lines, with `�` for each control, invisible or direction-changing
+/// character.
 pub fn shown(text: &str) -> String {
     visible(text, &['\n', '\t'])
 }
 
-/// A cell of a table: a text from outside makes no row of its own.
+/// A cell of a table: a text from outside must not make a row of its own.
 fn cell(text: &str) -> String {
     visible(text, &[])
 }
 
-/// Pairs of name and value, one a line; empty values are left out. Long values go on below
-/// themselves, between words.
+/// Pairs of name and value, one per line; empty values are left out. Long values are wrapped
+/// between words.
 pub fn fields(pairs: &[(&str, String)]) -> String {
     let indent = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
     pairs.iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, pair| {
         let (name, value) = (pair.0, shown(&pair.1));
         let value = match table::width().filter(|width| *width > indent + 20) {
-            // A comment in a file would end with its first line.
+            // Lines that begin with # are comments of a file, which must not be wrapped.
             Some(width) if !name.starts_with('#') => wrapped(&value, indent, width),
             _ => value,
         };
@@ -195,7 +195,7 @@ fn wrapped(value: &str, indent: usize, width: usize) -> String {
     lines.end().trim().to_owned()
 }
 
-/// One of the things that are wrong with a draft.
+/// A fault of a draft.
 #[derive(Debug)]
 pub struct Told {
     /// Where in the draft.
@@ -228,20 +228,20 @@ impl From<&entente_node::alert::Fault> for Told {
     }
 }
 
-/// Why a command failed, with what to do, and its exit code.
+/// Why a command failed, what to do about it, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
-    /// Everything that is wrong with a draft, where that is why.
+    /// The faults of a draft, if they are the reason.
     faults: Vec<Told>,
     hint: Option<String>,
     reason: String,
     code: u8,
-    /// Programs were told already.
+    /// Whether the JSON was written already.
     told: bool,
 }
 
-/// Done with nothing more to say than what was said.
+/// What a command ends with.
 pub type Outcome = Result<Answer, Failure>;
 
 impl Failure {
@@ -251,7 +251,7 @@ impl Failure {
         Self { message, faults: vec![], hint: None, reason, code: 1, told: false }
     }
 
-    /// A draft that is refused, with everything that is wrong with it.
+    /// The refusal of a draft, with all its faults.
     pub fn faults(reason: impl Into<String>, faults: Vec<Told>) -> Self {
         let message = match faults.len() {
             1 => "1 fault in the draft".to_owned(),
@@ -271,31 +271,31 @@ impl Failure {
         Self { code: 75, reason: "not_reachable".to_owned(), ..Self::new(message) }
     }
 
-    /// With what to do about it.
+    /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Exit code 1, with everything said already.
+    /// Exit code 1, after everything was printed.
     pub fn silent() -> Self {
         Self::new("")
     }
 
-    /// Exit code 0: whoever read the results has read enough.
+    /// Exit code 0: the reader of the results has read enough.
     fn unread() -> Self {
         Self { code: 0, ..Self::silent() }
     }
 
-    /// The same, told of something that it happened in, e.g. a file.
+    /// The same failure, with what it happened in, e.g. a file.
     #[must_use]
     pub fn within(mut self, what: &str) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
     }
 
-    /// What to do about it, where that is known.
+    /// What to do about it, if known.
     pub fn hinted(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -326,13 +326,13 @@ impl Failure {
         json!({ "error": error })
     }
 
-    /// Says it, and gives the exit code.
+    /// Prints it, and returns the exit code.
     pub fn report(&self, format: Format) -> ExitCode {
         if self.message.is_empty() {
             return ExitCode::from(self.code);
         }
         if format == Format::Json && !self.told {
-            // Where stdout is what failed, stderr and the exit code still tell.
+            // If stdout itself failed, stderr and the exit code still say so.
             let _ = say_json(&self.json());
         }
         remark("error", &self.message);

@@ -20,7 +20,7 @@ pub enum Epoch {
     #[command(after_help = "Example:\n  \
                             entente epoch show --profile coordinator\n\n\
                             Take out first what must not be in force: `entente policy apply`, \
-                            `entente peer suspend`,\n\
+                            `entente peer suspend`, \
                             `entente peer remove`, `entente user remove`. `entente policy show` \
                             prints the policy.")]
     Show,

@@ -19,16 +19,19 @@ const ROWS_AT_ONCE: usize = 500;
 /// How tables and long results are shown.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Look {
-    /// Shows every column of a table in one line, however long
-    #[arg(long, global = true)]
+    /// Prints each row of a table on one line, however long
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub wide: bool,
-    /// Leaves out the headers of tables
-    #[arg(long, global = true)]
+    /// Omits the headers of tables
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub no_headers: bool,
-    /// Writes long results to the terminal as they are; else $PAGER shows them, or less
-    #[arg(long, global = true)]
+    /// Prints long results directly, not through $PAGER or less
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub no_pager: bool,
 }
+
+/// Heading in help of the options that every command has, below its own.
+pub const GLOBAL: &str = "Options of every command";
 
 static LOOK: OnceLock<Look> = OnceLock::new();
 

@@ -82,7 +82,7 @@ pub enum StoreError {
         "a record is there already, so nothing was written: report this as a fault of the node"
     )]
     Occupied,
-    /// A value is larger than [`VALUE_BYTES_MAX`].
+    /// A value is larger than [`VALUE_BYTES_MAX`](super::VALUE_BYTES_MAX).
     #[error("a record of {0} bytes is larger than the store takes")]
     TooLarge(usize),
     /// What was run against it panicked: a fault of this program.
