@@ -379,11 +379,14 @@ pub enum Succession {
 pub fn succeeds(held: Option<(Version, Digest)>, new: &View) -> Result<Succession, AlertError> {
     let Some((version, digest)) = held else { return Ok(Succession::First) };
     match new.head.version {
+        // Whatever is missing in between: this is the issuer's newest word.
         newer if newer > version + 1 => Ok(Succession::Gap),
         next if next == version + 1 => match new.head.previous {
             Some(previous) if previous == digest => Ok(Succession::Next),
+            // Refusing it would keep the older version forever.
             _ => Ok(Succession::Forked),
         },
+        // Policy gives other claims of the same version now.
         same if same == version && new.jwt_digest == digest => Ok(Succession::SameVersion),
         same if same == version => Err(AlertError::Equivocation),
         _ => Err(AlertError::OlderVersion),

@@ -224,6 +224,7 @@ impl<'a> Planner<'a> {
 
     /// Compares what policy allows with what the ledger says, and picks the difference.
     fn decide(&mut self, alert: &AlertId, again: bool) -> Result<(), SendError> {
+        // A sweep goes through the ledger and then through the feed, so an alert comes up twice.
         if !self.seen.insert(alert.clone()) {
             return Ok(());
         }
@@ -231,6 +232,7 @@ impl<'a> Planner<'a> {
         let Some(own) = self.held.get::<Own>(alert)? else {
             return if again { self.last_word(alert) } else { Ok(()) };
         };
+        // The peer erases it by itself.
         if own.expires_at <= self.now {
             return Ok(());
         }
@@ -245,7 +247,10 @@ impl<'a> Planner<'a> {
             Sharing::None if ledger.may_hold() => self.retract(alert)?,
             Sharing::None => {}
             Sharing::View(allowed) => {
+                // A rule may give claims that the alert lacks: the ledger knows only what is sent.
                 let claims = allowed.intersection(view.claims);
+                // Refused by the peer, and nothing changed since: it waits for its time, or for
+                // somebody to offer it again.
                 let epoch = self.plan.basis.stream.epoch;
                 let parked = !again
                     && self.held.get::<ParkedOut>(&key)?.is_some_and(|p| {
