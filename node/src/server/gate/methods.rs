@@ -154,8 +154,8 @@ pub const METHODS: &[Method] = &[
     Method::desk("/entente.admin.v1.Admin/ApproveUser", &[A::ApproveUser]),
     Method::desk("/entente.admin.v1.Admin/RemoveUser", &[A::RemoveUser]),
     Method::desk("/entente.admin.v1.Admin/RecoverStatements", &[A::RecoverStatements]).is_slow(),
-    // The message says which of the two it is, so the handler checks again.
     Method::desk("/entente.admin.v1.Admin/ReviewEpoch", &[A::ReviewEpoch]),
+    // The message says which of the two it is, so the handler checks again.
     Method::desk("/entente.admin.v1.Admin/StartEpoch", &[A::ProposeEpoch, A::ApproveEpoch]),
     Method::desk("/entente.admin.v1.Admin/Reload", &[A::Reload]),
     Method::desk("/entente.admin.v1.Admin/ConfirmClock", &[A::ConfirmClock]),
