@@ -75,7 +75,14 @@ pub type Line = (String, u64, bool, String, i64);
 /// # Errors
 /// When they can't be listed.
 pub async fn listed(node: &SharedNode) -> anyhow::Result<Vec<Line>> {
-    let wanted = Wanted::all(State::Live);
+    found(node, Wanted::all(State::Live)).await
+}
+
+/// Of the alerts that are listed those that an officer wants.
+///
+/// # Errors
+/// When they can't be listed.
+pub async fn found(node: &SharedNode, wanted: Wanted) -> anyhow::Result<Vec<Line>> {
     let page = desk::list(node, wanted, None, 500, &person(Role::Officer)).await?;
     ensure!(page.next.is_none(), "one page");
     let alerts = page.alerts.into_iter().map(|alert| {

@@ -2,10 +2,9 @@
 //! they come.
 
 use entente_node::alert::IdentifierKind;
-use entente_node::audit::{Entry, Event, Operation};
+use entente_node::audit::Entry;
 use entente_node::desk::{self, Line};
 use entente_node::roles::Role;
-use entente_node::store::{Committed, LastChanges, Meta, Read, Recent, Scan, StoreError};
 use entente_proto::admin::ListEntriesRequest;
 use entente_proto::admin::audit_client::AuditClient;
 use entente_proto::desk::desk_client::DeskClient;
@@ -649,60 +648,6 @@ async fn a_watch_goes_on_where_it_was_whoever_was_restarted() -> anyhow::Result<
             Some("place_unknown".to_owned()),
             "{unknown}"
         );
-    }
-    federation.stop().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_without_the_index_gets_it_at_its_first_start() -> anyhow::Result<()> {
-    let mut federation = Federation::start(&["dk.politi", "fr.police-judiciaire"]).await?;
-    federation.nodes[0].apply(ALL).await?;
-    for number in 0..4 {
-        federation.nodes[0].create(&numbered(number, "case A", false)).await?;
-    }
-    let id = federation.nodes[0].create(&numbered(9, "case B", false)).await?;
-    federation.settle().await?;
-    desk::withdraw(federation.nodes[0].node(), &id, "found", &person(Role::Officer)).await?;
-    federation.settle().await?;
-    let everything = async |node: &TestNode| -> anyhow::Result<Vec<Listed>> {
-        let mut officer = DeskClient::new(node.desk("officer").await?);
-        let mut lists = Vec::new();
-        for (state, case_ref, mine) in [
-            ("live", "", false),
-            ("live", "", true),
-            ("withdrawn", "", false),
-            ("withdrawn", "", true),
-            ("live", "case A", false),
-        ] {
-            let (state, case_ref) = (state.to_owned(), case_ref.to_owned());
-            let asked = ListAlertsRequest { state, case_ref, mine, ..Default::default() };
-            lists.push(listed(&mut officer, asked).await?);
-        }
-        Ok(lists)
-    };
-    for index in 0..2 {
-        let before = everything(&federation.nodes[index]).await?;
-        assert!(!before[0].is_empty() && !before[2].is_empty(), "{before:?}");
-        let store = federation.nodes[index].node().store.clone();
-        let committed = store.commit(|tx| {
-            for (key, _) in tx.scan(Scan::<LastChanges>::all(), 100)? {
-                tx.delete::<LastChanges>(&key);
-            }
-            for (key, _) in tx.scan(Scan::<Recent>::all(), 100)? {
-                tx.delete::<Recent>(&key);
-            }
-            tx.delete::<Meta>(&"recent".to_owned());
-            let event = Event::new(Operation::Key, "test.without_index", "node");
-            Ok::<_, StoreError>(Committed::new((), event))
-        });
-        committed.await?;
-        drop(store);
-        assert!(everything(&federation.nodes[index]).await?.iter().all(Vec::is_empty));
-        federation.nodes[index].stop().await?;
-        federation.nodes[index].start().await?;
-        assert_eq!(everything(&federation.nodes[index]).await?, before);
-        let node = federation.nodes[index].node();
-        assert_eq!(node.store.fsck(&node.log_key.public())?.problems, []);
     }
     federation.stop().await
 }

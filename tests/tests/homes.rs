@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use entente_node::audit::{Verifier, verify_checkpoint};
+use entente_node::desk::{State, Wanted};
 use entente_node::home::check;
 use entente_node::id::Clock;
 use entente_node::node::SharedNode;
-use entente_tests::kept::{self, DAY, as_it_was, listed, open, unpacked};
+use entente_tests::kept::{self, DAY, as_it_was, found, listed, open, unpacked};
+use serde_json::Value;
 
 /// Two nodes that know each other, stopped in good order, as they were at this commit.
 const HOMES: [&str; 2] = ["home-22c1542.tgz", "home-cdf025e.tgz"];
@@ -30,6 +32,8 @@ async fn holds_what_it_held(root: &Path, clock: &Clock) -> anyhow::Result<()> {
         assert_eq!(held, was, "{name}");
         assert!(!held.is_empty());
         if name == "dk" {
+            let mine = Wanted { mine: true, ..Wanted::all(State::Live) };
+            assert_eq!(found(&node, mine).await?, held, "the officer created them all");
             verify(&node, &std::fs::read_to_string(root.join("cp.jws"))?)?;
         }
         node.store.close();
@@ -85,6 +89,23 @@ async fn a_home_of_an_earlier_version_is_upgraded_and_holds_what_it_held() -> an
         }
         holds_what_it_held(&root, &clock).await?;
     }
+    Ok(())
+}
+
+/// What lists by case runs over was made from sealed contents.
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_of_an_earlier_version_are_found_by_their_case() -> anyhow::Result<()> {
+    let clock = Clock::fixed(DAY.parse()?);
+    let folder = tempfile::tempdir()?;
+    unpacked(HOMES[0], folder.path())?;
+    let root = kept::root(folder.path());
+    let draft = std::fs::read_to_string(root.join("s.jsonl"))?;
+    let draft: Value = serde_json::from_str(draft.lines().next().context("a draft")?)?;
+    let case_ref = draft["case_ref"].as_str().context("a case")?.to_owned();
+    kept::upgrade(&root.join("dk"), &clock)?;
+    let node = tokio::task::spawn_blocking(move || open(&root.join("dk"), &clock)).await??;
+    let of_case = Wanted { case_ref, ..Wanted::all(State::Live) };
+    assert_eq!(found(&node, of_case).await?.len(), 1);
     Ok(())
 }
 

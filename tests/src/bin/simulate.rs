@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use entente_node::id::{Clock, Entropy, Timestamp};
-use entente_node::store::{Progress, Upgrade};
-use entente_node::{command, home};
+use clap::{Parser, Subcommand};
+use entente_node::command;
 use entente_tests::simulation::{Operation, Report, generate, parse, print, run, shrunk};
 use tokio::runtime::Runtime;
 
@@ -51,53 +49,12 @@ enum Node {
     /// A node as a process of its own, for tests that kill it
     #[command(hide = true)]
     Node(command::Cli),
-    /// An upgrade as a process of its own, for tests that kill it
-    #[command(hide = true)]
-    Upgrade(Upgrading),
-}
-
-#[derive(Args)]
-struct Upgrading {
-    #[arg(long)]
-    home: PathBuf,
-    /// What time it is
-    #[arg(long)]
-    at: Timestamp,
-    /// Records in a batch
-    #[arg(long)]
-    records_at_once: usize,
-    /// After so many words on how far it has come it waits to be killed
-    #[arg(long, default_value_t = usize::MAX)]
-    stop_at: usize,
-}
-
-/// Prints a line for each word on how far it has come: step, of how many, records, of how many.
-fn upgrade(asked: &Upgrading) -> ExitCode {
-    let mut words = 0;
-    let mut told = |progress: &Progress| {
-        let Progress { step, steps, done, total, .. } = progress;
-        println!("{step} {steps} {done} {total}");
-        words += 1;
-        while words >= asked.stop_at {
-            std::thread::park();
-        }
-    };
-    let whole = Upgrade::Whole { records_at_once: asked.records_at_once, told: &mut told };
-    match home::upgrade(&asked.home, Clock::fixed(asked.at), Entropy::os(), whole) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match &cli.node {
-        Some(Node::Node(node)) => return command::run_cli(node),
-        Some(Node::Upgrade(asked)) => return upgrade(asked),
-        None => {}
+    if let Some(Node::Node(node)) = &cli.node {
+        return command::run_cli(node);
     }
     match simulate(&cli) {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,6 +25,13 @@ struct Cli {
     stop_at: usize,
 }
 
+/// Until it is killed.
+fn wait() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
 /// Prints a line for each word on how far it has come: step, of how many, records, of how many.
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -33,8 +40,8 @@ fn main() -> ExitCode {
         let Progress { step, steps, done, total, .. } = progress;
         println!("{step} {steps} {done} {total}");
         words += 1;
-        while words >= cli.stop_at {
-            std::thread::park();
+        if words >= cli.stop_at {
+            wait();
         }
     };
     let whole = Upgrade::Whole { records_at_once: cli.records_at_once, told: &mut told };
