@@ -1,5 +1,6 @@
-//! The command line of the daemon: init, draft, check, upgrade, run.
+//! The command line of the daemon: init, draft, check, upgrade, compact, run.
 
+mod compact;
 mod upgrade;
 
 use std::io::{self, Write};
@@ -57,6 +58,13 @@ enum Command {
                             cp -a dk dk.backup\n  \
                             entente-node upgrade --home dk")]
     Upgrade(Home),
+    /// Gives back the disk that erased alerts left in the store
+    #[command(after_help = "End the node first. The command copies what is held beside the store \
+                      first, and says how much disk that takes. Run it again when it was ended \
+                      or killed: it goes on from there.\n\n\
+                      Example:\n  \
+                      entente-node compact --home dk")]
+    Compact(Home),
     /// Runs the node until SIGTERM or SIGINT; SIGHUP reloads its certificates and descriptor
     #[command(after_help = "Example:\n  entente-node run --home dk")]
     Run(Home),
@@ -188,6 +196,7 @@ pub fn run_cli(cli: &Cli) -> ExitCode {
             Err(error) => Err(error.into()),
         },
         Command::Upgrade(asked) => upgrade::upgrade(&asked.home),
+        Command::Compact(asked) => compact::compact(&asked.home),
         Command::Run(asked) => run(&asked.home),
     };
     match done {

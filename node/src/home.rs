@@ -19,7 +19,7 @@ use crate::id::{Clock, Entropy, Secret};
 use crate::jose::SigningKey;
 use crate::node::NodeError;
 use crate::pki::{PkiError, read_signing_key};
-use crate::store::{Store, StoreError, StoreOptions, Upgrade};
+use crate::store::{Compacting, Store, StoreError, StoreOptions, Upgrade};
 use crate::text;
 use crate::tls::TlsError;
 use crate::trust::TrustError;
@@ -182,6 +182,26 @@ pub fn upgrade(
     let (owner, sources) = (&config.authority, (clock, entropy));
     Store::open_with(&layout.store(), owner, &key, &options, sources, upgrade)?.close();
     Ok(())
+}
+
+/// Compacts the store of a home on which no node runs; returns the bytes that it took before, and
+/// takes now.
+///
+/// # Errors
+/// When configuration or node key can't be read, and as [`Store::compact`].
+pub fn compact(
+    home: &Path,
+    clock: Clock,
+    entropy: Entropy,
+    told: &mut dyn FnMut(Compacting),
+) -> Result<(u64, u64), HomeError> {
+    let layout = Layout::new(home);
+    let config = read_config(&layout)?;
+    let (key, options) = (read_node_key(&layout.node_key())?, store_options(&config));
+    let (folder, sources) = (layout.store(), (clock, entropy));
+    let opened =
+        Store::open_with(&folder, &config.authority, &key, &options, sources, Upgrade::No)?;
+    Ok(opened.compact(told)?)
 }
 
 fn store_options(config: &Config) -> StoreOptions {

@@ -31,8 +31,10 @@ mod log_index;
 mod recent;
 mod fsck;
 mod upgrade;
+mod compact;
 
 pub use commit::{Committed, Growth};
+pub use compact::Compacting;
 pub use error::{CommitError, StoreError};
 pub use fsck::{Fsck, Problem, Remedy};
 pub use group::Tx;

@@ -72,7 +72,8 @@ impl Shown<'_> {
     }
 }
 
-fn bar() -> ProgressBar {
+/// A bar where somebody looks.
+pub(super) fn bar() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

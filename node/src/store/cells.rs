@@ -186,6 +186,14 @@ impl CellFile {
         }
     }
 
+    /// Cuts off what no cell takes, for a file that is not written any more.
+    pub(super) fn trim(&self) -> Result<(), StoreError> {
+        let end = self.free.lock().unwrap_or_else(PoisonError::into_inner).end;
+        self.file.set_len(offset(end))?;
+        self.length.store(offset(end), Ordering::Release);
+        Ok(self.file.sync_all()?)
+    }
+
     fn grow(&self, needed: u64) -> Result<(), StoreError> {
         if needed <= self.length.load(Ordering::Acquire) {
             return Ok(());

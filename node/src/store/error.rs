@@ -26,6 +26,19 @@ impl<E: From<StoreError>> CommitError<E> {
 /// What goes wrong with a store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
+    /// Too little free disk for a copy of what is held.
+    #[error(
+        "compacting needs up to {} MiB of disk beside the store, and {} MiB are free: free some, \
+         or move the home to a larger disk",
+        needed.div_ceil(1 << 20),
+        free >> 20
+    )]
+    NoRoom {
+        /// Bytes that the copy may take.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// Too little free disk for what grows the store.
     #[error("too little free disk: free some, or lower store.disk_free_bytes_min")]
     Full,

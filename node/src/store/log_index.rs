@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::database::{Database, Record};
 use super::schema::{Log, LogIndex, Posting, Term};
 use super::table::{Table, decode_record, key_bytes};
-use super::{Store, StoreError};
+use super::{RecordOf, Store, StoreError};
 use crate::audit::{Entry, Operation};
 use crate::id::{AlertId, Digest, Timestamp};
 
@@ -124,6 +124,29 @@ impl Store {
             leaves.extend(fitting);
         }
         Ok(FoundLeaves { leaves, next })
+    }
+
+    /// The index of a whole segment, made from its entries.
+    pub(super) fn segment_index(
+        &self,
+        segment: u64,
+    ) -> Result<Vec<RecordOf<LogIndex>>, StoreError> {
+        let mut indexer = Indexer::of_segment_with(segment * SEGMENT);
+        loop {
+            let from = indexer.next();
+            let leaves = self.leaves(from, PAGE)?;
+            if leaves.is_empty() {
+                return Err(StoreError::Corrupt(format!("entry {from} of the log is missing")));
+            }
+            for (_, leaf) in leaves {
+                let terms = Entry::parse(&leaf).map(|entry| terms_of(&entry)).unwrap_or_default();
+                let records = indexer.push(terms)?;
+                if !records.is_empty() {
+                    let decoded = records.iter().map(|(k, v)| decode_record::<LogIndex>(k, v));
+                    return decoded.collect();
+                }
+            }
+        }
     }
 
     /// Places within a segment that are found by all of these terms.

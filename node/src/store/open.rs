@@ -13,6 +13,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::broadcast;
 
 use super::cells::{CellFile, Run};
+use super::compact::take_place;
 use super::database::{Database, Writes};
 use super::disk::Disk;
 use super::old_cells::OldCellFile;
@@ -52,6 +53,7 @@ pub(super) fn open(
     entropy: Entropy,
 ) -> Result<(Shared, Opened), StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    take_place(folder)?;
     let disk = Disk::new(folder.to_owned(), options.disk_free_bytes_min);
     let reserve = Reserve::open(&folder.join("reserve"));
     disk.make_room(&reserve, OPENING_BYTES);
@@ -218,13 +220,13 @@ fn position(database: &Database) -> Result<At, StoreError> {
 
 /// What records name outside of the database.
 #[derive(Default)]
-struct Named {
-    slots: HashSet<SlotId>,
-    runs: Vec<Run>,
+pub(super) struct Named {
+    pub(super) slots: HashSet<SlotId>,
+    pub(super) runs: Vec<Run>,
 }
 
 /// The slots and runs of cells that records name; the cells are there.
-fn named(
+pub(super) fn named(
     database: &Database,
     cells: &CellFile,
     old_cells: &OldCellFile,
