@@ -249,7 +249,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Policy(command) => command.run(profile).await,
         Command::Audit(command) => command.run(profile, format).await,
         Command::User(command) => command.run(profile).await,
-        Command::Epoch(command) => command.run(profile).await,
+        Command::Epoch(command) => command.run(profile, format).await,
         Command::Identity(command) => command.run(),
         Command::Certs(command) => command.run(),
         Command::Profile(command) => command.run(),

@@ -278,6 +278,13 @@ impl Failure {
         self
     }
 
+    /// The same failure, where the results on stdout already tell it to programs.
+    #[must_use]
+    pub fn told(mut self) -> Self {
+        self.told = true;
+        self
+    }
+
     /// Exit code 1, after everything was printed.
     pub fn silent() -> Self {
         Self::new("")

@@ -46,7 +46,15 @@ async fn a_policy_waits_for_a_second_person_and_goes_with_its_base() -> anyhow::
 
     let proposal = apply(&mut one, ALL).await?.proposal;
     assert_eq!(waiting(&mut two).await?, [proposal]);
-    assert_eq!(apply(&mut one, "# nobody gets anything\n").await?.version, narrowed.version + 1);
+    let source = "# nobody gets anything\n".to_owned();
+    let dry = ApplyPolicyRequest { source: source.clone(), dry_run: true };
+    let before = one.apply_policy(dry).await?.into_inner().outdated;
+    let narrowest = apply(&mut one, &source).await?;
+    assert_eq!(narrowest.version, narrowed.version + 1);
+    for named in [before, narrowest.outdated] {
+        let named: Vec<_> = named.iter().map(|one| (one.number, one.by.as_str())).collect();
+        assert_eq!(named, [(proposal, "administrator")], "nobody's proposal is dropped unnamed");
+    }
     assert!(waiting(&mut two).await?.is_empty(), "what was compared with an older one is void");
     let refused = two.approve_policy(ApprovePolicyRequest { proposal }).await.expect_err("void");
     let reason = refused.get_details_error_info().map(|info| info.reason);

@@ -7,7 +7,7 @@ use entente_proto::admin::{
 };
 use serde_json::json;
 
-use crate::output::{Answer, Outcome, fields, table};
+use crate::output::{Answer, Failure, Format, Outcome, fields, table};
 use crate::profile;
 
 #[derive(Subcommand)]
@@ -59,7 +59,7 @@ pub enum Epoch {
 }
 
 impl Epoch {
-    pub async fn run(self, as_whom: Option<&str>) -> Outcome {
+    pub async fn run(self, as_whom: Option<&str>, format: Format) -> Outcome {
         let mut admin = AdminClient::new(profile::open(as_whom).await?);
         match self {
             Self::Recover => {
@@ -74,7 +74,12 @@ impl Epoch {
                 let json = json!({
                     "recovered": done.recovered, "asked": done.asked, "failed": done.failed,
                 });
-                Ok(Answer::new(json, text))
+                let answer = Answer::new(json, text);
+                if done.failed.is_empty() {
+                    return Ok(answer);
+                }
+                answer.say(format)?;
+                Err(not_asked(done.asked.len(), done.failed.len()))
             }
             Self::Show => {
                 let review = admin.review_epoch(ReviewEpochRequest {}).await?.into_inner();
@@ -94,6 +99,17 @@ impl Epoch {
             }
         }
     }
+}
+
+/// What only those peers hold that were not asked is still missing.
+fn not_asked(asked: usize, failed: usize) -> Failure {
+    let all = asked + failed;
+    Failure::new(format!("{failed} of {all} active peers could not be asked for what they hold"))
+        .hint(
+            "run `entente epoch recover` again once they can be reached: what only they hold is \
+             still missing here",
+        )
+        .told()
 }
 
 fn approval(proposal: u64, review: &str, again: u64) -> String {

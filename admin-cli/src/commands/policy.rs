@@ -1,13 +1,13 @@
 //! `entente policy`: what each peer may see.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use entente_node::policy::Policy;
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{
     ApplyPolicyRequest, ApplyPolicyResponse, ApprovePolicyRequest, ExplainPolicyRequest,
-    Policy as Shown, ShowPolicyRequest,
+    Policy as Shown, PolicyProposal, ShowPolicyRequest,
 };
 use serde_json::json;
 
@@ -69,18 +69,7 @@ pub enum Command {
 impl Command {
     pub async fn run(self, as_whom: Option<&str>) -> Outcome {
         if let Self::Check { file } = &self {
-            let text = files::read(file)?;
-            let policy = Policy::parse(&text).map_err(|error| match Kind::of(&text) {
-                Kind::Policy | Kind::Unknown => {
-                    Failure::new(format!("{}: {error}", file.display()))
-                }
-                _ => Kind::Policy.refusal(Kind::of(&text), file),
-            })?;
-            let rules = policy.rules().len();
-            return Ok(Answer::new(
-                json!({ "rules": rules }),
-                format!("the policy is valid; it has {rules} rules"),
-            ));
+            return check(file);
         }
         let mut admin = AdminClient::new(profile::open(as_whom).await?);
         match self {
@@ -148,6 +137,17 @@ impl Command {
     }
 }
 
+fn check(file: &Path) -> Outcome {
+    let text = files::read(file)?;
+    let policy = Policy::parse(&text).map_err(|error| match Kind::of(&text) {
+        Kind::Policy | Kind::Unknown => Failure::new(format!("{}: {error}", file.display())),
+        _ => Kind::Policy.refusal(Kind::of(&text), file),
+    })?;
+    let rules = policy.rules().len();
+    let text = format!("the policy is valid; it has {rules} rules");
+    Ok(Answer::new(json!({ "rules": rules }), text))
+}
+
 /// The text of a pending policy, with what it would change of the one in force.
 fn proposed(in_force: &Shown, number: u64) -> Outcome {
     let waiting = in_force.proposals.iter().find(|waiting| waiting.number == number);
@@ -181,6 +181,16 @@ fn proposed(in_force: &Shown, number: u64) -> Outcome {
     Ok(Answer::new(json, head + &waiting.source))
 }
 
+/// A pending proposal was based on the policy before: whoever made it should know.
+fn outdated(proposal: &PolicyProposal, dry_run: bool) -> String {
+    let then = if dry_run { "could no longer" } else { "can no longer" };
+    format!(
+        "proposal {} by {} {then} be approved: it was based on the policy before this one; tell \
+         them to apply theirs again, if it is still meant",
+        proposal.number, proposal.by
+    )
+}
+
 fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
     let outcome = match (dry_run, done.proposal, done.widens.is_empty()) {
         (true, _, true) => "dry run: this policy would be in force at once".to_owned(),
@@ -198,6 +208,9 @@ fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
         ("changes", done.changes.join("\n         ")),
         ("widens", done.widens.join("\n         ")),
     ]);
+    for proposal in &done.outdated {
+        remark("warning", &outdated(proposal, dry_run));
+    }
     for named in &done.unmatched {
         remark("warning", &format!("{named}, which is not a peer of this node: is it misspelt?"));
     }
@@ -205,6 +218,9 @@ fn applied(done: ApplyPolicyResponse, dry_run: bool) -> Outcome {
         "version": done.version, "proposal": done.proposal, "changes": done.changes,
         "widens": done.widens,
         "unmatched": done.unmatched,
+        "outdated": done.outdated.iter().map(|one| json!({
+            "number": one.number, "by": one.by, "proposed_at": at(one.at),
+        })).collect::<Vec<_>>(),
     });
     Ok(Answer::new(json, text))
 }

@@ -30,6 +30,9 @@ pub struct Applied {
     pub changes: Vec<String>,
     /// Names in rules that are no peer of this node.
     pub unmatched: Vec<String>,
+    /// Pending proposals that can't be approved once this policy is in force: they were based on
+    /// the one before it.
+    pub outdated: Vec<Waiting>,
 }
 
 /// A policy that waits for a second person.
@@ -80,23 +83,28 @@ pub async fn apply(
     let same = new.source() == old.source() && pending(node)?.is_empty();
     if dry_run || same {
         let (widens, changes) = (new.widens(old), new.changes(old));
-        return Ok(Applied { version: *version, proposal: None, widens, changes, unmatched });
+        let outdated = if widens.is_empty() && !same { pending(node)? } else { vec![] };
+        let version = *version;
+        return Ok(Applied { version, proposal: None, widens, changes, unmatched, outdated });
     }
     let by = actor.name.clone();
     let committed = node.store.commit(move |tx| {
         let (version, old) = in_force(tx)?;
         let (widens, changes) = (new.widens(&old), new.changes(&old));
         if widens.is_empty() {
+            let outdated = based_on(tx, version)?;
             let version = put_in_force(tx, version, new.source(), &by, None)?;
             let event =
                 Event::new(Operation::Policy, "policy.applied", &by).with("version", version);
-            let applied = Applied { version, proposal: None, widens, changes, unmatched };
+            let event = naming(event, &outdated);
+            let applied = Applied { version, proposal: None, widens, changes, unmatched, outdated };
             return Ok::<_, AdminError>(Committed::new(applied, event));
         }
         let what = Proposed::Policy { source: new.source().to_owned(), base: version };
         let number = propose(tx, what, &by)?;
         let event = Event::new(Operation::Policy, "policy.proposed", &by).with("proposal", number);
-        let applied = Applied { version, proposal: Some(number), widens, changes, unmatched };
+        let (proposal, outdated) = (Some(number), vec![]);
+        let applied = Applied { version, proposal, widens, changes, unmatched, outdated };
         Ok(Committed::new(applied, event))
     });
     let applied = committed.await.map_err(CommitError::flatten)?;
@@ -129,14 +137,16 @@ pub async fn approve(node: &SharedNode, number: u64, actor: &Actor) -> Result<Ap
         }
         let new = Policy::parse(&source)?;
         let (widens, changes) = (new.widens(&old), new.changes(&old));
-        let version = put_in_force(tx, version, &source, &proposal.by, Some(by.clone()))?;
         tx.delete::<Proposals>(&number);
+        let outdated = based_on(tx, version)?;
+        let version = put_in_force(tx, version, &source, &proposal.by, Some(by.clone()))?;
         let event = Event::new(Operation::Policy, "policy.approved", &by)
             .with("version", version)
             .with("proposal", number)
             .with("applied_by", proposal.by);
+        let event = naming(event, &outdated);
         let unmatched = new.unmatched(&known);
-        let applied = Applied { version, proposal: None, widens, changes, unmatched };
+        let applied = Applied { version, proposal: None, widens, changes, unmatched, outdated };
         Ok(Committed::new(applied, event))
     });
     let applied = committed.await.map_err(CommitError::flatten)?;
@@ -192,15 +202,25 @@ pub(super) fn propose(tx: &mut Tx<'_>, what: Proposed, by: &str) -> Result<u64, 
 /// # Errors
 /// When the store failed.
 pub fn pending(node: &Node) -> Result<Vec<Waiting>, StoreError> {
-    let in_force = node.policy.load().0;
+    based_on(&node.store, node.policy.load().0)
+}
+
+/// The pending policies that were based on this one.
+fn based_on(store: &impl Read, version: PolicyVersion) -> Result<Vec<Waiting>, StoreError> {
     let waiting = |(number, proposal): (u64, Proposal)| match proposal.what {
-        Proposed::Policy { source, base } if base == in_force => {
+        Proposed::Policy { source, base } if base == version => {
             Some(Waiting { number, by: proposal.by, at: proposal.at, source })
         }
         _ => None,
     };
-    let proposals = node.store.scan(Scan::<Proposals>::all(), PROPOSALS_MAX)?;
+    let proposals = store.scan(Scan::<Proposals>::all(), PROPOSALS_MAX)?;
     Ok(proposals.into_iter().filter_map(waiting).collect())
+}
+
+/// The event, with the proposals that a policy makes outdated.
+fn naming(event: Event, outdated: &[Waiting]) -> Event {
+    let each: Vec<_> = outdated.iter().map(|one| format!("{} by {}", one.number, one.by)).collect();
+    if each.is_empty() { event } else { event.with("outdated", each.join(", ")) }
 }
 
 /// A policy that is or was in force; 0 means the present one. A new node has the empty policy.

@@ -95,12 +95,6 @@ pub fn parked(
 pub fn policy(version: PolicyVersion, record: PolicyRecord, waiting: &[Waiting]) -> proto::Policy {
     let pending: Vec<String> =
         waiting.iter().map(|one| format!("{} by {}", one.number, one.by)).collect();
-    let proposal = |one: &Waiting| proto::PolicyProposal {
-        number: one.number,
-        by: one.by.clone(),
-        at: one.at.seconds(),
-        source: one.source.clone(),
-    };
     proto::Policy {
         version,
         source: record.source,
@@ -108,7 +102,16 @@ pub fn policy(version: PolicyVersion, record: PolicyRecord, waiting: &[Waiting])
         approved_by: record.approved_by.unwrap_or_default(),
         applied_at: record.applied_at.seconds(),
         pending: pending.join(", "),
-        proposals: waiting.iter().map(proposal).collect(),
+        proposals: waiting.iter().map(waiting_policy).collect(),
+    }
+}
+
+fn waiting_policy(one: &Waiting) -> proto::PolicyProposal {
+    proto::PolicyProposal {
+        number: one.number,
+        by: one.by.clone(),
+        at: one.at.seconds(),
+        source: one.source.clone(),
     }
 }
 
@@ -120,6 +123,7 @@ pub fn applied(applied: Applied) -> proto::ApplyPolicyResponse {
         widens: applied.widens,
         changes: applied.changes,
         unmatched: applied.unmatched,
+        outdated: applied.outdated.iter().map(waiting_policy).collect(),
     }
 }
 
