@@ -4,8 +4,8 @@ use entente_node::id::Timestamp;
 use entente_proto::admin::ReloadRequest;
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::desk::desk_client::DeskClient;
-use entente_proto::desk::{PeerStatus, StatusRequest, WhoamiRequest};
-use serde_json::json;
+use entente_proto::desk::{PeerStatus, Reason, StatusRequest, StatusResponse, WhoamiRequest};
+use serde_json::{Value, json};
 
 use crate::output::{Answer, Outcome, at, fields, shown, table};
 use crate::profile;
@@ -44,38 +44,7 @@ pub fn time(seconds: i64) -> String {
 pub async fn status(as_whom: Option<&str>) -> Outcome {
     let mut desk = DeskClient::new(profile::open(as_whom).await?);
     let status = desk.status(StatusRequest {}).await?.into_inner();
-    let peers: Vec<_> = status
-        .peers
-        .iter()
-        .map(|peer| {
-            json!({
-                "authority": peer.authority, "state": peer.state, "sending": peer.sending,
-                "receiving": peer.receiving, "epoch_out": peer.epoch_out, "offered": peer.offered,
-                "acknowledged": peer.acknowledged, "behind": peer.behind, "epoch_in": peer.epoch_in,
-                "received": peer.received, "confirmed_at": at(peer.confirmed_at),
-                "silent": peer.silent,
-                "heard_at": at(peer.heard_at), "unheard_s": peer.unheard_s,
-                "parked_out": peer.parked_out, "parked_in": peer.parked_in, "waiting": peer.waiting,
-                "problem": peer.problem, "found": peer.found,
-            })
-        })
-        .collect();
-    let reasons: Vec<_> = status
-        .reasons
-        .iter()
-        .map(|reason| {
-            json!({
-                "reason": reason.reason, "message": reason.message, "refusing": reason.refusing,
-            })
-        })
-        .collect();
-    let json = json!({
-        "authority": status.authority, "node": status.state, "reasons": reasons,
-        "own_alerts": status.own_alerts, "copies": status.copies,
-        "lost_state": status.lost_state, "policy_version": status.policy_version,
-        "found": status.found,
-        "clock": super::clock::as_json(&status.clock.clone().unwrap_or_default()), "peers": peers,
-    });
+    let json = as_json(&status);
     let lost = match status.lost_state {
         true => {
             "yes: the node issues nothing until two people have reviewed what is in force: \
@@ -112,6 +81,35 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
         text += &table(&headers, status.peers.iter().map(row).collect());
     }
     Ok(Answer::new(json, text))
+}
+
+fn as_json(status: &StatusResponse) -> Value {
+    let peer = |peer: &PeerStatus| {
+        json!({
+            "authority": peer.authority, "state": peer.state, "sending": peer.sending,
+            "receiving": peer.receiving, "epoch_out": peer.epoch_out, "offered": peer.offered,
+            "acknowledged": peer.acknowledged, "behind": peer.behind, "epoch_in": peer.epoch_in,
+            "received": peer.received, "confirmed_at": at(peer.confirmed_at),
+            "silent": peer.silent,
+            "heard_at": at(peer.heard_at), "unheard_s": peer.unheard_s,
+            "parked_out": peer.parked_out, "parked_in": peer.parked_in, "waiting": peer.waiting,
+            "problem": peer.problem, "found": peer.found,
+        })
+    };
+    let reason = |reason: &Reason| {
+        json!({
+            "reason": reason.reason, "message": reason.message, "refusing": reason.refusing,
+        })
+    };
+    json!({
+        "authority": status.authority, "node": status.state,
+        "reasons": status.reasons.iter().map(reason).collect::<Vec<_>>(),
+        "own_alerts": status.own_alerts, "copies": status.copies,
+        "lost_state": status.lost_state, "policy_version": status.policy_version,
+        "found": status.found,
+        "clock": super::clock::as_json(&status.clock.clone().unwrap_or_default()),
+        "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),
+    })
 }
 
 /// A duration for people.

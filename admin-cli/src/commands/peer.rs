@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{
     ApprovePeerRequest, ChangePeerRequest, ExportDescriptorRequest, ImportPeerRequest,
-    ListPeersRequest, Peer, PeerRequest, TestPeerResponse,
+    ListPeersRequest, Parked, Peer, PeerRequest, TestPeerResponse,
 };
 use serde_json::{Value, json};
 
@@ -172,18 +172,8 @@ impl Command {
             }
             Self::Test(one) => tested(admin.test_peer(PeerRequest::from(one)).await?.into_inner()),
             Self::Parked(one) => {
-                let parked = admin.list_parked(PeerRequest::from(one)).await?.into_inner().parked;
-                let json = list(parked.iter().map(|p| {
-                    json!({
-                        "alert": p.alert, "version": p.version, "direction": p.direction,
-                        "reason": p.reason, "refused_at": at(p.at),
-                    })
-                }));
-                let rows = parked.into_iter().map(|p| {
-                    vec![p.alert, p.version.to_string(), p.direction, p.reason, time(p.at)]
-                });
-                let headers = ["alert", "version", "direction", "reason", "refused at"];
-                Ok(Answer::new(json, table(&headers, rows.collect())))
+                let answer = admin.list_parked(PeerRequest::from(one)).await?.into_inner();
+                Ok(parked(answer.parked))
             }
             Self::Retry(one) => {
                 let done = admin.retry_parked(PeerRequest::from(one)).await?.into_inner();
@@ -192,6 +182,18 @@ impl Command {
             }
         }
     }
+}
+
+fn parked(parked: Vec<Parked>) -> Answer {
+    let json = list(parked.iter().map(|p| {
+        json!({
+            "alert": p.alert, "version": p.version, "direction": p.direction,
+            "reason": p.reason, "refused_at": at(p.at),
+        })
+    }));
+    let row = |p: Parked| vec![p.alert, p.version.to_string(), p.direction, p.reason, time(p.at)];
+    let headers = ["alert", "version", "direction", "reason", "refused at"];
+    Answer::new(json, table(&headers, parked.into_iter().map(row).collect()))
 }
 
 fn answered(peer: Peer) -> Outcome {

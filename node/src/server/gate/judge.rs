@@ -91,8 +91,9 @@ fn let_in(node: &Node, actor: &Actor, actions: &[Action]) -> Result<(), Status> 
     if !stopped || actions.iter().any(|action| actor.may_in_stop(*action)) {
         return Ok(());
     }
-    let message = "this node lost state, and does nothing until two people have reviewed what is in \
-                   force: an administrator runs `entente epoch recover`, then `entente epoch show`";
+    let message = "this node lost state, and does nothing until two people have reviewed what is \
+                   in force: an administrator runs `entente epoch recover`, then `entente epoch \
+                   show`";
     Err(refusal(Code::FailedPrecondition, Reason::LostState, message))
 }
 
