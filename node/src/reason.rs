@@ -16,7 +16,7 @@ macro_rules! reasons {
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Stable and machine-readable.
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)*
                 }
@@ -151,6 +151,9 @@ reasons! {
     UnknownSchema = "unknown_schema":
         "This node does not read the alert's schema: one of the two nodes must be updated.",
     FutureIat = "future_iat": "The alert is dated in the future: one of the two clocks is wrong.",
+    NoRoom = "no_room": "The node has no room for the statement: it is offered again by itself.",
+    PeerLacksSchema = "peer_lacks_schema":
+        "The peer does not read the alert's schema yet: the alert waits until it does.",
     PlainClaimMalformed = "plain_claim_malformed":
         "A claim that every alert has in plain text is missing or malformed.",
     NotTheIssuer = "not_the_issuer": "Somebody other than its issuer sent the statement.",

@@ -4,20 +4,27 @@
 use crate::alert::SCHEMA;
 use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
 use crate::node::Node;
+use crate::reason::Reason;
 use crate::store::{Change, PAGE, Parked, ParkedOut, Read, Retries, Scan, StoreError, Tx};
 
 /// Why an alert waits when the peer can't read its schema yet.
-pub(super) const SCHEMA_LACKING: &str = "peer_lacks_schema";
+pub(super) const SCHEMA_LACKING: &str = Reason::PeerLacksSchema.as_str();
 
 /// Why an alert waits that has expired, or whose rule has ended, according to a clock in doubt
 /// since the start.
-pub(super) const CLOCK_IN_DOUBT: &str = "clock_in_doubt";
+pub(super) const CLOCK_IN_DOUBT: &str = Reason::ClockInDoubt.as_str();
 
 /// Why a receiver refuses a statement for lack of room.
-pub(super) const NO_ROOM: &str = "no_room";
+pub(super) const NO_ROOM: &str = Reason::NoRoom.as_str();
 
 /// Why a receiver refuses a statement that is dated ahead of its clock.
-pub const FUTURE_IAT: &str = "future_iat";
+pub const FUTURE_IAT: &str = Reason::FutureIat.as_str();
+
+/// Why a receiver refuses an alert whose time is over, according to its clock.
+const EXPIRED: &str = Reason::Expired.as_str();
+
+/// Why a receiver refuses what a key has signed that its descriptor of us does not name.
+const UNKNOWN_KEY: &str = Reason::UnknownKey.as_str();
 
 /// Wait before an alert is offered again that a peer believes to have expired, or to be signed by
 /// an unknown key, in seconds: people must set its clock right, or give it our new descriptor.
@@ -28,7 +35,7 @@ const PEOPLE_WAIT_S: i64 = 3600;
 pub(super) fn retry_at(reason: &str, now: Timestamp) -> Option<Timestamp> {
     match reason {
         FUTURE_IAT | NO_ROOM | CLOCK_IN_DOUBT => Some(now.plus(CLOCK_TOLERANCE_S)),
-        "expired" | "unknown_key" => Some(now.plus(PEOPLE_WAIT_S)),
+        EXPIRED | UNKNOWN_KEY => Some(now.plus(PEOPLE_WAIT_S)),
         _ => None,
     }
 }
