@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod epoch;
 pub(crate) mod identity;
 pub(crate) mod node;
+pub(crate) mod notice;
 pub(crate) mod peer;
 pub(crate) mod policy;
 pub(crate) mod profile;

@@ -16,7 +16,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use entente_node::command;
 
 use commands::{
-    alert, audit, certs, clock, demo, epoch, identity, node, peer, policy, sample, search, user,
+    alert, audit, certs, clock, demo, epoch, identity, node, notice, peer, policy, sample, search,
+    user,
 };
 use output::{Answer, Format, Outcome};
 
@@ -73,6 +74,13 @@ enum Command {
     /// Searches own and received alerts; the justification is mandatory and logged
     #[command(after_help = search::EXAMPLES)]
     Search(search::Search),
+    /// Notices: short signed texts from one authority's desk to another's
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  entente notice list --profile officer\n  entente notice send \
+                      fr.police-judiciaire - --profile officer < notice.txt"
+    )]
+    Notice(notice::Command),
     /// Peers: the authorities that yours exchanges alerts with
     #[command(
         subcommand,
@@ -245,6 +253,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Demo(demo) => demo.run(format).await,
         Command::Alert(command) => command.run(profile, format).await,
         Command::Search(search) => search.run(profile).await,
+        Command::Notice(command) => command.run(profile).await,
         Command::Peer(command) => command.run(profile).await,
         Command::Policy(command) => command.run(profile).await,
         Command::Audit(command) => command.run(profile, format).await,

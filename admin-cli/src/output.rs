@@ -228,6 +228,9 @@ impl From<&entente_node::alert::Fault> for Told {
     }
 }
 
+/// Exit code where the node was not reached: try again (sysexits' EX_TEMPFAIL).
+const UNREACHABLE: u8 = 75;
+
 /// Why a command failed, what to do about it, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
@@ -268,7 +271,7 @@ impl Failure {
 
     /// Not reachable, try again: exit code 75.
     pub fn unreachable(message: impl Into<String>) -> Self {
-        Self { code: 75, reason: "not_reachable".to_owned(), ..Self::new(message) }
+        Self { code: UNREACHABLE, reason: "not_reachable".to_owned(), ..Self::new(message) }
     }
 
     /// Adds what to do about it.
@@ -310,6 +313,11 @@ impl Failure {
     /// Whether the node refused for this reason.
     pub fn is(&self, reason: Reason) -> bool {
         self.reason == reason.as_str()
+    }
+
+    /// Whether the node was not reached, or its answer was lost.
+    pub fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
     }
 
     /// Whether there is nothing more to say.

@@ -180,6 +180,7 @@ impl World {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let (role, more, form): (_, Vec<String>, _) = match name.split(' ').next().unwrap() {
             "alert" | "search" => return self.call_of_officer(name),
+            "notice" => return self.call_about_notice(name),
             "peer" => return self.call_on_peer(name),
             "policy" | "user" => return self.call_of_administrator(name),
             "identity" | "certs" | "profile" => return self.call_without_node(name),
@@ -245,6 +246,30 @@ impl World {
             _ => Form::Object,
         };
         ("officer", words, form)
+    }
+
+    fn call_about_notice(&mut self, name: &str) -> (&'static str, Vec<String>, Form) {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let text = "Please call us.";
+        match name {
+            "notice list" => ("coordinator", words(&["--limit", "3"]), Form::List),
+            "notice send" => {
+                self.peer("active");
+                ("officer", words(&[PEER, text]), Form::Object)
+            }
+            "notice show" => {
+                self.peer("active");
+                let sent = self.done("officer", &["notice", "send", PEER, text]);
+                ("coordinator", words(&[sent["id"].as_str().unwrap()]), Form::Object)
+            }
+            // The demo's notice goes from here: its receiver acknowledged it.
+            "notice acknowledge" => {
+                let sent = self.done("officer", &["notice", "list", "--direction", "sent"]);
+                let id = sent["items"][0]["id"].as_str().unwrap().to_owned();
+                ("officer", words(&[&id, "night desk"]), Form::ObjectOrRefusal)
+            }
+            other => panic!("`entente {other}` is not walked: give it a call here"),
+        }
     }
 
     fn call_on_peer(&mut self, name: &str) -> (&'static str, Vec<String>, Form) {

@@ -28,6 +28,7 @@ pub use explain::{Explained, explain};
 pub use fault::{Fault, FaultKind, Faults};
 pub use identifier::{Identifier, IdentifierKind};
 pub use schema::schema;
+pub(crate) use text::checked_lines;
 pub use token::{Facts, Head, Succession, View, issue, joined, read, succeeds, verify};
 pub use vocabulary::{
     Act, BasedOn, Category, Consent, Control, Exploitation, Handling, LocationKind, Means,

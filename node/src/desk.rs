@@ -8,6 +8,7 @@ mod import;
 mod imported;
 mod issue;
 mod list;
+mod notice;
 mod read;
 mod reissue;
 mod search;
@@ -20,19 +21,24 @@ pub use create::create;
 pub use expire::expire;
 pub use import::{Imported, Line, import};
 pub use list::{Listed, Page, Wanted, list};
+pub use notice::{
+    ListedNotice, NoticePage, NoticeState, OpenedNotice, Outgoing, WantedNotices,
+    acknowledge_notice, get_notice, list_notices, listed_notice, open_notices, send_notice,
+};
 pub use read::{Export, Opened, State, get};
 pub use reissue::{Ahead, reissue};
 pub use search::{Aim, Found, Hit, Justification, search};
 pub use status::{ClockStatus, NodeStatus, PeerStatus, status};
 pub use update::update;
-pub use watch::{Place, Seen, changes, watch};
+pub use watch::{Place, Seen, SeenAlert, SeenNotice, changes, watch};
 pub use withdraw::withdraw;
 
 use crate::alert::{AlertError, Fault};
-use crate::holding::HoldingError;
-use crate::id::{AlertId, Timestamp, Version};
+use crate::holding::{HoldingError, NOTICES_A_DAY_MAX, NOTICES_HELD_MAX, NOTICES_OPEN_MAX};
+use crate::id::{AlertId, AuthorityId, NoticeId, Timestamp, Version};
 use crate::matching::MatchError;
 use crate::node::ClockDoubt;
+use crate::notice::NoticeError;
 use crate::reason::Reason;
 use crate::store::{Erased, StoreError};
 
@@ -172,6 +178,36 @@ pub enum DeskError {
          alerts anew, and watch from the place that the list gives"
     )]
     PlaceUnknown,
+    /// The text of a notice, or of the word on who read it.
+    #[error(transparent)]
+    NoticeText(#[from] NoticeError),
+    /// No such notice.
+    #[error("{0} is not held here: check the id, or look at `entente notice list`")]
+    NoticeUnknown(NoticeId),
+    /// Only its receiver acknowledges a notice.
+    #[error("{0} is a notice that this authority sent: only its receiver acknowledges it")]
+    OwnNotice(NoticeId),
+    /// It was acknowledged, with another word.
+    #[error("{0} was acknowledged already: `entente notice show` says by whom")]
+    NoticeAcknowledged(NoticeId),
+    /// The peer is not active.
+    #[error("{0} is no active peer of this authority: `entente peer list` says how it stands")]
+    NotAPeer(AuthorityId),
+    /// Too many to this peer today, not taken yet, or held.
+    #[error(
+        "too many notices for {0}: at most {NOTICES_A_DAY_MAX} go in a day, {NOTICES_OPEN_MAX} \
+         wait, and {NOTICES_HELD_MAX} are kept; call its 24 h desk"
+    )]
+    TooManyNotices(AuthorityId),
+    /// The key of the caller is too long.
+    #[error("a key has at most 64 bytes")]
+    NoticeKey,
+    /// Another notice was sent under the caller's key.
+    #[error("another notice was sent under this key: leave it out, or send the same text")]
+    NoticeKeyUsed,
+    /// The same call came twice at this moment.
+    #[error("the same notice was sent at this moment: repeat, and nothing is sent twice")]
+    NoticeRaced,
     /// The node forgot what it issued.
     #[error(
         "this node lost state and issues nothing until two people have reviewed what is in force: \
@@ -232,6 +268,15 @@ impl DeskError {
             Self::NoFreeId => Reason::NoFreeId,
             Self::CaseOfErased => Reason::CaseOfErased,
             Self::PlaceUnknown => Reason::PlaceUnknown,
+            Self::NoticeText(error) => error.reason(),
+            Self::NoticeUnknown(_) => Reason::NoticeUnknown,
+            Self::OwnNotice(_) => Reason::NotForThisReceiver,
+            Self::NoticeAcknowledged(_) => Reason::NoticeAcknowledged,
+            Self::NotAPeer(_) => Reason::UnknownPeer,
+            Self::TooManyNotices(_) => Reason::TooManyNotices,
+            Self::NoticeKey => Reason::MalformedMessage,
+            Self::NoticeKeyUsed => Reason::NoticeKeyUsed,
+            Self::NoticeRaced => Reason::Raced,
             Self::LostState => Reason::LostState,
             Self::KeyEnded(_) => Reason::StatementKeyEnded,
             Self::ClockInDoubt(_) => Reason::ClockInDoubt,

@@ -5,8 +5,10 @@
 //! other; `recover` leads from a loss of state to new epochs; the other files are the ground that
 //! they stand on.
 
+mod addressed;
 mod batch;
 mod greeting;
+mod kind;
 mod lease;
 mod ledger;
 mod log_word;
@@ -20,8 +22,10 @@ mod statement;
 mod stop;
 mod stream;
 
+pub(crate) use addressed::{feed_to, forget_addressed, stop_addressed};
 pub use batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Item, Statement};
 pub use greeting::{Resume, Standing, no_common_protocol};
+pub use kind::{Kind, Leaves, Rules};
 pub use lease::{Heard, behind, heard, is_silent, lease, lease_of, silent_peers, unheard_peers};
 pub use parked::{FUTURE_IAT, retry_parked};
 pub use peer_log::log_alarm;

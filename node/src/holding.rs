@@ -1,6 +1,14 @@
 //! What the node holds of an alert: sealed under its own key, found by its match keys, erased when
 //! it expires. Only this module writes and forgets content, of own alerts and of copies.
 
+mod notice;
+
+pub use notice::{NOTICES_A_DAY_MAX, NOTICES_HELD_MAX, NOTICES_OPEN_MAX};
+pub(crate) use notice::{
+    NoticeKey, SealedAcknowledgement, SealedNotice, erase_notice, is_sent, note_stopped,
+    note_taken, outgoing_acknowledgement, outgoing_notice, read_notice, signed_notice,
+};
+
 use bytes::Bytes;
 
 use crate::alert::{AlertError, View, read};

@@ -3,10 +3,12 @@
 //! This module uses no other module of the project.
 
 mod clock;
+mod notice;
 mod printable;
 mod versions;
 
 pub use clock::{Bounds, CLOCK_TOLERANCE_S, Clock, Doubt, LEAP_AT_START_S, LEAP_S};
+pub use notice::{NOTICE_NUMBER_BYTES, NoticeId};
 pub use printable::{PRINTABLE_CHARS_MAX, is_hidden, printable, visible};
 pub use versions::Versions;
 
@@ -31,6 +33,9 @@ pub enum IdError {
     /// Not an alert id, or its check digit does not fit.
     #[error("an alert id is written like dk.politi:2026-481920375; check the digits")]
     Alert,
+    /// Not a notice id.
+    #[error("a notice id is written like dk.politi:n-8f3a-2b91-c4d0")]
+    Notice,
     /// Not base64url of 32 bytes.
     #[error("a digest is 43 characters of base64url")]
     Digest,

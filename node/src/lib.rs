@@ -14,6 +14,7 @@ mod toml_line;
 pub mod jose;
 pub mod alert;
 pub mod pki;
+pub mod notice;
 pub mod trust;
 pub mod roles;
 pub mod policy;

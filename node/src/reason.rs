@@ -154,9 +154,21 @@ reasons! {
     NoRoom = "no_room": "The node has no room for the statement: it is offered again by itself.",
     PeerLacksSchema = "peer_lacks_schema":
         "The peer does not read the alert's schema yet: the alert waits until it does.",
+    PeerLacksProtocol = "peer_lacks_protocol":
+        "The receiver speaks a version of the protocol without this statement: it waits.",
     PlainClaimMalformed = "plain_claim_malformed":
         "A claim that every alert has in plain text is missing or malformed.",
     NotTheIssuer = "not_the_issuer": "Somebody other than its issuer sent the statement.",
+    NotForThisReceiver = "not_for_this_receiver": "The statement is for another authority.",
+    StatementTooLong = "statement_too_long": "The statement is longer than any of its kind.",
+    NoticeTextRefused = "notice_text_refused":
+        "A notice has 1 to 2000 characters, the word on who read it 1 to 200, none of them hidden.",
+    TooManyNotices = "too_many_notices":
+        "Too many notices from one authority to the other today, unread, or held: wait.",
+    NoticeUnknown = "notice_unknown": "This node holds no notice with this id.",
+    NoticeAcknowledged = "notice_acknowledged": "The notice has been acknowledged already.",
+    NoticeKeyUsed = "notice_key_used":
+        "Another notice was sent under this key: leave the key out, or send the same text.",
     OlderVersion = "older_version": "The node holds a newer version of the alert.",
     Equivocation = "equivocation":
         "The node holds a different alert with the same id and version: the issuer signed two.",

@@ -97,6 +97,10 @@ impl Action {
             | A::ListAlerts
             | A::WatchAlerts
             | A::Search
+            | A::SendNotice
+            | A::ListNotices
+            | A::GetNotice
+            | A::AcknowledgeNotice
             | A::ImportPeer
             | A::ApprovePeer
             | A::ResumePeer
@@ -144,6 +148,10 @@ actions!(
     ListAlerts,
     WatchAlerts,
     Search,
+    SendNotice,
+    ListNotices,
+    GetNotice,
+    AcknowledgeNotice,
     ExportDescriptor,
     ImportPeer,
     ListPeers,
@@ -188,6 +196,9 @@ pub fn allow(role: Role, action: Action) -> bool {
         | A::ListAlerts
         | A::WatchAlerts
         | A::Search => role == R::Officer,
+        A::SendNotice | A::ListNotices | A::GetNotice | A::AcknowledgeNotice => {
+            matches!(role, R::Officer | R::Coordinator)
+        }
         A::ListPeers | A::ShowPeer | A::ShowPolicy | A::ListUsers => role != R::Officer,
         A::ExportDescriptor
         | A::SuspendPeer
@@ -229,6 +240,10 @@ mod tests {
         ListAlerts        x . . .
         WatchAlerts       x . . .
         Search            x . . .
+        SendNotice        x x . .
+        ListNotices       x x . .
+        GetNotice         x x . .
+        AcknowledgeNotice x x . .
         ExportDescriptor  . x x .
         ImportPeer        . . x .
         ListPeers         . x x x

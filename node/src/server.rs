@@ -8,4 +8,5 @@ pub mod door;
 pub mod doors;
 pub mod exchange;
 pub mod gate;
+pub mod notices;
 pub mod serve;

@@ -6,6 +6,7 @@
 mod error;
 mod keys;
 mod table;
+mod subject;
 mod schema;
 mod seal;
 mod slots;
@@ -45,6 +46,7 @@ pub use recent::Facet;
 pub use scan::{PAGE, Pages, Read, RecordOf, Scan};
 pub use schema::*;
 pub use slots::Slot;
+pub use subject::Subject;
 pub use table::{Table, VALUE_BYTES_MAX};
 pub use token::Summary;
 pub use upgrade::{Progress, SCHEMA_VERSION, UPGRADE_RECORDS_AT_ONCE, Upgrade};
@@ -97,6 +99,8 @@ pub enum Change {
         /// Its version.
         version: Version,
     },
+    /// A notice came, or was acknowledged.
+    Notice,
     /// Peers changed: the directory is rebuilt.
     Peers,
     /// The policy in force changed.

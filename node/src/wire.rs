@@ -4,4 +4,5 @@
 pub mod admin;
 pub mod desk;
 pub mod exchange;
+pub mod notice;
 pub mod refusal;

@@ -150,7 +150,8 @@ macro_rules! messages {
 messages! {
     exchange: FromSender Hello Batch Item FromReceiver Resume Receipt DescribeRequest
         DescribeResponse RecoverRequest RecoverResponse;
-    desk: WhoamiRequest WhoamiResponse CreateAlertRequest ImportLine ImportResult Refusal Fault
+    desk: SendNoticeRequest ListNoticesRequest ListNoticesResponse GetNoticeRequest
+        AcknowledgeNoticeRequest Notice WhoamiRequest WhoamiResponse CreateAlertRequest ImportLine ImportResult Refusal Fault
         UpdateAlertRequest WithdrawAlertRequest GetAlertRequest Alert ListAlertsRequest
         ListAlertsResponse AlertSummary WatchAlertsRequest Change SearchRequest Identifier
         SearchResponse Hit SearchSummary StatusRequest StatusResponse Clock Reason PeerStatus;

@@ -442,7 +442,8 @@ fn check_pair(here: &TestNode, there: &TestNode) -> anyhow::Result<()> {
         let (opened, _) = alert_held(receiver, &id)?;
         ensure!(opened.claims == allowed, "{id}: the token has other claims than its record");
         let key = (there.authority.clone(), id.clone());
-        let ledger = sender.store.get::<Ledger>(&key)?.context("not in the ledger")?;
+        let ledger =
+            sender.store.get::<Ledger>(&(key.0, key.1.into()))?.context("not in the ledger")?;
         let all = ledger.possible.iter().chain(&ledger.held);
         let known = all.fold(ClaimSet::EMPTY, |known, d| known.union(d.claims));
         ensure!(

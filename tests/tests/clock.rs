@@ -148,7 +148,8 @@ async fn a_node_that_was_off_for_days_refuses_nothing_for_its_date() -> anyhow::
         federation.nodes[1].start().await?;
         let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
         until("the alert", || Ok(fr.holds(&id)?.then_some(()))).await?;
-        let parked = dk.node().store.get::<ParkedOut>(&(fr.authority.clone(), id.clone()))?;
+        let parked =
+            dk.node().store.get::<ParkedOut>(&(fr.authority.clone(), id.clone().into()))?;
         assert!(parked.is_none(), "{parked:?}", parked = parked.map(|parked| parked.reason));
         assert_eq!(clock_doubt(fr.node()).is_some(), wrong != 0);
         fr.clock.shift(0);
@@ -192,7 +193,7 @@ async fn what_was_issued_by_a_clock_that_was_ahead_arrives_once_it_is_right() ->
     federation.nodes[0].start().await?;
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     let id = dk.create(&draft(1)).await?;
-    let key = (fr.authority.clone(), id.clone());
+    let key = (fr.authority.clone(), id.clone().into());
     let parked = until("the refusal", || Ok(dk.node().store.get::<ParkedOut>(&key)?)).await?;
     assert_eq!(parked.reason, "future_iat");
     dk.clock.shift(0);
@@ -201,7 +202,7 @@ async fn what_was_issued_by_a_clock_that_was_ahead_arrives_once_it_is_right() ->
     // By a few minutes, without a leap: the same.
     dk.clock.shift(500);
     let id = dk.create(&draft(2)).await?;
-    let key = (fr.authority.clone(), id.clone());
+    let key = (fr.authority.clone(), id.clone().into());
     until("the refusal", || Ok(dk.node().store.get::<ParkedOut>(&key)?)).await?;
     dk.clock.shift(0);
     until("the alert", || Ok(fr.holds(&id)?.then_some(()))).await?;

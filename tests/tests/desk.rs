@@ -599,7 +599,7 @@ async fn a_watch_goes_on_where_it_was_whoever_was_restarted() -> anyhow::Result<
     };
     let watch = async |node: &TestNode, from: &str| -> anyhow::Result<Streaming<Change>> {
         let mut officer = DeskClient::new(node.desk("officer").await?);
-        let asked = WatchAlertsRequest { from: from.to_owned() };
+        let asked = WatchAlertsRequest { from: from.to_owned(), notices: false };
         Ok(officer.watch_alerts(asked).await?.into_inner())
     };
     let one = create(&federation.nodes[0], 1, false).await?;

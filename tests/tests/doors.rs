@@ -12,8 +12,10 @@ use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::audit_client::AuditClient;
 use entente_proto::admin::*;
 use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::notices_client::NoticesClient;
 use entente_proto::desk::{
-    CreateAlertRequest, GetAlertRequest, Identifier, ImportLine, ListAlertsRequest, SearchRequest,
+    AcknowledgeNoticeRequest, CreateAlertRequest, GetAlertRequest, GetNoticeRequest, Identifier,
+    ImportLine, ListAlertsRequest, ListNoticesRequest, SearchRequest, SendNoticeRequest,
     StatusRequest, UpdateAlertRequest, WatchAlertsRequest, WhoamiRequest, WithdrawAlertRequest,
 };
 use entente_proto::exchange::DescribeRequest;
@@ -31,6 +33,7 @@ fn reason(status: &Status) -> String {
 async fn call(channel: Channel, action: Action) -> Result<(), Status> {
     use Action as A;
     let mut desk = DeskClient::new(channel.clone());
+    let mut notices = NoticesClient::new(channel.clone());
     let mut admin = AdminClient::new(channel.clone());
     let mut audit = AuditClient::new(channel);
     let peer = || PeerRequest::default();
@@ -47,6 +50,12 @@ async fn call(channel: Channel, action: Action) -> Result<(), Status> {
         A::ListAlerts => desk.list_alerts(ListAlertsRequest::default()).await.map(drop),
         A::WatchAlerts => desk.watch_alerts(WatchAlertsRequest::default()).await.map(drop),
         A::Search => desk.search(SearchRequest::default()).await.map(drop),
+        A::SendNotice => notices.send_notice(SendNoticeRequest::default()).await.map(drop),
+        A::ListNotices => notices.list_notices(ListNoticesRequest::default()).await.map(drop),
+        A::GetNotice => notices.get_notice(GetNoticeRequest::default()).await.map(drop),
+        A::AcknowledgeNotice => {
+            notices.acknowledge_notice(AcknowledgeNoticeRequest::default()).await.map(drop)
+        }
         A::ExportDescriptor => admin.export_descriptor(ExportDescriptorRequest {}).await.map(drop),
         A::ImportPeer => admin.import_peer(ImportPeerRequest::default()).await.map(drop),
         A::ListPeers => admin.list_peers(ListPeersRequest {}).await.map(drop),

@@ -96,7 +96,7 @@ async fn a_full_peer_gets_later_what_it_has_no_room_for() -> anyhow::Result<()> 
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     dk.wake();
     let after = dk.create(&draft(2)).await?;
-    let key = (fr.authority.clone(), after.clone());
+    let key = (fr.authority.clone(), after.clone().into());
     let parked = until("the refusal", || Ok(dk.node().store.get::<ParkedOut>(&key)?)).await?;
     assert_eq!(parked.reason, "no_room");
     assert!(parked.retry_at.is_some(), "it is offered again by itself");

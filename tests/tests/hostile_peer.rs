@@ -3,7 +3,7 @@
 use entente_node::alert::{self, Draft};
 use entente_node::audit::Entry;
 use entente_node::exchange::{
-    Batch, HEAD_TYP, Head, Item, Nonce, RECEIPT_TYP, Receipt, Standing, Statement,
+    Batch, HEAD_TYP, Head, Item, Kind, Nonce, RECEIPT_TYP, Receipt, Standing, Statement,
 };
 use entente_node::home::Layout;
 use entente_node::id::{AlertId, AuthorityId, Clock, Digest, Entropy, StreamSeq};
@@ -70,7 +70,7 @@ impl Hostile {
     }
 
     fn item(&mut self, statement: Statement) -> Item {
-        let digest = Digest::of(statement.text().as_bytes());
+        let digest = Digest::of(statement.text.as_bytes());
         self.seq += 1;
         self.chain = chain_next(&self.chain, self.seq, &digest);
         Item { seq: self.seq, digest, statement }
@@ -161,8 +161,10 @@ async fn a_false_statement_is_refused_by_itself_and_the_stream_goes_on() -> anyh
         ("not a token".to_owned(), Some("malformed_token")),
         (own.token.clone(), None),
     ];
-    let items: Vec<Item> =
-        statements.iter().map(|(text, _)| stream.item(Statement::Alert(text.clone()))).collect();
+    let items: Vec<Item> = statements
+        .iter()
+        .map(|(text, _)| stream.item(Statement::new(Kind::Alert, text.clone())))
+        .collect();
     let head = stream.head();
     let receipt = stream.send(items, head).await.map_err(anyhow::Error::msg)?;
     for (place, (_, expected)) in (1..).zip(&statements) {
@@ -180,11 +182,12 @@ async fn a_false_statement_is_refused_by_itself_and_the_stream_goes_on() -> anyh
     assert_eq!(dk.node().store.count::<Copies>(), 1);
     // The same id and version once more, with another content: refused, parked, and an alarm.
     let twin = alert(&own.head.id, &stream.key, 9);
-    let item = stream.item(Statement::Alert(twin.token));
+    let item = stream.item(Statement::new(Kind::Alert, twin.token));
     let head = stream.head();
     let receipt = stream.send(vec![item], head).await.map_err(anyhow::Error::msg)?;
     assert_eq!(receipt.refused.last().map(|r| r.reason.as_str()), Some("equivocation"));
-    let parked = dk.node().store.get::<ParkedIn>(&(fr.authority.clone(), own.head.id.clone()))?;
+    let parked =
+        dk.node().store.get::<ParkedIn>(&(fr.authority.clone(), own.head.id.clone().into()))?;
     assert!(parked.is_some());
     let leaves = dk.node().store.leaves(0, 10_000)?;
     let alarm =
@@ -213,7 +216,7 @@ async fn a_false_stream_ends_with_a_reason_and_keeps_nothing() -> anyhow::Result
             *items = vec![item; 65];
         }),
         ("items out of order", |stream, items, head| {
-            let second = stream.item(Statement::Retraction("x".to_owned()));
+            let second = stream.item(Statement::new(Kind::Retraction, "x".to_owned()));
             items.insert(0, second);
             head.seq = stream.seq;
             head.chain = stream.chain;
@@ -224,7 +227,7 @@ async fn a_false_stream_ends_with_a_reason_and_keeps_nothing() -> anyhow::Result
     for (name, change) in changes {
         let mut stream = Hostile::open(fr, dk).await?;
         let view = alert(&fresh_id(&fr.authority), &stream.key, 1);
-        let mut items = vec![stream.item(Statement::Alert(view.token))];
+        let mut items = vec![stream.item(Statement::new(Kind::Alert, view.token))];
         let mut head = stream.head();
         change(&mut stream, &mut items, &mut head);
         let refused = stream.send(items, head).await.err();
@@ -242,7 +245,7 @@ async fn a_head_that_the_peer_did_not_sign_ends_the_stream() -> anyhow::Result<(
     for head in [None, Some("no head".to_owned())] {
         let mut stream = Hostile::open(fr, dk).await?;
         let view = alert(&fresh_id(&fr.authority), &stream.key, 1);
-        let items = vec![stream.item(Statement::Alert(view.token))];
+        let items = vec![stream.item(Statement::new(Kind::Alert, view.token))];
         let other = SigningKey::generate(&Entropy::os());
         let head =
             head.unwrap_or_else(|| jose::sign(HEAD_TYP, &stream.head(), &other).expect("signed"));
@@ -294,7 +297,7 @@ async fn a_replayed_batch_changes_nothing() -> anyhow::Result<()> {
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     let mut stream = Hostile::open(fr, dk).await?;
     let view = alert(&fresh_id(&fr.authority), &stream.key, 1);
-    let items = vec![stream.item(Statement::Alert(view.token))];
+    let items = vec![stream.item(Statement::new(Kind::Alert, view.token))];
     let head = stream.head();
     stream.send(items.clone(), head.clone()).await.map_err(anyhow::Error::msg)?;
     let before = dk.node().store.log().size();

@@ -104,7 +104,7 @@ async fn what_was_taken_back_goes_out_again_only_by_a_confirmation_that_names_th
     let (dk, fr) = (&federation.nodes[0], &federation.nodes[1]);
     let recovered = entente_node::outbound::recover(dk.node()).await;
     assert!(recovered.failed.is_empty() && recovered.recovered >= 200, "{recovered:?}");
-    let key = (fr.authority.clone(), ids[7].clone());
+    let key = (fr.authority.clone(), ids[7].clone().into());
     let ledger = dk.node().store.get::<Ledger>(&key)?.expect("in the ledger");
     assert!(ledger.taken_back.is_some() && ledger.erased, "{ledger:?}");
     let (review, mut said) = shown(dk).await?;

@@ -142,7 +142,7 @@ async fn a_sender_of_the_version_before_is_received() -> anyhow::Result<()> {
     // And what it then hands back is what the version before handed back.
     let (mut handed, mut after) = (Vec::new(), Some(Handed::Alerts(None)));
     while let Some(from) = after {
-        let page = exchange::statements_of(&node, &dk(), &from)?;
+        let page = exchange::statements_of(&node, &dk(), &from, 1)?;
         handed.extend(page.0);
         after = page.1;
     }
@@ -202,7 +202,7 @@ async fn a_receiver_of_the_version_before_is_sent_to() -> anyhow::Result<()> {
 }
 
 fn text(item: &exchange::Item) -> String {
-    item.statement.text().to_owned()
+    item.statement.text.clone()
 }
 
 fn first_head(session: &Session) -> anyhow::Result<Value> {

@@ -1,6 +1,7 @@
 //! `entente demo`: three authorities on this machine, real processes, real TLS, real stores.
 
 mod federation;
+mod notice;
 mod scenes;
 mod tamper;
 

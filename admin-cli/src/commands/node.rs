@@ -52,11 +52,16 @@ pub async fn status(as_whom: Option<&str>) -> Outcome {
         }
         false => "",
     };
+    let notices = match status.notices_open {
+        0 => String::new(),
+        open => format!("{open} not acknowledged: `entente notice list --direction received`"),
+    };
     let mut text = fields(&[
         ("authority", status.authority.clone()),
         ("node", status.state.clone()),
         ("own alerts", status.own_alerts.to_string()),
         ("copies", status.copies.to_string()),
+        ("notices", notices),
         ("policy", format!("version {}", status.policy_version)),
         ("lost state", lost.to_owned()),
         ("clock", status.clock.map(|clock| clock.doubt).unwrap_or_default()),
@@ -105,6 +110,7 @@ fn as_json(status: &StatusResponse) -> Value {
         "authority": status.authority, "node": status.state,
         "reasons": status.reasons.iter().map(reason).collect::<Vec<_>>(),
         "own_alerts": status.own_alerts, "copies": status.copies,
+        "notices_open": status.notices_open,
         "lost_state": status.lost_state, "policy_version": status.policy_version,
         "found": status.found,
         "clock": super::clock::as_json(&status.clock.clone().unwrap_or_default()),

@@ -13,7 +13,7 @@ use crate::policy::Sharing;
 use crate::roles::Actor;
 use crate::store::{
     Change, CommitError, Committed, Ledger, Own, Proposal, Proposals, Proposed, Read, Scan,
-    StoreError, TakenBack, Tx, User, UserState,
+    StoreError, Subject, TakenBack, Tx, User, UserState,
 };
 use crate::trust::PeerState;
 use crate::worker;
@@ -203,7 +203,8 @@ fn count(node: &Node, peers: &mut [Reviewed]) -> Result<(), AdminError> {
 
 fn count_one(now: &impl Read, peer: &mut Reviewed, id: &AlertId) -> Result<(), StoreError> {
     let key = (peer.authority.clone(), id.clone());
-    let ledger = now.get::<Ledger>(&key)?.unwrap_or_default();
+    let subject = (peer.authority.clone(), Subject::Alert(id.clone()));
+    let ledger = now.get::<Ledger>(&subject)?.unwrap_or_default();
     peer.counts.alerts += 1;
     peer.counts.anew += u64::from(!ledger.may_hold());
     peer.counts.unsure += u64::from(ledger.is_unsure());

@@ -3,11 +3,12 @@
 use super::{AdminError, reason};
 use crate::audit::{Event, Operation};
 use crate::exchange;
-use crate::id::{AlertId, AuthorityId};
+use crate::id::AuthorityId;
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
 use crate::store::{
-    Change, CommitError, Committed, Parked, ParkedIn, ParkedOut, Peers, Read, Scan, StoreError, Tx,
+    Change, CommitError, Committed, Parked, ParkedIn, ParkedOut, Peers, Read, Scan, StoreError,
+    Subject, Tx,
 };
 use crate::trust::{Fingerprint, Peer, PeerState, SignedDescriptor};
 
@@ -58,7 +59,8 @@ pub async fn approve_peer(
 }
 
 /// Suspends, resumes or removes a peer. The ledger keeps what it holds of ours; its copies here
-/// stay, unconfirmed, until they expire.
+/// stay, unconfirmed, until they expire. Notices that wait for a removed peer are not sent any
+/// more.
 ///
 /// # Errors
 /// When its present state does not allow it, or the reason is missing.
@@ -79,10 +81,16 @@ pub async fn change_peer(
     let named = authority.clone();
     let changed = change(node, authority.clone(), kind, actor, move |tx, held| {
         let peer = held.ok_or(AdminError::UnknownPeer(named))?.change(to, tx.now())?;
-        if to == PeerState::Active {
-            exchange::open_stream(tx, &me, &peer.authority)?;
+        let mut facts = vec![("reason", why)];
+        match to {
+            PeerState::Active => exchange::open_stream(tx, &me, &peer.authority)?,
+            PeerState::Removed => {
+                let stopped = exchange::stop_addressed(tx, &peer.authority)?;
+                facts.push(("notices_stopped", stopped.to_string()));
+            }
+            PeerState::Suspended | PeerState::Pending => {}
         }
-        Ok((peer, vec![("reason", why)]))
+        Ok((peer, facts))
     });
     let peer = changed.await?;
     if to == PeerState::Active {
@@ -141,7 +149,7 @@ pub async fn retry_parked(
 pub fn parked(
     node: &Node,
     authority: &AuthorityId,
-) -> Result<Vec<(bool, AlertId, Parked)>, StoreError> {
+) -> Result<Vec<(bool, Subject, Parked)>, StoreError> {
     let parked = node.store.read_blocking(|now| {
         let out = now.scan(Scan::<ParkedOut>::of(authority), PARKED_SHOWN_MAX)?;
         let theirs = now.scan(Scan::<ParkedIn>::of(authority), PARKED_SHOWN_MAX)?;

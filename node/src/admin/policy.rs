@@ -300,6 +300,6 @@ fn explained(
         claims: given.names(),
         withheld: view.claims.minus(given).names(),
         considered,
-        ledger: now.get::<Ledger>(&key)?,
+        ledger: now.get::<Ledger>(&(peer.clone(), alert.clone().into()))?,
     })
 }

@@ -20,10 +20,37 @@ pub(super) fn checked(text: &str, bytes_max: usize) -> Result<String, String> {
     if text.len() > bytes_max {
         return Err(format!("the text is too long: at most {bytes_max} bytes"));
     }
-    let text = ComposingNormalizerBorrowed::new_nfc().normalize(text.trim()).into_owned();
+    let text = nfc(text);
     if text.is_empty() {
         return Err("the text is empty: fill it in, or leave the field out".to_owned());
     }
+    legible(&text)?;
+    Ok(text)
+}
+
+/// As [`checked`], for a text of several lines; its length is counted in characters.
+///
+/// # Errors
+/// As [`checked`].
+pub(crate) fn checked_lines(text: &str, chars_max: usize) -> Result<String, String> {
+    let text = nfc(&text.replace("\r\n", "\n"));
+    let chars = text.chars().count();
+    if chars > chars_max {
+        return Err(format!("the text has {chars} characters: at most {chars_max}"));
+    }
+    if text.is_empty() {
+        return Err("the text is empty: write what the other authority is to know".to_owned());
+    }
+    text.split('\n').try_for_each(legible)?;
+    Ok(text)
+}
+
+fn nfc(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text.trim()).into_owned()
+}
+
+/// Nothing in the line hides what is read.
+fn legible(text: &str) -> Result<(), String> {
     if text.chars().any(is_hidden) {
         let why =
             "the text holds invisible, control or direction-changing characters: write it anew";
@@ -34,10 +61,10 @@ pub(super) fn checked(text: &str, bytes_max: usize) -> Result<String, String> {
             "the text holds �, which stands for letters that were lost: write it anew, in UTF-8";
         return Err(why.to_owned());
     }
-    if longest_mark_run(&text) > MARKS_MAX {
+    if longest_mark_run(text) > MARKS_MAX {
         return Err("the text heaps combining marks on one letter: write it anew".to_owned());
     }
-    Ok(text)
+    Ok(())
 }
 
 /// Most combining marks on one letter: no script needs more.

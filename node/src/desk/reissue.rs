@@ -36,7 +36,7 @@ pub async fn reissue(node: &SharedNode, which: Ahead) -> Result<usize, DeskError
         Ahead::Refused if node.store.count::<ParkedOut>() == 0 => vec![],
         Ahead::Refused => {
             let refused = keys::<ParkedOut>(node, |parked| parked.reason == FUTURE_IAT)?;
-            refused.into_iter().map(|(_, alert)| alert).collect()
+            refused.into_iter().filter_map(|(_, subject)| subject.alert().cloned()).collect()
         }
         Ahead::All => {
             let mut alerts = keys::<Own>(node, |_| true)?;

@@ -22,6 +22,8 @@ pub struct NodeStatus {
     pub own_alerts: u64,
     /// Live alerts of others.
     pub copies: u64,
+    /// Received notices that nobody here acknowledged.
+    pub notices_open: u64,
     /// Nothing is issued, since state was lost.
     pub lost_state: bool,
     /// Policy version in force.
@@ -87,6 +89,7 @@ pub fn status(node: &Node) -> Result<NodeStatus, StoreError> {
     let mut peers = known.map(|peer| peer_status(node, peer)).collect::<Result<Vec<_>, _>>()?;
     peers.sort_by(|a, b| a.authority.cmp(&b.authority));
     Ok(NodeStatus {
+        notices_open: super::open_notices(node)?,
         authority: node.authority.clone(),
         own_alerts: node.store.count::<Own>(),
         copies: node.store.count::<Copies>(),

@@ -7,10 +7,10 @@ use super::DeskError;
 use crate::alert::{Category, Urgency};
 use crate::audit::{Changed, Entry, Event, Operation, leaf_hash};
 use crate::holding::read_held;
-use crate::id::{AlertId, Timestamp, Version};
+use crate::id::{AlertId, NoticeId, Timestamp, Version};
 use crate::node::{Node, SharedNode};
 use crate::roles::Actor;
-use crate::store::{Read, Snapshot, StoreError, Tombstones};
+use crate::store::{Notices, Read, Snapshot, StoreError, Tombstones};
 
 /// Entries of the log read at a time.
 const PAGE: usize = 512;
@@ -75,9 +75,33 @@ impl FromStr for Place {
     }
 }
 
+/// What a watch tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// An alert changed.
+    Alert(SeenAlert),
+    /// A notice came, or was acknowledged.
+    Notice(SeenNotice),
+}
+
+/// A notice that came from a peer, or that a peer acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenNotice {
+    /// `notice_received` or `notice_acknowledged`.
+    pub kind: &'static str,
+    /// Which.
+    pub id: NoticeId,
+    /// The alert that it is about, while it is held.
+    pub about: Option<AlertId>,
+    /// When.
+    pub at: Timestamp,
+    /// Behind this change: where to go on.
+    pub place: Place,
+}
+
 /// A change of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenAlert {
     /// What happened.
     pub kind: Changed,
     /// To which.
@@ -148,6 +172,35 @@ fn look(
 }
 
 fn seen(now: &Snapshot<'_>, entry: Entry, place: &Place) -> Result<Option<Seen>, DeskError> {
+    if let Some(notice) = seen_notice(now, &entry, place)? {
+        return Ok(Some(Seen::Notice(notice)));
+    }
+    Ok(seen_alert(now, entry, place)?.map(Seen::Alert))
+}
+
+fn seen_notice(
+    now: &Snapshot<'_>,
+    entry: &Entry,
+    place: &Place,
+) -> Result<Option<SeenNotice>, DeskError> {
+    let kind = match entry.kind.as_str() {
+        "notice.received" => "notice_received",
+        "notice.acknowledgement_received" => "notice_acknowledged",
+        _ => return Ok(None),
+    };
+    let id = entry.facts.get("notice").and_then(serde_json::Value::as_str);
+    let id = id.and_then(|id| id.parse::<NoticeId>().ok());
+    let (Some(id), Some(peer)) = (id, entry.peer.clone()) else { return Ok(None) };
+    let held = now.get::<Notices>(&(peer, id.clone()))?;
+    let about = held.and_then(|held| held.about);
+    Ok(Some(SeenNotice { kind, id, about, at: entry.at, place: place.clone() }))
+}
+
+fn seen_alert(
+    now: &Snapshot<'_>,
+    entry: Entry,
+    place: &Place,
+) -> Result<Option<SeenAlert>, DeskError> {
     let nothing = |name| entry.facts.get(name).and_then(serde_json::Value::as_bool) == Some(false);
     let (Some(kind), Some(id)) = (Changed::of(&entry.kind), entry.alert.clone()) else {
         return Ok(None);
@@ -167,5 +220,5 @@ fn seen(now: &Snapshot<'_>, entry: Entry, place: &Place) -> Result<Option<Seen>,
     let (category, urgency) =
         held.map_or((None, None), |view| (view.content.category, view.content.urgency));
     let (changed_at, place) = (entry.at, place.clone());
-    Ok(Some(Seen { kind, id, version, changed_at, category, urgency, place }))
+    Ok(Some(SeenAlert { kind, id, version, changed_at, category, urgency, place }))
 }

@@ -1,5 +1,6 @@
 //! What travels on a stream: statements at their places, the chain over them, and positions in it.
 
+use super::kind::Kind;
 use crate::id::{AuthorityId, Digest, Epoch, StreamSeq};
 
 /// Most statements in a batch, which costs one durable commit at each end; more would only delay
@@ -31,23 +32,19 @@ pub struct Item {
     pub statement: Statement,
 }
 
-/// The kinds of statements; the texts are never printed.
+/// A statement as signed; its text is never printed.
 #[derive(Clone)]
-pub enum Statement {
-    /// A view of an alert.
-    Alert(String),
-    /// The issuer's last word on an alert, the same for everybody.
-    Withdrawal(String),
-    /// The issuer takes an alert back from this peer.
-    Retraction(String),
+pub struct Statement {
+    /// Of which kind.
+    pub kind: Kind,
+    /// As signed.
+    pub text: String,
 }
 
 impl Statement {
-    /// The text as signed.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Alert(text) | Self::Withdrawal(text) | Self::Retraction(text) => text,
-        }
+    /// A text of this kind.
+    pub fn new(kind: Kind, text: String) -> Self {
+        Self { kind, text }
     }
 }
 
@@ -56,7 +53,7 @@ pub(super) fn batches(items: Vec<Item>) -> Vec<Vec<Item>> {
     let mut batches: Vec<Vec<Item>> = Vec::new();
     let mut bytes = 0;
     for item in items {
-        let size = item.statement.text().len();
+        let size = item.statement.text.len();
         match batches.last_mut() {
             Some(last) if last.len() < BATCH_ITEMS_MAX && bytes + size <= BATCH_BYTES_MAX => {
                 bytes += size;

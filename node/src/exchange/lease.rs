@@ -3,7 +3,7 @@
 
 use crate::id::{AlertId, AuthorityId, Timestamp, Version};
 use crate::node::Node;
-use crate::store::{Feed, ParkedIn, Read, Scan, StoreError, StreamOut};
+use crate::store::{Feed, ParkedIn, Read, Scan, StoreError, StreamOut, Subject};
 use crate::trust::{Peer, PeerState};
 
 /// Whether copies of `issuer` are within their lease now, and when they were last confirmed.
@@ -25,7 +25,8 @@ pub fn lease_of(
     version: Version,
 ) -> Result<(bool, Option<Timestamp>), StoreError> {
     let (leased, confirmed_at) = lease(node, id.authority());
-    let parked = now.get::<ParkedIn>(&(id.authority().clone(), id.clone()))?;
+    let key = (id.authority().clone(), Subject::Alert(id.clone()));
+    let parked = now.get::<ParkedIn>(&key)?;
     let refused_newer = parked.is_some_and(|parked| parked.version > version);
     Ok((leased && !refused_newer, confirmed_at))
 }
@@ -91,5 +92,5 @@ const BEHIND_MAX: usize = 10_000;
 pub fn behind(node: &Node, peer: &AuthorityId, stream: &StreamOut) -> Result<u64, StoreError> {
     let decided = node.streams.status(peer).decided.max(stream.cursor);
     let waiting = node.store.scan(Scan::<Feed>::all().after(&decided), BEHIND_MAX)?;
-    Ok(waiting.len() as u64)
+    Ok(waiting.iter().filter(|(_, entry)| entry.to.may_be(peer)).count() as u64)
 }

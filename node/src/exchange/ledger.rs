@@ -1,6 +1,7 @@
 //! The disclosure ledger: what a peer holds of an alert, or must be taken to hold, and what each
 //! step of a stream makes of that. ARCHITECTURE.md has the transitions; the test below runs them.
 
+use super::kind::{Kind, Leaves};
 use crate::alert::ClaimSet;
 use crate::id::{Epoch, StreamSeq, Timestamp, Version};
 use crate::store::{Disclosed, LedgerEntry, Offered};
@@ -27,9 +28,13 @@ pub(super) enum Effect {
 
 impl Effect {
     pub(super) fn of(offered: &Offered) -> Self {
-        match offered {
-            Offered::View { version, claims } => Self::Disclose(*version, *claims),
-            Offered::Withdrawal(_) | Offered::Retraction(_) => Self::Erase,
+        match (Kind::of(offered).rules().leaves, offered) {
+            (Leaves::Nothing, _) => Self::Erase,
+            (Leaves::Content, Offered::View { version, claims }) => {
+                Self::Disclose(*version, *claims)
+            }
+            // There is one version of it, and it has no claims.
+            (Leaves::Content, _) => Self::Disclose(1, ClaimSet::EMPTY),
         }
     }
 

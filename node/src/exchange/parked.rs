@@ -2,13 +2,16 @@
 //! sides see them, and offered again when the reason is gone, or by hand.
 
 use crate::alert::SCHEMA;
-use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
+use crate::id::{AuthorityId, CLOCK_TOLERANCE_S, Timestamp};
 use crate::node::Node;
 use crate::reason::Reason;
-use crate::store::{Change, PAGE, Parked, ParkedOut, Read, Retries, Scan, StoreError, Tx};
+use crate::store::{Change, PAGE, Parked, ParkedOut, Read, Retries, Scan, StoreError, Subject, Tx};
 
 /// Why an alert waits when the peer can't read its schema yet.
 pub(super) const SCHEMA_LACKING: &str = Reason::PeerLacksSchema.as_str();
+
+/// Why a statement waits of a kind that the peer's version of the protocol does not have.
+pub(super) const PROTOCOL_LACKING: &str = Reason::PeerLacksProtocol.as_str();
 
 /// Why an alert waits that has expired, or whose rule has ended, according to a clock in doubt
 /// since the start.
@@ -26,8 +29,12 @@ const EXPIRED: &str = Reason::Expired.as_str();
 /// Why a receiver refuses what a key has signed that its descriptor of us does not name.
 const UNKNOWN_KEY: &str = Reason::UnknownKey.as_str();
 
-/// Wait before an alert is offered again that a peer believes to have expired, or to be signed by
-/// an unknown key, in seconds: people must set its clock right, or give it our new descriptor.
+/// Why a receiver refuses a notice that is one too many.
+const TOO_MANY_NOTICES: &str = Reason::TooManyNotices.as_str();
+
+/// Wait before a statement is offered again that a peer believes to have expired, to be one too
+/// many, or to be signed by an unknown key, in seconds: people must read what waits there, set its
+/// clock right, or give it our new descriptor.
 const PEOPLE_WAIT_S: i64 = 3600;
 
 /// When a statement refused for this reason is offered again automatically; `None` means only by
@@ -35,15 +42,15 @@ const PEOPLE_WAIT_S: i64 = 3600;
 pub(super) fn retry_at(reason: &str, now: Timestamp) -> Option<Timestamp> {
     match reason {
         FUTURE_IAT | NO_ROOM | CLOCK_IN_DOUBT => Some(now.plus(CLOCK_TOLERANCE_S)),
-        EXPIRED | UNKNOWN_KEY => Some(now.plus(PEOPLE_WAIT_S)),
+        EXPIRED | UNKNOWN_KEY | TOO_MANY_NOTICES => Some(now.plus(PEOPLE_WAIT_S)),
         _ => None,
     }
 }
 
-/// Peer and alert.
-type Key = (AuthorityId, AlertId);
+/// Peer and subject.
+type Key = (AuthorityId, Subject);
 
-/// Parks a statement, in place of an earlier one about the alert.
+/// Parks a statement, in place of an earlier one about the subject.
 pub(super) fn park(tx: &mut Tx<'_>, key: &Key, parked: &Parked) -> Result<(), StoreError> {
     unpark(tx, key)?;
     if let Some(at) = parked.retry_at {
@@ -53,7 +60,7 @@ pub(super) fn park(tx: &mut Tx<'_>, key: &Key, parked: &Parked) -> Result<(), St
     Ok(())
 }
 
-/// Ends the parking of an alert: something newer was offered, or nothing is to be offered any more.
+/// Ends the parking of a subject: something newer was offered, or nothing is to be offered any more.
 pub(super) fn unpark(tx: &mut Tx<'_>, key: &Key) -> Result<(), StoreError> {
     if let Some(parked) = tx.get::<ParkedOut>(key)? {
         if let Some(at) = parked.retry_at {
@@ -64,17 +71,17 @@ pub(super) fn unpark(tx: &mut Tx<'_>, key: &Key) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn retry(key: &Key, at: Timestamp) -> (AuthorityId, (Timestamp, AlertId)) {
+fn retry(key: &Key, at: Timestamp) -> (AuthorityId, (Timestamp, Subject)) {
     (key.0.clone(), (at, key.1.clone()))
 }
 
-/// Alerts parked with `peer` that are to be offered again by now, the longest due first; at most a
+/// What is parked with `peer` and are to be offered again by now, the longest due first; at most a
 /// page.
 pub(super) fn due(
     from: &impl Read,
     peer: &AuthorityId,
     now: Timestamp,
-) -> Result<Vec<AlertId>, StoreError> {
+) -> Result<Vec<Subject>, StoreError> {
     let waiting = from.scan(Scan::<Retries>::of(peer), PAGE)?;
     // No wait is longer; a later time comes from a clock that was ahead.
     let due = |at: &Timestamp| *at <= now || *at > now.plus(PEOPLE_WAIT_S);
@@ -82,7 +89,7 @@ pub(super) fn due(
         .into_iter()
         .map(|((_, retry), ())| retry)
         .filter(|(at, _)| due(at))
-        .map(|(_, alert)| alert)
+        .map(|(_, subject)| subject)
         .collect())
 }
 
@@ -108,11 +115,11 @@ pub fn retry_parked(
     Ok(retried)
 }
 
-/// Whether anything is parked with `peer` because it can't read its schema.
-pub(super) fn lacks_schema(node: &Node, peer: &AuthorityId) -> Result<bool, StoreError> {
+/// Whether anything is parked with `peer` for this reason.
+pub(super) fn waits_for(node: &Node, peer: &AuthorityId, reason: &str) -> Result<bool, StoreError> {
     let mut pages = Scan::<ParkedOut>::of(peer).pages(PAGE);
     while let Some(page) = pages.next(&node.store)? {
-        if page.iter().any(|(_, parked)| parked.reason == SCHEMA_LACKING) {
+        if page.iter().any(|(_, parked)| parked.reason == reason) {
             return Ok(true);
         }
     }

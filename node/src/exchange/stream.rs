@@ -6,7 +6,7 @@ use crate::audit::{Event, Operation};
 use crate::id::{AlertId, AuthorityId, Epoch, FeedSeq, PolicyVersion, Timestamp, Version};
 use crate::store::{
     Change, Feed, FeedEntry, Ledger, Meta, Offers, PAGE, Read, Scan, StoreError, StreamOut,
-    StreamsOut, Sweep, Tx,
+    StreamsOut, Subject, Sweep, To, Tx,
 };
 
 /// Most outgoing streams of one node: ten times the peers that it is sized for.
@@ -48,7 +48,8 @@ pub fn feed(tx: &mut Tx<'_>, alert: &AlertId, withdrawn: bool, freed: Option<Fee
         tx.delete::<Feed>(&place);
     }
     let place = tx.next_feed();
-    tx.put::<Feed>(&place, &FeedEntry { alert: alert.clone(), withdrawn });
+    let subject = Subject::Alert(alert.clone());
+    tx.put::<Feed>(&place, &FeedEntry { subject, to: To::Everyone, withdrawn });
     tx.announce(Change::Feed);
     place
 }
@@ -124,7 +125,7 @@ pub(super) fn drop_offers(tx: &mut Tx<'_>, peer: &AuthorityId) -> Result<(), Sto
 /// When the store cannot be read.
 pub fn outlived(tx: &Tx<'_>, alert: &AlertId, last: Version) -> Result<bool, StoreError> {
     for (peer, _) in streams(tx)? {
-        let ledger = tx.get::<Ledger>(&(peer, alert.clone()))?;
+        let ledger = tx.get::<Ledger>(&(peer, Subject::Alert(alert.clone())))?;
         if ledger.is_some_and(|ledger| ledger.may_outlive(last)) {
             return Ok(true);
         }

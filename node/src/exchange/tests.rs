@@ -5,6 +5,7 @@
 
 mod link;
 mod nodes;
+mod notices;
 mod panics;
 mod races;
 mod signing;
@@ -125,7 +126,7 @@ async fn an_offer_decided_under_an_older_policy_is_refused_by_the_writer() {
     dk.apply_without_refresh(NOTHING).await;
     Link::open(&dk, &fr).await.run().await;
     assert!(fr.copy(&id).is_none());
-    let key = (fr.node.authority.clone(), id);
+    let key = (fr.node.authority.clone(), id.into());
     assert!(dk.node.store.get::<Ledger>(&key).unwrap().is_none(), "nothing was ever offered");
 }
 
@@ -311,7 +312,7 @@ async fn recovery_joins_what_peers_had_been_given() {
         for peer in [&fr, &de] {
             Link::open(&dk, peer).await.run().await;
             let after = super::Handed::Alerts(None);
-            let given = super::statements_of(&peer.node, id.authority(), &after).unwrap().0;
+            let given = super::statements_of(&peer.node, id.authority(), &after, 1).unwrap().0;
             statements.extend(given.into_iter().map(|given| (peer.node.authority.clone(), given)));
         }
         dk.restore(&backup);

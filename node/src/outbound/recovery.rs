@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::connection::{active_peers, connect};
 use crate::admin::Recovered;
-use crate::exchange;
+use crate::exchange::{self, PROTOCOLS};
 use crate::id::{AuthorityId, printable};
 use crate::node::SharedNode;
 
@@ -52,7 +52,7 @@ pub async fn recover(node: &SharedNode) -> Recovered {
 pub(super) async fn recover_from(node: &SharedNode, peer: &AuthorityId) -> Result<u64, String> {
     let channel = connect(node, peer).await?;
     let mut client = ExchangeClient::new(channel);
-    let answer = in_time(client.recover(RecoverRequest {})).await?;
+    let answer = in_time(client.recover(RecoverRequest { protocol: PROTOCOLS.max })).await?;
     let mut statements = answer.into_inner();
     let (mut given, mut new, mut refusals) = (0, 0, 0_u64);
     while let Some(message) = in_time(statements.message()).await? {

@@ -242,7 +242,7 @@ impl Sender<'_> {
             tokio::select! {
                 () = &mut heartbeat => return Ok(true),
                 change = self.changes.recv() => match change {
-                    Ok(Change::Alert { .. } | Change::Users) => {}
+                    Ok(Change::Alert { .. } | Change::Notice | Change::Users) => {}
                     Ok(Change::Feed | Change::Peers | Change::Policy | Change::Reopened)
                     | Err(RecvError::Lagged(_)) => {
                         self.drain_changes();

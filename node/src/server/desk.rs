@@ -171,7 +171,8 @@ impl Desk for DeskService {
     ) -> Result<Response<Self::WatchAlertsStream>, Status> {
         let actor = gate::user(&request)?;
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
-        let from = optional_place(&request.into_inner().from)?;
+        let asked = request.into_inner();
+        let (from, notices) = (optional_place(&asked.from)?, asked.notices);
         // Subscribes before looking up the place, so that whatever becomes durable in between wakes
         // the watch.
         let changes = self.node.store.changes();
@@ -179,7 +180,7 @@ impl Desk for DeskService {
         let from = from.map_err(|error| desk_status(&error))?;
         let node = self.node.clone();
         tokio::spawn(async move {
-            if let Err(error) = watch(&node, from, changes, &answers).await {
+            if let Err(error) = watch(&node, (from, notices), changes, &answers).await {
                 let _ = answers.send(Err(desk_status(&error))).await;
             }
         });
@@ -300,14 +301,15 @@ fn optional_place(text: &str) -> Result<Option<Place>, Status> {
 /// durable, and nothing is skipped.
 async fn watch(
     node: &SharedNode,
-    mut from: Place,
+    (mut from, notices): (Place, bool),
     mut changes: broadcast::Receiver<Change>,
     answers: &Sender<proto::Change>,
 ) -> Result<(), desk::DeskError> {
     let mut ready = false;
     loop {
         if let Some((seen, behind)) = desk::changes(node, from.clone()).await? {
-            for change in seen {
+            let asked_for = |seen: &desk::Seen| notices || matches!(seen, desk::Seen::Alert(_));
+            for change in seen.into_iter().filter(asked_for) {
                 if answers.send(Ok(wire::change(change))).await.is_err() {
                     return Ok(());
                 }

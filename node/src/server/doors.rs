@@ -6,6 +6,7 @@ use std::time::Duration;
 use entente_proto::admin::admin_server::AdminServer;
 use entente_proto::admin::audit_server::AuditServer;
 use entente_proto::desk::desk_server::DeskServer;
+use entente_proto::desk::notices_server::NoticesServer;
 use entente_proto::exchange::exchange_server::ExchangeServer;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -16,6 +17,7 @@ use super::desk::DeskService;
 use super::door::{Door, Peers};
 use super::exchange::ExchangeService;
 use super::gate::{Budget, DESK_BYTES_MAX, EXCHANGE_BYTES_MAX, EXCHANGE_MESSAGE_BYTES_MAX};
+use super::notices::NoticeService;
 use super::serve::Serving;
 use crate::node::SharedNode;
 use crate::readiness::{Level, readiness};
@@ -72,6 +74,7 @@ pub fn serve_desk(
     let age = config.connection_age_s.seconds();
     async move {
         let mut services = Routes::new(DeskServer::new(DeskService::new(node.clone())))
+            .add_service(NoticesServer::new(NoticeService::new(node.clone())))
             .add_service(AdminServer::new(AdminService::new(node.clone())))
             .add_service(AuditServer::new(AuditService::new(node.clone())))
             .add_service(health(&node, &shutdown).await);

@@ -101,7 +101,8 @@ impl Exchange for ExchangeService {
         let peer = gate::peer(&request)?;
         let (answers, stream) = mpsc::channel(ANSWERS_OPEN_MAX);
         let node = self.node.clone();
-        tokio::spawn(async move { hand_back(&node, &peer, &answers).await });
+        let protocol = request.into_inner().protocol;
+        tokio::spawn(async move { hand_back(&node, (&peer, protocol), &answers).await });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -167,12 +168,12 @@ impl Incoming {
 
 async fn hand_back(
     node: &SharedNode,
-    peer: &AuthorityId,
+    (peer, protocol): (&AuthorityId, u32),
     answers: &mpsc::Sender<Result<proto::RecoverResponse, Status>>,
 ) {
     let mut after = Handed::Alerts(None);
     loop {
-        let page = exchange::statements_of(node, peer, &after);
+        let page = exchange::statements_of(node, peer, &after, protocol);
         let (statements, next) = match page {
             Ok(page) => page,
             Err(error) => {

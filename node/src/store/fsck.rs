@@ -13,15 +13,15 @@ use self::sums::{Salt, Sums};
 use super::log_index::{Indexer, terms_of};
 use super::open::for_each;
 use super::schema::{
-    Copies, Expiries, Feed, Forks, HeldCopy, Imports, Ledger, LostHeads, Matches, Offers, Own,
-    OwnAlert, ParkedIn, ParkedOut, PeerLogs, Peers, Policies, Proposals, Restores, Retries,
-    SealedToken, SlotId, StreamsIn, StreamsOut, TakenBack, Tombstones, Unasked, Users,
-    associated_data,
+    Copies, Expiries, Feed, Forks, HeldCopy, Imports, Ledger, LostHeads, Matches, NoticeEnds,
+    NoticeTallies, Notices, Offers, Own, OwnAlert, ParkedIn, ParkedOut, PeerLogs, Peers, Policies,
+    Proposals, Restores, Retries, SealedToken, SlotId, StreamsIn, StreamsOut, TakenBack,
+    Tombstones, Unasked, Users, acknowledgement_data, associated_data, notice_data,
 };
 use super::{IndexKey, Store, StoreError, Summary, Table};
 use crate::alert::{self, View};
 use crate::audit::Entry;
-use crate::id::{AlertId, Digest, FeedSeq, Timestamp, Version};
+use crate::id::{AlertId, Digest, FeedSeq, NoticeId, Timestamp, Version};
 use crate::jose::PublicKey;
 use crate::matching::match_keys;
 
@@ -75,6 +75,8 @@ pub enum Remedy {
     Update(AlertId),
     /// A copy is damaged; its issuer's next version replaces it.
     AskIssuer(AlertId),
+    /// A notice is lost.
+    SendAgain(NoticeId),
     /// What can be made from the rest is not what it should be.
     Compact,
     /// It is left over and has no effect.
@@ -101,6 +103,9 @@ impl fmt::Display for Remedy {
                 "ask the desk of {} to update it, and its next version takes its place here",
                 id.authority()
             ),
+            Self::SendAgain(id) => {
+                write!(f, "have the desk of {} send it again, as a new notice", id.authority())
+            }
             Self::Compact => {
                 f.write_str("run `entente-node compact` on this home, which makes it anew")
             }
@@ -344,8 +349,9 @@ impl Store {
             expected.expiring.remove(&key);
         })?;
         for_each::<Feed>(self, |place, entry| {
-            if !entry.withdrawn && !expected.feed.remove(&(place, entry.alert.clone())) {
-                let what = format!("place {place} of the feed names {} out of turn", entry.alert);
+            let Some(alert) = entry.subject.alert().filter(|_| !entry.withdrawn) else { return };
+            if !expected.feed.remove(&(place, alert.clone())) {
+                let what = format!("place {place} of the feed names {alert} out of turn");
                 report.problem(what, Remedy::None);
             }
         })?;
@@ -446,6 +452,9 @@ impl Store {
 
     fn read_the_rest(&self, report: &mut Fsck) {
         self.readable::<Imports>(report);
+        self.look_at_notices(report);
+        self.readable::<NoticeEnds>(report);
+        self.readable::<NoticeTallies>(report);
         self.readable::<Peers>(report);
         self.readable::<StreamsOut>(report);
         self.readable::<StreamsIn>(report);
@@ -463,6 +472,26 @@ impl Store {
         self.readable::<Unasked>(report);
         self.readable::<Restores>(report);
         self.readable::<Forks>(report);
+    }
+
+    /// Notices, and the words that they were read, open.
+    fn look_at_notices(&self, report: &mut Fsck) {
+        let mut lost = Vec::new();
+        let read = for_each::<Notices>(self, |(_, id), held| {
+            let opens = self.0.shared.unseal(held.slot, &notice_data(&id), &held.token).is_ok();
+            let said_opens = held.acknowledged.is_none_or(|said| {
+                self.0.shared.unseal(said.slot, &acknowledgement_data(&id), &said.token).is_ok()
+            });
+            if !(opens && said_opens) {
+                lost.push(id);
+            }
+        });
+        if let Err(error) = read {
+            report.problem(error, Remedy::Restore);
+        }
+        for id in lost {
+            report.problem(format!("notice {id} does not open"), Remedy::SendAgain(id));
+        }
     }
 
     fn readable<T: Table>(&self, report: &mut Fsck)

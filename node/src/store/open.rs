@@ -18,7 +18,9 @@ use super::database::{Database, Writes};
 use super::disk::Disk;
 use super::old_cells::OldCellFile;
 use super::reserve::Reserve;
-use super::schema::{At, COUNTED, Copies, Feed, Leaves, Log, Meta, Own, SealedToken, SlotId};
+use super::schema::{
+    At, COUNTED, Copies, Feed, Leaves, Log, Meta, Notices, Own, SealedToken, SlotId,
+};
 use super::seal::{Keys, seal, unseal};
 use super::shared::Shared;
 use super::slots::SlotFile;
@@ -242,6 +244,12 @@ pub(super) fn named(
     };
     each::<Own>(database, |own| name(own.slot, &own.token))?;
     each::<Copies>(database, |copy| name(copy.slot, &copy.token))?;
+    each::<Notices>(database, |notice| {
+        name(notice.slot, &notice.token);
+        if let Some(said) = &notice.acknowledged {
+            name(said.slot, &said.token);
+        }
+    })?;
     if last_old.is_some_and(|last| !old_cells.has(last)) {
         return Err(StoreError::Corrupt("its file of tokens is missing or cut off".to_owned()));
     }

@@ -3,11 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Table;
+use super::{Subject, Table};
 use crate::alert::ClaimSet;
 use crate::audit::Tree;
 use crate::id::{
-    AlertId, AuthorityId, Digest, Epoch, FeedSeq, PolicyVersion, StreamSeq, Timestamp, Version,
+    AlertId, AuthorityId, Digest, Epoch, FeedSeq, NoticeId, PolicyVersion, StreamSeq, Timestamp,
+    Version,
 };
 use crate::trust::Peer;
 
@@ -51,6 +52,12 @@ table!(/// Alerts by their last change, newest first, within a facet: keyed by u
     Recent = 0x15: (IndexKey, u64) => RecentAlert);
 table!(/// The last change of each alert, to find its places in `Recent`.
     LastChanges = 0x16: AlertId => LastChange);
+table!(/// Notices by the other authority: those that it sent, and those that were sent to it.
+    Notices = 0x17: (AuthorityId, NoticeId) => HeldNotice);
+table!(/// When notices are erased.
+    NoticeEnds = 0x18: (Timestamp, (AuthorityId, NoticeId)) => ());
+table!(/// How many notices are held of an authority, and to it.
+    NoticeTallies = 0x19: AuthorityId => NoticeCounts);
 table!(/// The feed of outgoing statements: each live alert or withdrawal stands in it once.
     Feed = 0x20: FeedSeq => FeedEntry);
 table!(/// Peers.
@@ -60,15 +67,15 @@ table!(/// Our stream to a peer.
 table!(/// Offered, not yet acknowledged.
     Offers = 0x23: (AuthorityId, StreamSeq) => Offer);
 table!(/// The disclosure ledger: what each peer holds or may hold.
-    Ledger = 0x24: (AuthorityId, AlertId) => LedgerEntry);
+    Ledger = 0x24: (AuthorityId, Subject) => LedgerEntry);
 table!(/// Ours that the peer refused.
-    ParkedOut = 0x25: (AuthorityId, AlertId) => Parked);
+    ParkedOut = 0x25: (AuthorityId, Subject) => Parked);
 table!(/// A peer's stream to us.
     StreamsIn = 0x26: AuthorityId => StreamIn);
 table!(/// Theirs that we refused.
-    ParkedIn = 0x27: (AuthorityId, AlertId) => Parked);
+    ParkedIn = 0x27: (AuthorityId, Subject) => Parked);
 table!(/// When what is parked with a peer is offered again.
-    Retries = 0x29: (AuthorityId, (Timestamp, AlertId)) => ());
+    Retries = 0x29: (AuthorityId, (Timestamp, Subject)) => ());
 table!(/// What is known of a peer's audit log.
     PeerLogs = 0x2A: AuthorityId => PeerLog);
 table!(/// Heads of this node's own log that a peer showed, and that are not in it.
@@ -275,9 +282,30 @@ pub struct LastChange {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FeedEntry {
     /// whose newest statement stands here
-    pub alert: AlertId,
+    pub subject: Subject,
+    /// whom it is for
+    pub to: To,
     /// the statement is a withdrawal (its text is in the tombstone)
     pub withdrawn: bool,
+}
+
+/// Whom a statement in the feed is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum To {
+    /// whoever policy lets have it
+    Everyone,
+    /// this authority and no other
+    Peer(AuthorityId),
+}
+
+impl To {
+    /// Whether it may be for this peer.
+    pub fn may_be(&self, peer: &AuthorityId) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Peer(to) => to == peer,
+        }
+    }
 }
 
 /// Our stream to a peer.
@@ -315,8 +343,8 @@ pub struct StreamOut {
 /// the feed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sweep {
-    /// ledger entries after this alert
-    Held(Option<AlertId>),
+    /// ledger entries after this subject
+    Held(Option<Subject>),
     /// feed entries after this place, up to the cursor
     Feed(FeedSeq),
 }
@@ -335,13 +363,17 @@ pub enum Offered {
     Withdrawal(String),
     /// retraction, as signed
     Retraction(String),
+    /// the notice, which is kept sealed
+    Notice,
+    /// the acknowledgement of a notice, which is kept sealed
+    Acknowledgement,
 }
 
 /// An offer: durable before its first byte leaves; from then on it counts as held by the peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Offer {
-    /// which alert
-    pub alert: AlertId,
+    /// of what
+    pub subject: Subject,
     /// what
     pub offered: Offered,
     /// of the statement first offered at this place; the chain runs over it
@@ -352,6 +384,70 @@ pub struct Offer {
     pub policy: PolicyVersion,
     /// when
     pub at: Timestamp,
+}
+
+/// A notice, sent or received.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct HeldNotice {
+    /// the alert that it is about
+    pub about: Option<AlertId>,
+    /// signed
+    pub issued_at: Timestamp,
+    /// durable here
+    pub at: Timestamp,
+    /// the user who sent it here; empty for one that was received, or fetched back
+    pub by: String,
+    /// of the notice as signed
+    pub digest: Digest,
+    /// key
+    pub slot: SlotId,
+    /// the notice as signed, sealed
+    pub token: SealedToken,
+    /// place in the feed, of one that is sent
+    pub feed: Option<FeedSeq>,
+    /// of one that is sent: when the receipt for it came
+    pub taken_at: Option<Timestamp>,
+    /// the word that it was read
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// The word that a notice was read.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// signed
+    pub issued_at: Timestamp,
+    /// the user who acknowledged here; empty where the other authority did
+    pub by: String,
+    /// of the acknowledgement as signed
+    pub digest: Digest,
+    /// key
+    pub slot: SlotId,
+    /// the acknowledgement as signed, sealed
+    pub token: SealedToken,
+    /// place in the feed, of one that is sent
+    pub feed: Option<FeedSeq>,
+}
+
+/// Notices of one authority, and to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeCounts {
+    /// those that it sent; open are those that nobody here acknowledged
+    pub received: Tally,
+    /// those that were sent to it; open are those that it did not take yet
+    pub sent: Tally,
+}
+
+/// How many notices of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// in the store
+    pub held: u32,
+    /// of those, open
+    pub open: u32,
+    /// new ones on `day`
+    pub today: u32,
+    /// days since 1970, UTC
+    pub day: i64,
 }
 
 /// What was disclosed to a peer at one place.
@@ -369,7 +465,7 @@ pub struct Disclosed {
     pub at: Timestamp,
 }
 
-/// What a peer holds or may hold of an alert.
+/// What a peer holds or may hold of a subject; a notice is disclosed as version 1, without claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// acknowledged, newest
@@ -552,4 +648,14 @@ pub enum UserState {
 /// Associated data of an alert's sealed values: table and id, so that no sealed value can be moved.
 pub fn associated_data(own: bool, id: &AlertId) -> Vec<u8> {
     format!("{}/{id}", if own { "own" } else { "copy" }).into_bytes()
+}
+
+/// Associated data of a sealed notice.
+pub fn notice_data(id: &NoticeId) -> Vec<u8> {
+    format!("notice/{id}").into_bytes()
+}
+
+/// Associated data of a sealed acknowledgement of a notice.
+pub fn acknowledgement_data(id: &NoticeId) -> Vec<u8> {
+    format!("acknowledgement/{id}").into_bytes()
 }

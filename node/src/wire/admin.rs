@@ -8,9 +8,9 @@ use crate::admin::{
     AdminError, Applied, Explained, Review, Reviewed, TestStep, Waiting, WaitingRestart,
 };
 use crate::config::Endpoint;
-use crate::id::{AlertId, AuthorityId, PolicyVersion, Timestamp, printable};
+use crate::id::{AuthorityId, PolicyVersion, Timestamp, printable};
 use crate::policy::Sharing;
-use crate::store::{LedgerEntry, Parked, PolicyRecord, User, UserState};
+use crate::store::{LedgerEntry, Parked, PolicyRecord, Subject, User, UserState};
 use crate::trust::{Peer, SignedDescriptor, certificate_end};
 
 /// Warn this long before a root or key of a peer ends, in seconds.
@@ -78,13 +78,13 @@ pub fn tested(steps: Vec<TestStep>) -> proto::TestPeerResponse {
 pub fn parked(
     authority: &AuthorityId,
     theirs: bool,
-    id: &AlertId,
+    subject: &Subject,
     parked: &Parked,
 ) -> proto::Parked {
     proto::Parked {
         authority: authority.to_string(),
         direction: if theirs { "in" } else { "out" }.to_owned(),
-        alert: id.to_string(),
+        alert: subject.to_string(),
         version: parked.version,
         reason: printable(&parked.reason),
         at: parked.at.seconds(),

@@ -10,10 +10,11 @@ use super::refusal::{Malformed, refusal, store_code};
 use crate::alert::{AlertError, Fault, SubjectCategory};
 use crate::desk::{
     Aim, ClockStatus, DeskError, Found, Hit, Issued, Justification, Line, Listed, NodeStatus,
-    Opened, PeerStatus, Place, Seen, State, Wanted,
+    Opened, PeerStatus, Place, Seen, SeenAlert, State, Wanted,
 };
 use crate::id::{AlertId, AuthorityId, Timestamp};
 use crate::matching::Query;
+use crate::notice::NoticeError;
 use crate::readiness;
 use crate::reason::Reason;
 
@@ -134,6 +135,20 @@ pub fn wanted(asked: &proto::ListAlertsRequest) -> Result<Wanted, Malformed> {
 
 /// A change of an alert.
 pub fn change(seen: Seen) -> proto::Change {
+    match seen {
+        Seen::Alert(seen) => alert_change(seen),
+        Seen::Notice(seen) => proto::Change {
+            kind: seen.kind.to_owned(),
+            id: seen.about.map(|about| about.to_string()).unwrap_or_default(),
+            at: seen.at.seconds(),
+            place: seen.place.to_string(),
+            notice: seen.id.to_string(),
+            ..proto::Change::default()
+        },
+    }
+}
+
+fn alert_change(seen: SeenAlert) -> proto::Change {
     proto::Change {
         kind: seen.kind.as_str().to_owned(),
         id: seen.id.to_string(),
@@ -142,6 +157,7 @@ pub fn change(seen: Seen) -> proto::Change {
         place: seen.place.to_string(),
         category: seen.category.map(|c| c.as_str().to_owned()).unwrap_or_default(),
         urgency: seen.urgency.map(|u| u.as_str().to_owned()).unwrap_or_default(),
+        notice: String::new(),
     }
 }
 
@@ -207,6 +223,7 @@ pub fn status(status: NodeStatus) -> proto::StatusResponse {
     proto::StatusResponse {
         authority: status.authority.to_string(),
         own_alerts: status.own_alerts,
+        notices_open: status.notices_open,
         copies: status.copies,
         lost_state: status.lost_state,
         policy_version: status.policy_version,
@@ -269,7 +286,17 @@ pub fn desk_status(error: &DeskError) -> Status {
         | DeskError::Query(_)
         | DeskError::Reason(_)
         | DeskError::ExportReason { .. } => Code::InvalidArgument,
-        DeskError::CaseOfErased => Code::InvalidArgument,
+        DeskError::NoticeText(NoticeError::Sign(_)) => Code::Unavailable,
+        DeskError::CaseOfErased | DeskError::NoticeText(_) | DeskError::NoticeKey => {
+            Code::InvalidArgument
+        }
+        DeskError::NoticeUnknown(_) => Code::NotFound,
+        DeskError::OwnNotice(_) | DeskError::NoticeAcknowledged(_) | DeskError::NotAPeer(_) => {
+            Code::FailedPrecondition
+        }
+        DeskError::TooManyNotices(_) => Code::ResourceExhausted,
+        DeskError::NoticeKeyUsed => Code::AlreadyExists,
+        DeskError::NoticeRaced => Code::Aborted,
         DeskError::PlaceUnknown => Code::OutOfRange,
         DeskError::NotFound(_) | DeskError::Gone { .. } => Code::NotFound,
         DeskError::NotOwn(_) | DeskError::Incompatible(_) | DeskError::TooManyMatchKeys => {

@@ -5,7 +5,9 @@ use tonic::{Code, Status};
 
 use super::refusal::{Malformed, refusal};
 use crate::admin::Described;
-use crate::exchange::{Batch, Item, Nonce, PROTOCOLS, ReceiveError, Resume, Standing, Statement};
+use crate::exchange::{
+    Batch, Item, Kind, Nonce, PROTOCOLS, ReceiveError, Resume, Standing, Statement,
+};
 use crate::id::{Digest, Versions};
 use crate::reason::Reason;
 use crate::store::StoreError;
@@ -85,11 +87,14 @@ impl TryFrom<proto::Item> for Item {
 
     fn try_from(item: proto::Item) -> Result<Self, Malformed> {
         use proto::item::Statement as Sent;
-        let statement = match item.statement.ok_or(Malformed("statement"))? {
-            Sent::Alert(text) => Statement::Alert(text),
-            Sent::Withdrawal(text) => Statement::Withdrawal(text),
-            Sent::Retraction(text) => Statement::Retraction(text),
+        let (kind, text) = match item.statement.ok_or(Malformed("statement"))? {
+            Sent::Alert(text) => (Kind::Alert, text),
+            Sent::Withdrawal(text) => (Kind::Withdrawal, text),
+            Sent::Retraction(text) => (Kind::Retraction, text),
+            Sent::Notice(text) => (Kind::Notice, text),
+            Sent::NoticeAcknowledgement(text) => (Kind::Acknowledgement, text),
         };
+        let statement = Statement::new(kind, text);
         Ok(Self { seq: item.seq, digest: digest(&item.digest, "digest")?, statement })
     }
 }
@@ -97,10 +102,13 @@ impl TryFrom<proto::Item> for Item {
 impl From<Item> for proto::Item {
     fn from(item: Item) -> Self {
         use proto::item::Statement as Sent;
-        let statement = match item.statement {
-            Statement::Alert(text) => Sent::Alert(text),
-            Statement::Withdrawal(text) => Sent::Withdrawal(text),
-            Statement::Retraction(text) => Sent::Retraction(text),
+        let Statement { kind, text } = item.statement;
+        let statement = match kind {
+            Kind::Alert => Sent::Alert(text),
+            Kind::Withdrawal => Sent::Withdrawal(text),
+            Kind::Retraction => Sent::Retraction(text),
+            Kind::Notice => Sent::Notice(text),
+            Kind::Acknowledgement => Sent::NoticeAcknowledgement(text),
         };
         Self { seq: item.seq, digest: item.digest.0.to_vec(), statement: Some(statement) }
     }

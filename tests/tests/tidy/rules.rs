@@ -16,6 +16,7 @@ pub const ORDER: &[&str] = &[
     "id",
     "jose",
     "alert",
+    "notice",
     "trust",
     "roles",
     "policy",
@@ -61,8 +62,10 @@ pub const FOREIGN: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that know neither tasks nor disks: time and randomness are their arguments.
-pub const PURE: &[&str] =
-    &["reason", "text", "id", "jose", "alert", "trust", "roles", "policy", "matching", "audit"];
+pub const PURE: &[&str] = &[
+    "reason", "text", "id", "jose", "alert", "notice", "trust", "roles", "policy", "matching",
+    "audit",
+];
 
 /// What a pure module does not name.
 const IMPURE: &[&str] = &["tokio", "tokio_stream", "tonic", "sled", "prost", "hyper", "rustls"];

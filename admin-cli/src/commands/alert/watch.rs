@@ -55,7 +55,7 @@ impl Watch {
 async fn watch(as_whom: Option<&str>, place: &mut String, format: Format) -> Failure {
     let opened = async {
         let mut desk = DeskClient::new(profile::open(as_whom).await?);
-        let asked = WatchAlertsRequest { from: place.clone() };
+        let asked = WatchAlertsRequest { from: place.clone(), notices: true };
         Ok::<_, Failure>(desk.watch_alerts(asked).await?.into_inner())
     };
     let mut changes = match opened.await {
@@ -77,11 +77,15 @@ async fn watch(as_whom: Option<&str>, place: &mut String, format: Format) -> Fai
 }
 
 fn tell(change: Change, format: Format) -> Result<(), Failure> {
-    let Change { kind, id, version, at: changed_at, place, category, urgency } = change;
+    let Change { kind, id, version, at: changed_at, place, category, urgency, notice } = change;
     match format {
         Format::Json if kind == "ready" => {
             say_json(&json!({ "kind": kind, "place": place, "ready_at": at(changed_at) }))
         }
+        Format::Json if !notice.is_empty() => say_json(&json!({
+            "kind": kind, "notice": notice, "about": id, "changed_at": at(changed_at),
+            "place": place,
+        })),
         Format::Json => say_json(&json!({
             "kind": kind, "id": id, "version": version, "category": category, "urgency": urgency,
             "changed_at": at(changed_at), "place": place,
@@ -90,6 +94,9 @@ fn tell(change: Change, format: Format) -> Result<(), Failure> {
             let what = format!("showing changes as they happen, from {place} on; Ctrl-C ends it");
             remark("watching", &what);
             Ok(())
+        }
+        Format::Text if !notice.is_empty() => {
+            say(&format!("{}  {kind}  {notice}  {id}  {place}", time(changed_at)))
         }
         Format::Text => {
             let time = time(changed_at);

@@ -14,6 +14,7 @@ use entente_node::text;
 use entente_node::trust::{Draft, SignedDescriptor};
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::notices_client::NoticesClient;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -239,6 +240,10 @@ impl Node {
 
     pub async fn officer(&self) -> Result<DeskClient<Channel>, Failure> {
         Ok(DeskClient::new(self.channel("officer").await?))
+    }
+
+    pub async fn notices(&self) -> Result<NoticesClient<Channel>, Failure> {
+        Ok(NoticesClient::new(self.channel("officer").await?))
     }
 
     pub async fn administrator(&self) -> Result<AdminClient<Channel>, Failure> {

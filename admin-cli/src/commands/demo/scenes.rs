@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Shown;
 use super::federation::{DE, DK, FR, Federation, Node, until};
+use super::notice::notice;
 use super::tamper::forgeries;
 use crate::commands::audit;
 use crate::output::{Failure, Format, table};
@@ -30,7 +31,7 @@ type Scene = for<'a> fn(&'a mut Federation) -> Playing<'a>;
 type Playing<'a> = Pin<Box<dyn Future<Output = Result<Shown, Failure>> + Send + 'a>>;
 
 /// Name and scene.
-pub const SCENES: [(&str, Scene); 13] = [
+pub const SCENES: [(&str, Scene); 14] = [
     ("start three nodes", |f| Box::pin(start(f))),
     ("peer them both ways", |f| Box::pin(peer(f))),
     ("a policy for each pair", |f| Box::pin(policies(f))),
@@ -41,6 +42,7 @@ pub const SCENES: [(&str, Scene); 13] = [
     ("FR searches", |f| Box::pin(search(f))),
     ("DK narrows its policy", |f| Box::pin(narrow(f))),
     ("a tampered alert is refused", |f| Box::pin(tampered(f))),
+    ("a notice from desk to desk", |f| Box::pin(notice(f))),
     ("DK withdraws the alert", |f| Box::pin(withdraw(f))),
     ("DK is killed under load", |f| Box::pin(kill(f))),
     ("the audit log of DK verifies", |f| Box::pin(verify(f))),

@@ -8,14 +8,18 @@ use super::judge::{Judged, Kept, Refusal, history_reason};
 use super::verified::Sound;
 use crate::alert::{ClaimSet, Succession, View, Withdrawal, succeeds};
 use crate::audit::{Event, Operation};
+use crate::exchange::kind;
 use crate::exchange::restores::last_restore;
 use crate::exchange::statement::{Refused, Retraction};
-use crate::holding::{Sealed, erase_copy, forget_copy};
-use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Epoch};
+use crate::holding::{
+    Sealed, SealedAcknowledgement, SealedNotice, erase_copy, forget_copy, note_taken,
+};
+use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Epoch, NoticeId, StreamSeq};
 use crate::node::Live;
+use crate::reason::Reason;
 use crate::store::{
-    Change, Committed, Copies, Erased, HeldCopy, Parked, ParkedIn, Peers, Read, Scan, StoreError,
-    StreamIn, StreamsIn, Tombstone, Tombstones, Tx,
+    Change, Committed, Copies, Erased, HeldCopy, Notices, Parked, ParkedIn, Peers, Read, Scan,
+    StoreError, StreamIn, StreamsIn, Subject, Tombstone, Tombstones, Tx,
 };
 use crate::trust::PeerState;
 
@@ -117,6 +121,8 @@ impl Applying<'_> {
             Judged::Keep(kept) => self.keep(tx, *kept),
             Judged::Withdraw(withdrawal, text) => self.withdraw(tx, &withdrawal, text),
             Judged::Retract(retraction, text) => self.retract(tx, &retraction, text),
+            Judged::Notice(seq, sealed) => self.take_notice(tx, seq, &sealed),
+            Judged::Acknowledge(seq, sealed) => self.take_acknowledgement(tx, seq, &sealed),
             Judged::Refuse(refusal) => Ok(self.refuse(tx, refusal, false)?),
         }
     }
@@ -127,8 +133,8 @@ impl Applying<'_> {
         let succession = match succession(tx, held.as_ref(), &kept.sealed.view)? {
             Ok(succession) => succession,
             Err((reason, equivocation)) => {
-                let alert = Some((id, kept.sealed.view.head.version));
-                let refusal = Refusal { seq: kept.seq, alert, reason };
+                let subject = Some((id.into(), kept.sealed.view.head.version));
+                let refusal = Refusal { seq: kept.seq, subject, reason };
                 return Ok(self.refuse(tx, refusal, equivocation)?);
             }
         };
@@ -138,7 +144,7 @@ impl Applying<'_> {
         let copy =
             enter_copy(tx, &kept.sealed, held.as_ref(), succession, self.arrival.sound.head.epoch);
         tx.delete::<Tombstones>(&id);
-        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone()));
+        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone().into()));
         tx.announce(Change::Alert { kind: "received", id: id.clone(), version: copy.version });
         self.events.push(
             self.event(Operation::Collect, "alert.received", &id)
@@ -166,7 +172,7 @@ impl Applying<'_> {
     ) -> Result<(), ReceiveError> {
         let id = &withdrawal.jti;
         let erased = erase_copy(tx, id, Erased::Withdrawn, withdrawal.ver, Some(text))?;
-        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone()));
+        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone().into()));
         self.events.push(
             self.event(Operation::Erase, "alert.withdrawal_received", id)
                 .with("version", withdrawal.ver)
@@ -186,10 +192,84 @@ impl Applying<'_> {
         if let Some(version) = held {
             erase_copy(tx, id, Erased::Retracted, version, Some(text))?;
         }
-        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone()));
+        tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone().into()));
         let event = self.event(Operation::Erase, "alert.retraction_received", id);
         self.events.push(event.with("held", held.is_some()));
         Ok(())
+    }
+
+    /// A notice that is held already, sent again in a new epoch, changes nothing.
+    fn take_notice(
+        &mut self,
+        tx: &mut Tx<'_>,
+        seq: StreamSeq,
+        sealed: &SealedNotice,
+    ) -> Result<(), ReceiveError> {
+        let peer = &self.arrival.peer;
+        let subject = Subject::Notice(sealed.id.clone());
+        let held = tx.get::<Notices>(&(peer.clone(), sealed.id.clone()))?;
+        let refused = match held {
+            Some(held) if held.digest != sealed.digest => Some(Reason::Equivocation),
+            None if !sealed.enter_received(tx, peer)? => Some(Reason::TooManyNotices),
+            Some(_) => {
+                self.events.push(self.notice_event("notice.repeated", &sealed.id));
+                None
+            }
+            None => {
+                let event = self.notice_event("notice.received", &sealed.id);
+                self.events.push(event.with("jws", sealed.digest.to_string()));
+                None
+            }
+        };
+        match refused {
+            Some(reason) => self.refuse_notice(tx, seq, subject, reason),
+            None => {
+                tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), subject));
+                Ok(())
+            }
+        }
+    }
+
+    /// The newest word stands: a receiver that was restored may have forgotten the one before.
+    fn take_acknowledgement(
+        &mut self,
+        tx: &mut Tx<'_>,
+        seq: StreamSeq,
+        sealed: &SealedAcknowledgement,
+    ) -> Result<(), ReceiveError> {
+        let peer = self.arrival.peer.clone();
+        let key = (peer.clone(), sealed.id.clone());
+        let subject = Subject::Acknowledgement(sealed.id.clone());
+        note_taken(tx, &key)?;
+        let Some(held) = tx.get::<Notices>(&key)? else {
+            return self.refuse_notice(tx, seq, subject, Reason::NoticeUnknown);
+        };
+        let known = held.acknowledged.as_ref().is_some_and(|said| said.digest == sealed.digest);
+        if known {
+            self.events.push(self.notice_event("notice.acknowledgement_repeated", &sealed.id));
+        } else {
+            sealed.enter_received(tx, &peer, held);
+            let event = self.notice_event("notice.acknowledgement_received", &sealed.id);
+            self.events.push(event.with("jws", sealed.digest.to_string()));
+        }
+        tx.delete::<ParkedIn>(&(peer, subject));
+        Ok(())
+    }
+
+    fn refuse_notice(
+        &mut self,
+        tx: &mut Tx<'_>,
+        seq: StreamSeq,
+        subject: Subject,
+        reason: Reason,
+    ) -> Result<(), ReceiveError> {
+        let refusal = Refusal { seq, subject: Some((subject, 0)), reason: reason.as_str() };
+        Ok(self.refuse(tx, refusal, reason == Reason::Equivocation)?)
+    }
+
+    fn notice_event(&self, kind: &'static str, id: &NoticeId) -> Event {
+        let event = Event::new(Operation::Collect, kind, "node").peer(&self.arrival.peer);
+        event.with("notice", id.to_string())
     }
 
     fn refuse(
@@ -198,12 +278,17 @@ impl Applying<'_> {
         refusal: Refusal,
         equivocation: bool,
     ) -> Result<(), StoreError> {
-        let kind = if equivocation { "alarm.equivocation" } else { "alert.refused" };
+        let addressed = refusal.subject.as_ref().is_some_and(|(of, _)| of.alert().is_none());
+        let kind = match (equivocation, addressed) {
+            (true, _) => "alarm.equivocation",
+            (false, true) => "notice.refused",
+            (false, false) => "alert.refused",
+        };
         let mut event = Event::new(Operation::Collect, kind, "node")
             .peer(&self.arrival.peer)
             .with("seq", refusal.seq)
             .with("reason", refusal.reason);
-        if let Some((id, version)) = refusal.alert {
+        if let Some((subject, version)) = refusal.subject {
             let parked = Parked {
                 version,
                 claims: ClaimSet::EMPTY,
@@ -214,7 +299,9 @@ impl Applying<'_> {
                 retry_at: None,
             };
             let peer = &self.arrival.peer;
-            self.carry_over(tx, &id)?;
+            if let Some(id) = subject.alert() {
+                self.carry_over(tx, id)?;
+            }
             // Counted once for a batch: otherwise the writer would read them all again for every
             // refusal.
             let count = match self.parked {
@@ -223,10 +310,10 @@ impl Applying<'_> {
             };
             let has_room = count < PARKED_MAX;
             if has_room {
-                tx.put::<ParkedIn>(&(peer.clone(), id.clone()), &parked);
+                tx.put::<ParkedIn>(&(peer.clone(), subject.clone()), &parked);
             }
             self.parked = Some(count + usize::from(has_room));
-            event = event.alert(&id);
+            event = kind::about(event, &subject);
         }
         self.events.push(event);
         let reason = refusal.reason.to_owned();

@@ -1,16 +1,19 @@
 //! Judges each statement of a batch by itself: signature, form, issuer, time. The transaction
 //! judges what needs history.
 
-use crate::alert::{self, AlertError, WITHDRAWAL_TYP, Withdrawal};
-use crate::exchange::batch::{Item, Statement};
+use crate::alert::{self, AlertError, Withdrawal};
+use crate::exchange::batch::Item;
+use crate::exchange::kind::Kind;
 use crate::exchange::parked::NO_ROOM;
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
-use crate::holding::Sealed;
-use crate::id::{AlertId, AuthorityId, Digest, StreamSeq, Version};
+use crate::holding::{Sealed, SealedAcknowledgement, SealedNotice};
+use crate::id::{AuthorityId, Digest, StreamSeq, Version};
 use crate::jose;
 use crate::matching::{self, MATCH_KEYS_MAX};
 use crate::node::Node;
-use crate::store::Copies;
+use crate::notice::{Acknowledgement, Notice};
+use crate::reason::Reason;
+use crate::store::{Copies, Subject};
 
 /// The verdict on a statement.
 pub(super) enum Judged {
@@ -20,6 +23,10 @@ pub(super) enum Judged {
     Withdraw(Withdrawal, String),
     /// Taken back from us.
     Retract(Retraction, String),
+    /// A notice, sealed, at its place.
+    Notice(StreamSeq, Box<SealedNotice>),
+    /// The word that a notice was read, sealed, at its place.
+    Acknowledge(StreamSeq, Box<SealedAcknowledgement>),
     /// Refused.
     Refuse(Refusal),
 }
@@ -37,10 +44,10 @@ pub(super) struct Kept {
     pub(super) sealed: Sealed,
 }
 
-/// A refused statement, with the alert that it claims to be about.
+/// A refused statement, with the subject that it claims to have.
 pub(super) struct Refusal {
     pub(super) seq: StreamSeq,
-    pub(super) alert: Option<(AlertId, Version)>,
+    pub(super) subject: Option<(Subject, Version)>,
     pub(super) reason: &'static str,
 }
 
@@ -59,14 +66,24 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn item(&self, item: &Item) -> Judged {
-        let judged = match &item.statement {
-            Statement::Alert(text) => self.alert(item, text),
-            Statement::Withdrawal(text) => self.withdrawal(item, text),
-            Statement::Retraction(text) => self.retraction(item, text),
-        };
+        let judged = self.of_its_kind(item);
         judged.unwrap_or_else(|reason| {
-            Judged::Refuse(Refusal { seq: item.seq, alert: self.claimed_id(item), reason })
+            Judged::Refuse(Refusal { seq: item.seq, subject: self.claimed(item), reason })
         })
+    }
+
+    fn of_its_kind(&self, item: &Item) -> Result<Judged, &'static str> {
+        let (kind, text) = (item.statement.kind, item.statement.text.as_str());
+        if text.len() > kind.rules().bytes_max {
+            return Err(Reason::StatementTooLong.as_str());
+        }
+        match kind {
+            Kind::Alert => self.alert(item, text),
+            Kind::Withdrawal => self.withdrawal(item, text),
+            Kind::Retraction => self.retraction(item, text),
+            Kind::Notice => self.notice(item, text),
+            Kind::Acknowledgement => self.acknowledgement(item, text),
+        }
     }
 
     fn alert(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
@@ -94,7 +111,6 @@ impl Judge<'_> {
 
     fn withdrawal(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
         self.check_digest(item, text)?;
-        check_length(text)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let key_of = |issuer: &AuthorityId, kid: &_| {
@@ -113,7 +129,6 @@ impl Judge<'_> {
     }
 
     fn retraction(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
-        check_length(text)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
@@ -123,7 +138,7 @@ impl Judge<'_> {
             return Err(NOT_THE_ISSUER);
         }
         if retraction.aud != self.node.authority {
-            return Err("not_for_this_receiver");
+            return Err(Reason::NotForThisReceiver.as_str());
         }
         if retraction.in_place_of != Some(item.digest) {
             self.check_digest(item, text)?;
@@ -131,36 +146,68 @@ impl Judge<'_> {
         Ok(Judged::Retract(retraction, text.to_owned()))
     }
 
+    fn notice(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+        self.check_digest(item, text)?;
+        let now = self.node.clock.now();
+        let directory = self.node.directory.load();
+        let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
+        let parties = (self.peer, &self.node.authority);
+        let notice = Notice::verify(text, parties, key_of, self.node.clock.bounds())
+            .map_err(|error| error.reason().as_str())?;
+        if !self.room {
+            return Err(NO_ROOM);
+        }
+        Ok(Judged::Notice(item.seq, Box::new(SealedNotice::new(self.node, &notice, text))))
+    }
+
+    fn acknowledgement(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+        self.check_digest(item, text)?;
+        let now = self.node.clock.now();
+        let directory = self.node.directory.load();
+        let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
+        let parties = (self.peer, &self.node.authority);
+        let said = Acknowledgement::verify(text, parties, key_of, self.node.clock.bounds())
+            .map_err(|error| error.reason().as_str())?;
+        if !self.room {
+            return Err(NO_ROOM);
+        }
+        let sealed = SealedAcknowledgement::new(self.node, &said, text);
+        Ok(Judged::Acknowledge(item.seq, Box::new(sealed)))
+    }
+
     fn check_digest(&self, item: &Item, text: &str) -> Result<(), &'static str> {
         let same = Digest::of(text.as_bytes()) == item.digest;
         if same { Ok(()) } else { Err("digest_differs") }
     }
 
-    /// The id a refused statement claims, so that people can speak about it; it proves nothing.
-    fn claimed_id(&self, item: &Item) -> Option<(AlertId, Version)> {
-        match &item.statement {
-            Statement::Alert(text) => {
+    /// What a refused statement says it is about, so that people can speak about it; it proves
+    /// nothing.
+    fn claimed(&self, item: &Item) -> Option<(Subject, Version)> {
+        let (kind, text) = (item.statement.kind, item.statement.text.as_str());
+        let typ = kind.rules().typ;
+        Some(match kind {
+            Kind::Alert => {
                 let head = alert::read(text).ok()?.head;
-                Some((head.id, head.version))
+                (Subject::Alert(head.id), head.version)
             }
-            Statement::Withdrawal(text) => {
-                let said: Withdrawal = jose::peek(WITHDRAWAL_TYP, text).ok()?;
-                Some((said.jti, said.ver))
+            Kind::Withdrawal => {
+                let said: Withdrawal = jose::peek(typ, text).ok()?;
+                (Subject::Alert(said.jti), said.ver)
             }
-            Statement::Retraction(text) => {
-                let said: Retraction = jose::peek(RETRACTION_TYP, text).ok()?;
-                Some((said.jti, 0))
+            Kind::Retraction => {
+                let said: Retraction = jose::peek(typ, text).ok()?;
+                (Subject::Alert(said.jti), 0)
             }
-        }
+            Kind::Notice => {
+                let said: Notice = jose::peek(typ, text).ok()?;
+                (Subject::Notice(said.jti), 0)
+            }
+            Kind::Acknowledgement => {
+                let said: Acknowledgement = jose::peek(typ, text).ok()?;
+                (Subject::Acknowledgement(said.jti), 0)
+            }
+        })
     }
-}
-
-/// Most bytes of a withdrawal or retraction: they are kept as received, and five short claims need
-/// no more.
-const WORD_BYTES_MAX: usize = 2048;
-
-fn check_length(word: &str) -> Result<(), &'static str> {
-    if word.len() <= WORD_BYTES_MAX { Ok(()) } else { Err("statement_too_long") }
 }
 
 /// The refusal of somebody else's alert: only its issuer may send it.

@@ -1,20 +1,22 @@
 //! A node that lost state fetches its own later statements back from the peers that hold them:
-//! alerts, withdrawals, retractions, and the restores that it signed before. They are in force
-//! again.
+//! alerts, withdrawals, retractions, notices, and the restores that it signed before. They are in
+//! force again.
 
 use super::fork::note_fork;
 use crate::alert::{self, AlertError, ClaimSet, View};
 use crate::audit::{self, Event, Operation, RESTORE_RECOVERED, STATEMENT};
+use crate::exchange::addressed::feed_to;
 use crate::exchange::restores::keep_restore;
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::exchange::stream::feed;
-use crate::holding::{HoldingError, Sealed, forget_own, read_own};
+use crate::holding::{HoldingError, Sealed, SealedNotice, forget_own, read_own};
 use crate::id::{AlertId, AuthorityId, Bounds, TIMESTAMP_MAX, Timestamp};
 use crate::jose;
 use crate::node::{Node, SharedNode};
+use crate::notice::Notice;
 use crate::store::{
-    CommitError, Committed, Erased, Ledger, Own, OwnAlert, Read, Restores, StoreError, TakenBack,
-    Tombstone, Tombstones, Tx,
+    CommitError, Committed, Erased, Ledger, Notices, Own, OwnAlert, Read, Restores, StoreError,
+    Subject, TakenBack, Tombstone, Tombstones, Tx,
 };
 
 /// Why a recovered statement was not kept.
@@ -62,6 +64,11 @@ pub async fn keep_recovered(
         let committed =
             node.store.commit(move |tx| keep_older_restore(tx, &me, &from, &restore, text));
         return kept(committed.await);
+    }
+    let own_key = |kid: &_| node.own_statement_key(kid);
+    if let Ok(notice) = Notice::verify(statement, (&node.authority, peer), own_key, now) {
+        let sealed = SealedNotice::new(node, &notice, statement);
+        return kept(node.store.commit(move |tx| keep_notice(tx, &from, &sealed)).await);
     }
     keep_alert(node, peer, &alert::verify(statement, key_of, now)?).await
 }
@@ -157,12 +164,28 @@ fn keep_retraction(
 ) -> Result<Committed<bool>, StoreError> {
     let key = (peer.clone(), id.clone());
     let new = tx.get::<TakenBack>(&key)?.is_none();
-    let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
+    let subject = (peer.clone(), Subject::Alert(id.clone()));
+    let mut ledger = tx.get::<Ledger>(&subject)?.unwrap_or_default();
     ledger.retraction_handed_back();
-    tx.put::<Ledger>(&key, &ledger);
+    tx.put::<Ledger>(&subject, &ledger);
     tx.put::<TakenBack>(&key, &text);
     let event = Event::new(Operation::Erase, "disclose.retraction_recovered", "node");
     Ok(Committed::new(new, event.alert(id).peer(peer).with("new", new)))
+}
+
+/// A notice that the peer has is sent to it again only in a new epoch, as every notice is.
+fn keep_notice(
+    tx: &mut Tx<'_>,
+    peer: &AuthorityId,
+    sealed: &SealedNotice,
+) -> Result<Committed<bool>, StoreError> {
+    let new = tx.get::<Notices>(&(peer.clone(), sealed.id.clone()))?.is_none();
+    if new {
+        let feed = feed_to(tx, Subject::Notice(sealed.id.clone()), peer);
+        sealed.enter_recovered(tx, peer, feed)?;
+    }
+    let event = Event::new(Operation::Collect, "notice.recovered", "node").peer(peer);
+    Ok(Committed::new(new, event.with("notice", sealed.id.to_string()).with("new", new)))
 }
 
 /// A restore of before the present one, which a backup from before it had forgotten.
@@ -265,7 +288,7 @@ fn note_held(
     view: &View,
     claims: ClaimSet,
 ) -> Result<(), StoreError> {
-    let key = (peer.clone(), view.head.id.clone());
+    let key = (peer.clone(), Subject::Alert(view.head.id.clone()));
     let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
     if ledger.handed_back(view.head.version, claims, tx.now()) {
         tx.put::<Ledger>(&key, &ledger);

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use super::error::SendError;
 use crate::audit::{Event, Operation};
+use crate::exchange::kind;
 use crate::exchange::ledger::{Effect, OfferedAt};
 use crate::exchange::parked;
 use crate::exchange::statement::{RECEIPT_TYP, Receipt};
+use crate::holding::note_taken;
 use crate::id::{AuthorityId, Digest, StreamSeq};
 use crate::jose;
 use crate::node::SharedNode;
 use crate::store::{
     CommitError, Committed, Ledger, Offer, Offers, PAGE, Parked, Read, Scan, StoreError, StreamOut,
-    StreamsOut, Tx,
+    StreamsOut, Subject, Tx,
 };
 use crate::telemetry;
 
@@ -126,7 +128,7 @@ fn settle(
     offer: &Offer,
     refusal: Option<&str>,
 ) -> Result<(), StoreError> {
-    let key = (peer.clone(), offer.alert.clone());
+    let key = (peer.clone(), offer.subject.clone());
     let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
     let (overtaken, effect) = (ledger.newest_place() > place, Effect::of(&offer.offered));
     match refusal {
@@ -147,7 +149,12 @@ fn settle(
             parked::park(tx, &key, &parked)?;
         }
         Some(_) => {}
-        None => parked::unpark(tx, &key)?,
+        None => {
+            parked::unpark(tx, &key)?;
+            if let Subject::Notice(id) = &offer.subject {
+                note_taken(tx, &(peer.clone(), id.clone()))?;
+            }
+        }
     }
     tx.put::<Ledger>(&key, &ledger);
     Ok(())
@@ -158,8 +165,7 @@ fn shortened(reason: &str) -> String {
 }
 
 fn refused_event(peer: &AuthorityId, place: StreamSeq, offer: &Offer, reason: &str) -> Event {
-    Event::new(Operation::Disclose, "disclose.refused", "node")
-        .alert(&offer.alert)
+    kind::about(Event::new(Operation::Disclose, "disclose.refused", "node"), &offer.subject)
         .peer(peer)
         .with("seq", place)
         .with("reason", reason)

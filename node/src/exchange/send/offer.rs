@@ -11,14 +11,15 @@ use super::rules::{key_in_force, sweep_after_rule_end};
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
 use crate::exchange::batch::{Item, chain_next};
+use crate::exchange::kind::about;
 use crate::exchange::ledger::Effect;
 use crate::exchange::parked::{self, SCHEMA_LACKING, waits_for_schema};
 use crate::exchange::stop::is_stopped;
-use crate::id::{AlertId, AuthorityId, Timestamp, Version, Versions};
+use crate::id::{AuthorityId, Timestamp, Version, Versions};
 use crate::node::SharedNode;
 use crate::store::{
-    CommitError, Committed, Ledger, Offer, Offered, Offers, Own, Parked, Peers, Snapshot,
-    StoreError, StreamOut, StreamsOut, Tx,
+    CommitError, Committed, Ledger, Notices, Offer, Offered, Offers, Own, Parked, Peers, Snapshot,
+    StoreError, StreamOut, StreamsOut, Subject, Tx,
 };
 use crate::trust::PeerState;
 
@@ -36,6 +37,7 @@ pub(super) struct Offering {
 pub(super) struct Dispatcher {
     peer: AuthorityId,
     schemas: Versions,
+    protocol: u32,
     /// The place up to which was decided, if it is beyond the one in the store.
     ahead: Option<Position>,
 }
@@ -53,9 +55,9 @@ impl From<StoreError> for Refusal {
 }
 
 impl Dispatcher {
-    /// For a peer that reads these versions of the alert schema.
-    pub(super) fn new(peer: AuthorityId, schemas: Versions) -> Self {
-        Self { peer, schemas, ahead: None }
+    /// For a peer that reads these versions of the alert schema, by this version of the protocol.
+    pub(super) fn new(peer: AuthorityId, schemas: Versions, protocol: u32) -> Self {
+        Self { peer, schemas, protocol, ahead: None }
     }
 
     /// Offers what comes next for the peer; without items if there is nothing.
@@ -97,10 +99,10 @@ impl Dispatcher {
 
     async fn plan_on_worker(&self, node: &SharedNode) -> Result<Plan, SendError> {
         let (node, peer) = (node.clone(), self.peer.clone());
-        let (schemas, ahead) = (self.schemas, self.ahead.clone());
+        let (reads, ahead) = ((self.schemas, self.protocol), self.ahead.clone());
         let store = node.store.clone();
         let plan = move |held: &Snapshot<'_>| {
-            Planner::new(&node, held, &peer, schemas, ahead.clone()).and_then(Planner::plan)
+            Planner::new(&node, held, &peer, reads, ahead.clone()).and_then(Planner::plan)
         };
         store.read(plan).await
     }
@@ -130,8 +132,8 @@ fn offer(tx: &mut Tx<'_>, peer: &AuthorityId, plan: Plan) -> Result<Committed<Of
     for parks in plan.parks {
         park(tx, peer, &stream, parks)?;
     }
-    for alert in plan.unparks {
-        parked::unpark(tx, &(peer.clone(), alert))?;
+    for subject in plan.unparks {
+        parked::unpark(tx, &(peer.clone(), subject))?;
     }
     stream.cursor = plan.position.cursor;
     stream.sweep = plan.position.sweep;
@@ -160,14 +162,24 @@ fn current(tx: &Tx<'_>, peer: &AuthorityId, plan: &Plan) -> Result<StreamOut, Re
         return Err(Refusal::Stale);
     }
     for pick in &plan.picks {
-        if let Offered::View { version, .. } = pick.offered {
-            let own = tx.get::<Own>(&pick.alert)?;
-            if own.map(|own| own.version) != Some(version) {
-                return Err(Refusal::Stale);
-            }
+        if !stands(tx, peer, pick)? {
+            return Err(Refusal::Stale);
         }
     }
     Ok(stream)
+}
+
+/// Whether what was picked is still what is held here.
+fn stands(tx: &Tx<'_>, peer: &AuthorityId, pick: &Pick) -> Result<bool, StoreError> {
+    Ok(match (&pick.subject, &pick.offered) {
+        (Subject::Alert(alert), Offered::View { version, .. }) => {
+            tx.get::<Own>(alert)?.map(|own| own.version) == Some(*version)
+        }
+        (Subject::Notice(id) | Subject::Acknowledgement(id), _) => {
+            tx.get::<Notices>(&(peer.clone(), id.clone()))?.is_some()
+        }
+        (Subject::Alert(_), _) => true,
+    })
 }
 
 fn enter_ledger(
@@ -177,13 +189,13 @@ fn enter_ledger(
     pick: &Pick,
     at: Timestamp,
 ) -> Result<(), Refusal> {
-    let key = (peer.clone(), pick.alert.clone());
+    let key = (peer.clone(), pick.subject.clone());
     let mut ledger = tx.get::<Ledger>(&key)?.unwrap_or_default();
     ledger.offered((stream.epoch, stream.tail), Effect::of(&pick.offered), at);
     parked::unpark(tx, &key)?;
     tx.put::<Ledger>(&key, &ledger);
     let offer = Offer {
-        alert: pick.alert.clone(),
+        subject: pick.subject.clone(),
         offered: pick.offered.clone(),
         digest: pick.digest,
         chain: stream.tail_chain,
@@ -199,9 +211,10 @@ fn offered_event(peer: &AuthorityId, stream: &StreamOut, pick: &Pick) -> Event {
         Offered::View { .. } => (Operation::Disclose, "disclose.offered"),
         Offered::Withdrawal(_) => (Operation::Erase, "disclose.withdrawal_offered"),
         Offered::Retraction(_) => (Operation::Erase, "disclose.retraction_offered"),
+        Offered::Notice => (Operation::Disclose, "notice.offered"),
+        Offered::Acknowledgement => (Operation::Disclose, "notice.acknowledgement_offered"),
     };
-    let mut event = Event::new(operation, kind, "node")
-        .alert(&pick.alert)
+    let mut event = about(Event::new(operation, kind, "node"), &pick.subject)
         .peer(peer)
         .with("epoch", stream.epoch)
         .with("seq", stream.tail)
@@ -225,7 +238,7 @@ fn park(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
     stream: &StreamOut,
-    (alert, version, reason): (AlertId, Version, &'static str),
+    (subject, version, reason): (Subject, Version, &'static str),
 ) -> Result<(), StoreError> {
     let at = tx.now();
     let parked = Parked {
@@ -237,5 +250,5 @@ fn park(
         seq: 0,
         retry_at: parked::retry_at(reason, at),
     };
-    parked::park(tx, &(peer.clone(), alert), &parked)
+    parked::park(tx, &(peer.clone(), subject), &parked)
 }

@@ -6,17 +6,22 @@ use std::collections::HashSet;
 use super::error::SendError;
 use crate::alert::{ClaimSet, View};
 use crate::exchange::batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Statement};
-use crate::exchange::parked::{self, CLOCK_IN_DOUBT, SCHEMA_LACKING};
+use crate::exchange::kind::Kind;
+use crate::exchange::parked::{self, CLOCK_IN_DOUBT, PROTOCOL_LACKING, SCHEMA_LACKING};
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::exchange::stop::{lost_state, must_ask};
-use crate::holding::{HoldingError, read_own};
-use crate::id::{AlertId, AuthorityId, Digest, PolicyVersion, Timestamp, Version, Versions};
+use crate::holding::{
+    HoldingError, NoticeKey, outgoing_acknowledgement, outgoing_notice, read_own,
+};
+use crate::id::{
+    AlertId, AuthorityId, Digest, NoticeId, PolicyVersion, Timestamp, Version, Versions,
+};
 use crate::jose::{self, SignError};
 use crate::node::Node;
 use crate::policy::{Policy, Sharing};
 use crate::store::{
-    Feed, FeedEntry, Ledger, Offered, Own, PAGE, ParkedOut, Read, Scan, Snapshot, StreamOut,
-    StreamsOut, Sweep, TakenBack, Tombstones,
+    Feed, FeedEntry, Ledger, Offered, Own, PAGE, ParkedOut, Read, Scan, Snapshot, StoreError,
+    StreamOut, StreamsOut, Subject, Sweep, TakenBack, Tombstones,
 };
 
 /// Most feed places decided as "nothing for this peer" before the cursor is stored: after a crash
@@ -42,14 +47,14 @@ pub(super) struct Plan {
     pub(super) position: Position,
     pub(super) picks: Vec<Pick>,
     /// With the reason.
-    pub(super) parks: Vec<(AlertId, Version, &'static str)>,
-    pub(super) unparks: Vec<AlertId>,
+    pub(super) parks: Vec<(Subject, Version, &'static str)>,
+    pub(super) unparks: Vec<Subject>,
     pub(super) caught_up: bool,
 }
 
 /// A statement to be offered.
 pub(super) struct Pick {
-    pub(super) alert: AlertId,
+    pub(super) subject: Subject,
     pub(super) offered: Offered,
     pub(super) statement: Statement,
     pub(super) digest: Digest,
@@ -87,9 +92,10 @@ pub(super) struct Planner<'a> {
     peer: &'a AuthorityId,
     policy: std::sync::Arc<(PolicyVersion, Policy)>,
     schemas: Versions,
+    protocol: u32,
     now: Timestamp,
     bytes: usize,
-    seen: HashSet<AlertId>,
+    seen: HashSet<Subject>,
     plan: Plan,
 }
 
@@ -98,7 +104,7 @@ impl<'a> Planner<'a> {
         node: &'a Node,
         held: &'a Snapshot<'a>,
         peer: &'a AuthorityId,
-        schemas: Versions,
+        (schemas, protocol): (Versions, u32),
         ahead: Option<Position>,
     ) -> Result<Self, SendError> {
         if lost_state(node)? {
@@ -125,7 +131,18 @@ impl<'a> Planner<'a> {
             caught_up: false,
         };
         let now = node.clock.now();
-        Ok(Self { node, held, peer, policy, schemas, now, bytes: 0, seen: HashSet::new(), plan })
+        Ok(Self {
+            node,
+            held,
+            peer,
+            policy,
+            schemas,
+            protocol,
+            now,
+            bytes: 0,
+            seen: HashSet::new(),
+            plan,
+        })
     }
 
     pub(super) fn plan(mut self) -> Result<Plan, SendError> {
@@ -151,31 +168,31 @@ impl<'a> Planner<'a> {
     fn retry_parked(&mut self) -> Result<bool, SendError> {
         let due = parked::due(self.held, self.peer, self.now)?;
         let all = due.len() < PAGE;
-        for alert in due {
+        for subject in due {
             if self.full() {
                 return Ok(false);
             }
             let before = (self.plan.picks.len(), self.plan.parks.len());
-            self.decide(&alert, true)?;
+            self.decide(&subject, true)?;
             if (self.plan.picks.len(), self.plan.parks.len()) == before {
-                self.plan.unparks.push(alert);
+                self.plan.unparks.push(subject);
             }
         }
         Ok(all)
     }
 
-    fn sweep_held(&mut self, after: Option<AlertId>) -> Result<(), SendError> {
-        let from = after.clone().map(|alert| (self.peer.clone(), alert));
+    fn sweep_held(&mut self, after: Option<Subject>) -> Result<(), SendError> {
+        let from = after.clone().map(|subject| (self.peer.clone(), subject));
         let page = self.held.scan(Scan::<Ledger>::of(self.peer).after(&from), PAGE)?;
         let ended = page.len() < PAGE;
         let mut last = after;
-        for ((_, alert), _) in page {
+        for ((_, subject), _) in page {
             if self.full() {
                 self.plan.position.sweep = Some(Sweep::Held(last));
                 return Ok(());
             }
-            self.decide(&alert, false)?;
-            last = Some(alert);
+            self.decide(&subject, false)?;
+            last = Some(subject);
         }
         self.plan.position.sweep = Some(if ended { Sweep::Feed(0) } else { Sweep::Held(last) });
         Ok(())
@@ -194,8 +211,8 @@ impl<'a> Planner<'a> {
                 self.plan.position.sweep = Some(Sweep::Feed(last));
                 return Ok(());
             }
-            if !entry.withdrawn {
-                self.decide(&entry.alert, false)?;
+            if !entry.withdrawn && entry.to.may_be(self.peer) {
+                self.decide(&entry.subject, false)?;
             }
             last = place;
         }
@@ -207,14 +224,14 @@ impl<'a> Planner<'a> {
         let after = self.plan.position.cursor;
         let page = self.held.scan(Scan::<Feed>::all().after(&after), PAGE)?;
         let ended = page.len() < PAGE;
-        for (place, FeedEntry { alert, withdrawn }) in page {
+        for (place, FeedEntry { subject, to, withdrawn }) in page {
             if self.full() {
                 return Ok(());
             }
-            if withdrawn {
-                self.last_word(&alert)?;
-            } else {
-                self.decide(&alert, false)?;
+            match subject {
+                _ if !to.may_be(self.peer) => {}
+                Subject::Alert(alert) if withdrawn => self.last_word(&alert)?,
+                subject => self.decide(&subject, false)?,
             }
             self.plan.position.cursor = place;
         }
@@ -222,13 +239,54 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Compares what policy allows with what the ledger says, and picks the difference.
-    fn decide(&mut self, alert: &AlertId, again: bool) -> Result<(), SendError> {
-        // A sweep goes through the ledger and then through the feed, so an alert comes up twice.
-        if !self.seen.insert(alert.clone()) {
+    /// Compares what the peer is to have of a subject with what the ledger says, and picks the
+    /// difference.
+    fn decide(&mut self, subject: &Subject, again: bool) -> Result<(), SendError> {
+        // A sweep goes through the ledger and then through the feed, so a subject comes up twice.
+        if !self.seen.insert(subject.clone()) {
             return Ok(());
         }
-        let key = (self.peer.clone(), alert.clone());
+        match subject {
+            Subject::Alert(alert) => self.decide_alert(alert, again),
+            Subject::Notice(id) => self.decide_addressed(subject, id, Offered::Notice, again),
+            Subject::Acknowledgement(id) => {
+                self.decide_addressed(subject, id, Offered::Acknowledgement, again)
+            }
+        }
+    }
+
+    /// What is addressed to the peer goes whatever policy says, once in each epoch.
+    fn decide_addressed(
+        &mut self,
+        subject: &Subject,
+        id: &NoticeId,
+        offered: Offered,
+        again: bool,
+    ) -> Result<(), SendError> {
+        let key = (self.peer.clone(), subject.clone());
+        let epoch = self.plan.basis.stream.epoch;
+        let ledger = self.held.get::<Ledger>(&key)?.unwrap_or_default();
+        let parked = self.held.get::<ParkedOut>(&key)?;
+        let waits = parked.is_some_and(|parked| parked.epoch == epoch);
+        if !again && (waits || ledger.stands(epoch, 1, ClaimSet::EMPTY)) {
+            return Ok(());
+        }
+        let kind = Kind::of(&offered);
+        if kind.rules().protocol > self.protocol {
+            self.plan.parks.push((subject.clone(), 1, PROTOCOL_LACKING));
+            return Ok(());
+        }
+        let Some(text) = signed(self.held, &(self.peer.clone(), id.clone()), &offered)? else {
+            return Ok(());
+        };
+        self.pick(subject.clone(), offered, text);
+        Ok(())
+    }
+
+    /// Compares what policy allows with what the ledger says, and picks the difference.
+    fn decide_alert(&mut self, alert: &AlertId, again: bool) -> Result<(), SendError> {
+        let taken_back = (self.peer.clone(), alert.clone());
+        let key = (self.peer.clone(), Subject::Alert(alert.clone()));
         let Some(own) = self.held.get::<Own>(alert)? else {
             return if again { self.last_word(alert) } else { Ok(()) };
         };
@@ -239,7 +297,7 @@ impl<'a> Planner<'a> {
         let ledger = self.held.get::<Ledger>(&key)?.unwrap_or_default();
         let view = read_own(self.held, alert, &own)?;
         let decision = self.policy.1.decide(self.peer, &view.facts(), self.now);
-        let stays_back = self.held.get::<TakenBack>(&key)?.is_some();
+        let stays_back = self.held.get::<TakenBack>(&taken_back)?.is_some();
         match decision.sharing {
             // It was taken back before a restore, and nobody has confirmed that it may go out
             // again.
@@ -257,10 +315,10 @@ impl<'a> Planner<'a> {
                         (p.epoch, p.version, p.claims) == (epoch, own.version, claims)
                     });
                 if !self.schemas.contains(view.head.schema) {
-                    self.plan.parks.push((alert.clone(), own.version, SCHEMA_LACKING));
+                    self.plan.parks.push((key.1, own.version, SCHEMA_LACKING));
                 } else if !parked && (again || !ledger.stands(epoch, own.version, claims)) {
                     if self.may_have_ended(own.expires_at, &view, claims) {
-                        self.plan.parks.push((alert.clone(), own.version, CLOCK_IN_DOUBT));
+                        self.plan.parks.push((key.1, own.version, CLOCK_IN_DOUBT));
                     } else {
                         self.pick_view(view, claims, decision.rule.map(|(_, name)| name))?;
                     }
@@ -292,10 +350,10 @@ impl<'a> Planner<'a> {
             view.disclose(claims).map_err(|error| HoldingError::Alert(alert.clone(), error))?;
         self.bytes += text.len();
         self.plan.picks.push(Pick {
-            alert,
+            subject: Subject::Alert(alert),
             offered: Offered::View { version: view.head.version, claims },
             digest: Digest::of(text.as_bytes()),
-            statement: Statement::Alert(text),
+            statement: Statement::new(Kind::Alert, text),
             rule,
         });
         Ok(())
@@ -303,25 +361,25 @@ impl<'a> Planner<'a> {
 
     fn retract(&mut self, alert: &AlertId) -> Result<(), SendError> {
         let text = retraction(self.node, self.peer, alert, None)?;
-        self.pick_word(alert, Offered::Retraction(text.clone()), Statement::Retraction(text));
+        let subject = Subject::Alert(alert.clone());
+        self.pick(subject, Offered::Retraction(text.clone()), text);
         Ok(())
     }
 
     /// A withdrawal goes to every peer that ever held something of the alert. An expired alert
     /// needs one only where an older version may outlive it.
     fn last_word(&mut self, alert: &AlertId) -> Result<(), SendError> {
-        let key = (self.peer.clone(), alert.clone());
+        let key = (self.peer.clone(), Subject::Alert(alert.clone()));
         let Some(tombstone) = self.held.get::<Tombstones>(alert)? else { return Ok(()) };
         let Some(ledger) = self.held.get::<Ledger>(&key)? else {
             if self.held.get::<ParkedOut>(&key)?.is_some() {
-                self.plan.unparks.push(alert.clone());
+                self.plan.unparks.push(key.1);
             }
             return Ok(());
         };
         match tombstone.statement {
             Some(text) => {
-                let offered = Offered::Withdrawal(text.clone());
-                self.pick_word(alert, offered, Statement::Withdrawal(text));
+                self.pick(key.1, Offered::Withdrawal(text.clone()), text);
             }
             None if ledger.may_outlive(tombstone.version) => self.retract(alert)?,
             None => {}
@@ -329,10 +387,24 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn pick_word(&mut self, alert: &AlertId, offered: Offered, statement: Statement) {
-        let digest = Digest::of(statement.text().as_bytes());
-        self.bytes += statement.text().len();
-        self.plan.picks.push(Pick { alert: alert.clone(), offered, statement, digest, rule: None });
+    fn pick(&mut self, subject: Subject, offered: Offered, text: String) {
+        let statement = Statement::new(Kind::of(&offered), text);
+        let digest = Digest::of(statement.text.as_bytes());
+        self.bytes += statement.text.len();
+        self.plan.picks.push(Pick { subject, offered, statement, digest, rule: None });
+    }
+}
+
+/// What is addressed to a peer, as signed; `None` when it is not to be sent any more.
+pub(super) fn signed(
+    now: &Snapshot<'_>,
+    key: &NoticeKey,
+    offered: &Offered,
+) -> Result<Option<String>, StoreError> {
+    match offered {
+        Offered::Notice => outgoing_notice(now, key),
+        Offered::Acknowledgement => outgoing_acknowledgement(now, key),
+        Offered::View { .. } | Offered::Withdrawal(_) | Offered::Retraction(_) => Ok(None),
     }
 }
 

@@ -8,7 +8,8 @@ use crate::alert::SCHEMA;
 use crate::audit::{Event, Operation};
 use crate::exchange::batch::{Item, Place, chain_start};
 use crate::exchange::greeting::Resume;
-use crate::exchange::parked::{self, SCHEMA_LACKING, waits_for_schema};
+use crate::exchange::kind::Kind;
+use crate::exchange::parked::{self, PROTOCOL_LACKING, SCHEMA_LACKING, waits_for_schema};
 use crate::exchange::statement::{HEAD_TYP, Head};
 use crate::exchange::stop::lost_state;
 use crate::exchange::stream::{self, drop_offers, fresh, next_epoch};
@@ -56,9 +57,13 @@ pub(super) async fn resume(
     }
     let ours = node.store.get::<StreamsOut>(peer)?.ok_or(SendError::NotActive)?;
     wake_for_schema(node, peer, theirs.schemas).await?;
+    wake_for_protocol(node, peer, theirs.protocol).await?;
     match standing(node, peer, &ours, theirs)? {
         Standing::At(seq) => {
-            let items = replay_after(node, peer, (ours.epoch, seq)).await?;
+            let replayed = replay_after(node, peer, (ours.epoch, seq), theirs.protocol).await?;
+            let Some(items) = replayed else {
+                return renew(node, peer, (&ours, ours.epoch)).await;
+            };
             let start = chain_start(&node.authority, peer, ours.epoch);
             let chain = theirs.chain.filter(|_| seq > 0).unwrap_or(start);
             Ok(Resumed { place: Place { epoch: ours.epoch, seq, chain }, items })
@@ -175,15 +180,37 @@ async fn wake_for_schema(
     peer: &AuthorityId,
     schemas: Versions,
 ) -> Result<(), SendError> {
-    let lacking = parked::lacks_schema(node, peer)?;
+    let lacking = parked::waits_for(node, peer, SCHEMA_LACKING)?;
     let waiting = lacking && !schemas.contains(SCHEMA);
     node.streams.live(peer).status().waiting = waiting.then(|| waits_for_schema(peer));
     if waiting || !lacking {
         return Ok(());
     }
+    retry(node, peer, SCHEMA_LACKING).await
+}
+
+/// What waited because the peer spoke an older protocol is offered again once it does not.
+async fn wake_for_protocol(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    protocol: u32,
+) -> Result<(), SendError> {
+    let addressed = [Kind::Notice, Kind::Acknowledgement];
+    let reads_all = addressed.into_iter().all(|kind| kind.rules().protocol <= protocol);
+    if !reads_all || !parked::waits_for(node, peer, PROTOCOL_LACKING)? {
+        return Ok(());
+    }
+    retry(node, peer, PROTOCOL_LACKING).await
+}
+
+async fn retry(
+    node: &SharedNode,
+    peer: &AuthorityId,
+    reason: &'static str,
+) -> Result<(), SendError> {
     let peer = peer.clone();
     let committed = node.store.commit(move |tx| {
-        let retried = parked::retry_parked(tx, &peer, |parked| parked.reason == SCHEMA_LACKING)?;
+        let retried = parked::retry_parked(tx, &peer, |parked| parked.reason == reason)?;
         let event = Event::new(Operation::Disclose, "disclose.retried", "node").peer(&peer);
         Ok(Committed::new((), event.with("count", retried)))
     });

@@ -51,7 +51,7 @@ impl Sending {
         let turn = Turn {
             again: batches(items).into(),
             place,
-            dispatcher: Dispatcher::new(peer.clone(), theirs.schemas),
+            dispatcher: Dispatcher::new(peer.clone(), theirs.schemas, theirs.protocol),
             trust: trust_revision(node, peer)?,
         };
         let (peer, nonce) = (peer.clone(), Mutex::new(theirs.nonce));

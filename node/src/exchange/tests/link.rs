@@ -3,6 +3,7 @@
 use super::TestNode;
 use crate::alert::SCHEMA;
 use crate::exchange::{self, Batch, Nonce, ReceiveError, Reception, SendError, Sending};
+use crate::id::Versions;
 
 /// Before what a stream is cut.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,16 @@ impl<'a> Link<'a> {
             Ok(_) => panic!("a stream was opened"),
             Err(error) => error,
         }
+    }
+
+    /// From a sender that speaks one version of the protocol only.
+    pub(super) async fn open_speaking(from: &'a TestNode, to: &'a TestNode, protocol: u32) -> Self {
+        let (sender, receiver) = (&from.node.authority, &to.node.authority);
+        let mut standing = exchange::standing_of_log(&from.node).unwrap();
+        standing.protocols = Versions::new(protocol, protocol);
+        let (reception, theirs) = exchange::hello(&to.node, sender, &standing).await.unwrap();
+        let sending = Sending::resume(&from.node, receiver, &theirs).await.unwrap();
+        Self { from, to, sending, reception }
     }
 
     /// Sends until there is nothing more.

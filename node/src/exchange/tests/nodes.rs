@@ -17,8 +17,8 @@ use crate::node::{Node, Parts, SharedNode};
 use crate::pki;
 use crate::roles::{Actor, Role};
 use crate::store::{
-    Copies, Ledger, LedgerEntry, Read, Store, StoreOptions, StreamOut, StreamsOut, Tombstone,
-    Tombstones,
+    Copies, Ledger, LedgerEntry, Read, Store, StoreOptions, StreamOut, StreamsOut, Subject,
+    Tombstone, Tombstones,
 };
 use crate::trust::{DatedKey, Draft, SignedDescriptor};
 
@@ -40,7 +40,8 @@ impl TestNode {
         Self { node, folder, backups: 0, seed, clock, identity }
     }
 
-    pub(super) fn descriptor(&self) -> SignedDescriptor {
+    /// Its descriptor with this serial number.
+    pub(super) fn descriptor_of(&self, serial: u64) -> SignedDescriptor {
         let node = &self.node;
         let dated = |key: &SigningKey| DatedKey {
             key: key.public(),
@@ -51,7 +52,7 @@ impl TestNode {
         let root = pki::Authority::new("test root", now).unwrap();
         let draft = Draft {
             authority: node.authority.clone(),
-            serial: 1,
+            serial,
             statement_keys: vec![dated(&node.statement_key)],
             log_keys: vec![dated(&node.log_key)],
             tls_roots: vec![root.certificate_pem().to_owned()],
@@ -101,7 +102,8 @@ impl TestNode {
     pub(super) fn parked(&self, peer: &Self) -> Vec<(AlertId, String)> {
         let parked = admin::parked(&self.node, &peer.node.authority).unwrap();
         let ours = parked.into_iter().filter(|(theirs, _, _)| !theirs);
-        ours.map(|(_, id, parked)| (id, parked.reason)).collect()
+        let alert = |subject: Subject| subject.alert().cloned();
+        ours.filter_map(|(_, of, parked)| Some((alert(of)?, parked.reason))).collect()
     }
 
     pub(super) async fn update(&self, id: &AlertId, number: u64) {
@@ -132,6 +134,11 @@ impl TestNode {
         desk::list(&self.node, wanted, None, 100, &by).await.unwrap()
     }
 
+    /// Moves its clock.
+    pub(super) fn pass(&self, seconds: i64) {
+        self.clock.pass(seconds);
+    }
+
     pub(super) fn copy(&self, id: &AlertId) -> Option<View> {
         self.node
             .store
@@ -147,7 +154,7 @@ impl TestNode {
     }
 
     pub(super) fn ledger(&self, peer: &Self, id: &AlertId) -> LedgerEntry {
-        let key = (peer.node.authority.clone(), id.clone());
+        let key = (peer.node.authority.clone(), id.clone().into());
         self.node.store.get::<Ledger>(&key).unwrap().unwrap_or_default()
     }
 
@@ -222,12 +229,17 @@ fn copy_folder(from: &Path, to: &Path) {
 /// Each imports the other and approves it.
 pub(super) async fn join(a: &TestNode, b: &TestNode) {
     for (here, there) in [(a, b), (b, a)] {
-        let descriptor = there.descriptor();
-        let (one, two) = (person("administrator"), person("coordinator"));
-        admin::import_peer(&here.node, descriptor.jws(), &one).await.unwrap();
-        let (peer, fingerprint) = (&there.node.authority, descriptor.fingerprint());
-        admin::approve_peer(&here.node, peer, &fingerprint, &two).await.unwrap();
+        trust(here, there, 1).await;
     }
+}
+
+/// `here` imports the descriptor of `there` with this serial number, and approves it.
+pub(super) async fn trust(here: &TestNode, there: &TestNode, serial: u64) {
+    let descriptor = there.descriptor_of(serial);
+    let (one, two) = (person("administrator"), person("coordinator"));
+    admin::import_peer(&here.node, descriptor.jws(), &one).await.unwrap();
+    let (peer, fingerprint) = (&there.node.authority, descriptor.fingerprint());
+    admin::approve_peer(&here.node, peer, &fingerprint, &two).await.unwrap();
 }
 
 pub(super) fn person(name: &str) -> Actor {

@@ -118,7 +118,7 @@ async fn what_was_signed_after_an_old_backup_is_recovered_while_the_clock_is_in_
     let mut next = Some(Handed::Alerts(None));
     while let Some(after) = next {
         let me = &dk.node.authority;
-        let (statements, more) = exchange::statements_of(&fr.node, me, &after).unwrap();
+        let (statements, more) = exchange::statements_of(&fr.node, me, &after, 1).unwrap();
         for statement in statements {
             let kept = exchange::keep_recovered(&dk.node, &fr.node.authority, &statement).await;
             assert!(kept.unwrap());

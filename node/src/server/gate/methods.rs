@@ -56,6 +56,10 @@ const DESK_MESSAGE_BYTES_MAX: usize = 256 * KIB;
 /// Largest search: sixteen identifiers and a name take a few hundred bytes.
 const SEARCH_BYTES_MAX: usize = 16 * KIB;
 
+/// Largest message with the text of a notice: 2 000 characters of four bytes with room to spare, so
+/// that one that is too long is refused with a sentence about it.
+const NOTICE_MESSAGE_BYTES_MAX: usize = 32 * KIB;
+
 /// Largest message to the exchange door: a full batch, its head, and the framing of its items.
 pub const EXCHANGE_MESSAGE_BYTES_MAX: usize = BATCH_BYTES_MAX + 64 * KIB;
 
@@ -134,6 +138,19 @@ pub const METHODS: &[Method] = &[
         .holds(64 * KIB)
         .shape(Answers),
     Method::desk("/entente.desk.v1.Desk/Status", &[A::Status]).takes(SMALL_BYTES_MAX),
+    // A notice is kept whole while it is signed, sealed and entered.
+    Method::desk("/entente.desk.v1.Notices/SendNotice", &[A::SendNotice])
+        .takes(NOTICE_MESSAGE_BYTES_MAX)
+        .holds(64 * KIB),
+    // The records of all notices, of which a page is sent.
+    Method::desk("/entente.desk.v1.Notices/ListNotices", &[A::ListNotices])
+        .takes(SMALL_BYTES_MAX)
+        .holds(2048 * KIB),
+    Method::desk("/entente.desk.v1.Notices/GetNotice", &[A::GetNotice])
+        .takes(SMALL_BYTES_MAX)
+        .holds(64 * KIB),
+    Method::desk("/entente.desk.v1.Notices/AcknowledgeNotice", &[A::AcknowledgeNotice])
+        .takes(NOTICE_MESSAGE_BYTES_MAX),
     Method::desk("/entente.admin.v1.Admin/ExportDescriptor", &[A::ExportDescriptor]),
     Method::desk("/entente.admin.v1.Admin/ImportPeer", &[A::ImportPeer]),
     Method::desk("/entente.admin.v1.Admin/ListPeers", &[A::ListPeers]).holds(256 * KIB),

@@ -67,8 +67,8 @@ impl Store {
         })?;
         for_each::<Expiries>(self, |(at, id), ()| sums.expiring.add(salt, &(at, id)))?;
         for_each::<Feed>(self, |place, entry| {
-            if !entry.withdrawn {
-                sums.feed.add(salt, &(place, entry.alert));
+            if let Some(alert) = entry.subject.alert().filter(|_| !entry.withdrawn) {
+                sums.feed.add(salt, &(place, alert));
             }
         })?;
         let mut places = Sum::default();

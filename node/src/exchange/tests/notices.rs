@@ -1,0 +1,389 @@
+//! Notices: they arrive once, whatever is cut or restored, and what is wrong with one is refused.
+
+use super::TestNode;
+use super::link::{Cut, Link};
+use super::nodes::{join, person, trust};
+use crate::desk::{self, DeskError, NoticeState, OpenedNotice, Outgoing};
+use crate::exchange::{Batch, Item, Kind, Statement};
+use crate::holding::{NOTICES_A_DAY_MAX, NOTICES_OPEN_MAX};
+use crate::id::{Digest, NoticeId};
+use crate::notice::{NOTICE_KEPT_S, Notice};
+use crate::store::{Feed, NoticeTallies, Notices, Offers, Read, Scan, Subject, Tally};
+use crate::trust::PeerState;
+use crate::{admin, exchange};
+
+const TEXT: &str = "The vehicle was seen on the ferry.\nPlease call us.";
+
+impl TestNode {
+    async fn send(&self, to: &Self, text: &str) -> Result<NoticeId, DeskError> {
+        self.send_by(to, text, "").await.map(|(id, _)| id)
+    }
+
+    async fn send_by(
+        &self,
+        to: &Self,
+        text: &str,
+        key: &str,
+    ) -> Result<(NoticeId, bool), DeskError> {
+        let outgoing = Outgoing { to: &to.node.authority, text, about: None, key };
+        desk::send_notice(&self.node, outgoing, &person("officer")).await
+    }
+
+    async fn notice(&self, id: &NoticeId) -> Option<OpenedNotice> {
+        match desk::get_notice(&self.node, id, &person("coordinator")).await {
+            Ok(opened) => Some(opened),
+            Err(DeskError::NoticeUnknown(_)) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn state(&self, id: &NoticeId) -> NoticeState {
+        self.notice(id).await.expect("a notice").listed.state
+    }
+
+    async fn acknowledge(&self, id: &NoticeId, who: &str) -> Result<bool, DeskError> {
+        desk::acknowledge_notice(&self.node, id, who, &person("officer")).await
+    }
+
+    fn received(&self, from: &Self) -> Tally {
+        let tallies = self.node.store.get::<NoticeTallies>(&from.node.authority).unwrap();
+        tallies.unwrap_or_default().received
+    }
+
+    fn sent(&self, to: &Self) -> Tally {
+        let tallies = self.node.store.get::<NoticeTallies>(&to.node.authority).unwrap();
+        tallies.unwrap_or_default().sent
+    }
+
+    fn logged(&self, kind: &str) -> usize {
+        let leaves = self.node.store.leaves(0, usize::MAX).unwrap();
+        let entries = leaves.iter().map(|(_, leaf)| crate::audit::Entry::parse(leaf).unwrap());
+        entries.filter(|entry| entry.kind == kind).count()
+    }
+
+    /// Whether any entry of the log holds this text.
+    fn log_says(&self, text: &str) -> bool {
+        let leaves = self.node.store.leaves(0, usize::MAX).unwrap();
+        leaves.iter().any(|(_, leaf)| String::from_utf8_lossy(leaf).contains(text))
+    }
+}
+
+async fn pair() -> (TestNode, TestNode) {
+    let (dk, fr) = (TestNode::new("dk.politi", 1), TestNode::new("fr.police-judiciaire", 2));
+    join(&dk, &fr).await;
+    (dk, fr)
+}
+
+async fn run(from: &TestNode, to: &TestNode) {
+    Link::open(from, to).await.run().await;
+}
+
+#[tokio::test]
+async fn a_notice_arrives_without_any_policy_and_its_sender_sees_that_it_was_read() {
+    let (dk, fr) = pair().await;
+    let de = TestNode::new("de.bka", 3);
+    join(&dk, &de).await;
+    let id = dk.send(&fr, TEXT).await.unwrap();
+    assert_eq!(dk.state(&id).await, NoticeState::Waiting);
+    run(&dk, &de).await;
+    run(&dk, &fr).await;
+    assert!(de.notice(&id).await.is_none(), "it is for one peer");
+    assert_eq!(dk.state(&id).await, NoticeState::Open);
+    let got = fr.notice(&id).await.unwrap();
+    assert_eq!((got.notice.text.as_str(), got.listed.state), (TEXT, NoticeState::Open));
+    assert_eq!(desk::open_notices(&fr.node).unwrap(), 1);
+
+    assert!(fr.acknowledge(&id, "night desk").await.unwrap());
+    assert!(!fr.acknowledge(&id, "night desk").await.unwrap(), "the same again is no fault");
+    assert!(matches!(fr.acknowledge(&id, "day desk").await, Err(DeskError::NoticeAcknowledged(_))));
+    assert!(matches!(dk.acknowledge(&id, "us").await, Err(DeskError::OwnNotice(_))));
+    run(&fr, &dk).await;
+    let read = dk.notice(&id).await.unwrap();
+    assert_eq!(read.listed.state, NoticeState::Acknowledged);
+    assert_eq!(read.acknowledgement.unwrap().who, "night desk");
+    assert_eq!(desk::open_notices(&fr.node).unwrap(), 0);
+    for (node, text) in [(&dk, "ferry"), (&fr, "ferry"), (&dk, "night desk"), (&fr, "night desk")] {
+        assert!(!node.log_says(text), "the log holds no text of a notice");
+    }
+}
+
+#[tokio::test]
+async fn a_notice_arrives_once_wherever_the_stream_is_cut() {
+    for cut in [Cut::Sending, Cut::Commit, Cut::Receipt] {
+        let (dk, fr) = pair().await;
+        let id = dk.send(&fr, TEXT).await.unwrap();
+        Link::open(&dk, &fr).await.cut(cut).await;
+        run(&dk, &fr).await;
+        assert_eq!(fr.logged("notice.received"), 1, "{cut:?}");
+        fr.acknowledge(&id, "night desk").await.unwrap();
+        Link::open(&fr, &dk).await.cut(cut).await;
+        run(&fr, &dk).await;
+        assert_eq!(dk.logged("notice.acknowledgement_received"), 1, "{cut:?}");
+        assert_eq!(dk.state(&id).await, NoticeState::Acknowledged);
+        assert_eq!((fr.received(&dk).open, dk.sent(&fr).open), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn under_one_key_a_notice_is_sent_once() {
+    let (dk, fr) = pair().await;
+    let (first, new) = dk.send_by(&fr, TEXT, "0123").await.unwrap();
+    assert!(new);
+    assert_eq!(dk.send_by(&fr, TEXT, "0123").await.unwrap(), (first.clone(), false));
+    assert!(matches!(dk.send_by(&fr, "Other.", "0123").await, Err(DeskError::NoticeKeyUsed)));
+    assert_ne!(dk.send_by(&fr, TEXT, "4567").await.unwrap().0, first);
+    assert_ne!(dk.send_by(&fr, TEXT, "").await.unwrap().0, first);
+}
+
+#[tokio::test]
+async fn a_receiver_that_was_restored_gets_notices_again_and_none_twice() {
+    let (dk, mut fr) = pair().await;
+    let first = dk.send(&fr, TEXT).await.unwrap();
+    run(&dk, &fr).await;
+    let backup = fr.backup();
+    let second = dk.send(&fr, "Another.").await.unwrap();
+    run(&dk, &fr).await;
+    fr.acknowledge(&second, "night desk").await.unwrap();
+    run(&fr, &dk).await;
+    fr.restore(&backup);
+    assert!(fr.notice(&second).await.is_none());
+    run(&dk, &fr).await;
+    assert_eq!(fr.notice(&second).await.unwrap().notice.text, "Another.");
+    assert_eq!((fr.logged("notice.received"), fr.logged("notice.repeated")), (2, 1));
+    assert_eq!(fr.received(&dk), Tally { held: 2, open: 2, ..fr.received(&dk) });
+    assert_eq!(fr.state(&first).await, NoticeState::Open);
+    assert_eq!(dk.state(&second).await, NoticeState::Acknowledged, "that was said, and stands");
+}
+
+#[tokio::test]
+async fn a_sender_that_was_restored_fetches_its_notices_back() {
+    let (mut dk, fr) = pair().await;
+    let backup = dk.backup();
+    let id = dk.send(&fr, TEXT).await.unwrap();
+    run(&dk, &fr).await;
+    dk.restore(&backup);
+    assert!(Link::try_open(&dk, &fr).await.is_err(), "it finds out, and stops");
+    assert!(matches!(dk.send(&fr, "More.").await, Err(DeskError::LostState)));
+    let mut after = exchange::Handed::Notices(None);
+    let mut given = vec![];
+    loop {
+        let me = &dk.node.authority;
+        let (page, next) = exchange::statements_of(&fr.node, me, &after, 2).unwrap();
+        given.extend(page);
+        let Some(next) = next else { break };
+        after = next;
+    }
+    let last_words = exchange::Handed::Words(None);
+    let old = exchange::statements_of(&fr.node, &dk.node.authority, &last_words, 1).unwrap();
+    assert_eq!(old.1, None, "who speaks protocol 1 is handed none");
+    assert_eq!(given.len(), 1);
+    let from = &fr.node.authority;
+    assert!(exchange::keep_recovered(&dk.node, from, &given[0]).await.unwrap());
+    assert!(!exchange::keep_recovered(&dk.node, from, &given[0]).await.unwrap());
+    let other = "de.bka".parse().unwrap();
+    assert!(exchange::keep_recovered(&dk.node, &other, &given[0]).await.is_err());
+    assert_eq!(dk.notice(&id).await.unwrap().notice.text, TEXT);
+    assert_eq!(dk.state(&id).await, NoticeState::Open, "it was taken");
+}
+
+#[tokio::test]
+async fn a_notice_is_erased_after_a_year_at_both_ends() {
+    let (dk, fr) = pair().await;
+    let id = dk.send(&fr, TEXT).await.unwrap();
+    let late = dk.send(&fr, "Never taken.").await.unwrap();
+    let mut link = Link::open(&dk, &fr).await;
+    let batch = link.offer().await;
+    let (receipt, nonce) = link.give(batch).await.unwrap();
+    link.take(&receipt, nonce).await.unwrap();
+    fr.acknowledge(&id, "night desk").await.unwrap();
+    for node in [&dk, &fr] {
+        node.pass(NOTICE_KEPT_S - 1);
+        desk::expire(&node.node).await.unwrap();
+        assert!(node.notice(&id).await.is_some());
+        node.pass(1);
+        assert_eq!(desk::expire(&node.node).await.unwrap(), 2);
+        assert!(node.notice(&id).await.is_none() && node.notice(&late).await.is_none());
+        let left = node.node.store.scan(Scan::<Notices>::all(), 10).unwrap();
+        assert!(left.is_empty());
+        assert!(node.node.store.scan(Scan::<Feed>::all(), 10).unwrap().is_empty());
+    }
+    assert_eq!((fr.received(&dk).held, fr.received(&dk).open), (0, 0));
+    assert_eq!((dk.sent(&fr).held, dk.sent(&fr).open), (0, 0));
+}
+
+#[tokio::test]
+async fn what_was_offered_and_is_erased_since_does_not_stop_the_stream() {
+    let (dk, fr) = pair().await;
+    let id = dk.send(&fr, TEXT).await.unwrap();
+    Link::open(&dk, &fr).await.cut(Cut::Sending).await;
+    let offers = |dk: &TestNode| dk.node.store.scan(Scan::<Offers>::all(), 10).unwrap().len();
+    assert_eq!(offers(&dk), 1);
+    dk.pass(NOTICE_KEPT_S);
+    fr.pass(NOTICE_KEPT_S);
+    desk::expire(&dk.node).await.unwrap();
+    let next = dk.send(&fr, "Another.").await.unwrap();
+    run(&dk, &fr).await;
+    assert_eq!((offers(&dk), dk.stream(&fr).epoch > 1), (0, true), "a new epoch goes on");
+    assert!(fr.notice(&id).await.is_none() && fr.notice(&next).await.is_some());
+}
+
+#[tokio::test]
+async fn a_removed_peer_gets_no_notice_that_waited_for_it() {
+    let (dk, fr) = pair().await;
+    let taken = dk.send(&fr, "Taken.").await.unwrap();
+    run(&dk, &fr).await;
+    let waiting = dk.send(&fr, "Waiting.").await.unwrap();
+    Link::open(&dk, &fr).await.cut(Cut::Sending).await;
+    let by = person("administrator");
+    let peer = &fr.node.authority;
+    admin::change_peer(&dk.node, peer, PeerState::Removed, "no longer", &by).await.unwrap();
+    assert_eq!(dk.state(&waiting).await, NoticeState::Stopped);
+    assert!(matches!(dk.send(&fr, "More.").await, Err(DeskError::NotAPeer(_))));
+    trust(&dk, &fr, 2).await;
+    run(&dk, &fr).await;
+    assert!(fr.notice(&waiting).await.is_none(), "it was for whoever was removed");
+    assert!(fr.notice(&taken).await.is_some());
+    assert_eq!(dk.sent(&fr).open, 0);
+}
+
+#[tokio::test]
+async fn a_sender_and_a_receiver_have_bounds() {
+    let (dk, fr) = pair().await;
+    for _ in 0..NOTICES_A_DAY_MAX {
+        dk.send(&fr, TEXT).await.unwrap();
+    }
+    assert!(matches!(dk.send(&fr, TEXT).await, Err(DeskError::TooManyNotices(_))));
+    run(&dk, &fr).await;
+    assert_eq!(fr.received(&dk).open, NOTICES_A_DAY_MAX);
+    // A sender that keeps to no bound of its own.
+    forget_tally(&dk, &fr).await;
+    let more = dk.send(&fr, "One more.").await.unwrap();
+    run(&dk, &fr).await;
+    assert!(fr.notice(&more).await.is_none());
+    let refused = dk.notice(&more).await.unwrap().listed;
+    assert_eq!(
+        (refused.state, refused.reason.as_str()),
+        (NoticeState::Refused, "too_many_notices")
+    );
+    // It is offered again by itself, and a day later there is room.
+    for node in [&dk, &fr] {
+        node.pass(24 * 3600);
+    }
+    run(&dk, &fr).await;
+    assert_eq!(fr.notice(&more).await.unwrap().notice.text, "One more.");
+    assert_eq!(dk.state(&more).await, NoticeState::Open);
+    assert!(NOTICES_OPEN_MAX > NOTICES_A_DAY_MAX);
+}
+
+async fn forget_tally(of: &TestNode, to: &TestNode) {
+    let peer = to.node.authority.clone();
+    let committed = of.node.store.commit(move |tx| {
+        tx.delete::<NoticeTallies>(&peer);
+        let event = crate::audit::Event::new(crate::audit::Operation::Key, "test", "test");
+        Ok::<_, crate::store::StoreError>(crate::store::Committed::new((), event))
+    });
+    committed.await.unwrap();
+}
+
+/// A notice as `dk` would sign it for `to`, that nobody entered.
+fn forged(dk: &TestNode, to: &TestNode) -> Notice {
+    Notice {
+        iss: dk.node.authority.clone(),
+        aud: to.node.authority.clone(),
+        jti: NoticeId::new(dk.node.authority.clone(), [7; 6]),
+        iat: dk.node.clock.now().seconds(),
+        text: TEXT.to_owned(),
+        about: None,
+    }
+}
+
+/// What a receiver answers to a batch whose one notice was replaced by these bytes.
+async fn refusal(dk: &TestNode, fr: &TestNode, jws: String) -> String {
+    // The place, and with it the chain, must be the one that the head is signed for.
+    let digest = Digest::of(jws.as_bytes());
+    let statement = Statement::new(Kind::Notice, jws);
+    let mut link = Link::open(dk, fr).await;
+    let Batch { items, head, acknowledged } = link.offer().await;
+    assert_eq!(items.len(), 1);
+    let head: exchange::Head = crate::jose::peek(exchange::HEAD_TYP, &head).unwrap();
+    let (before, seq) = (dk.stream(fr).acked_chain, items[0].seq);
+    let chain = exchange::batch::chain_next(&before, seq, &digest);
+    let head = exchange::Head { chain, ..head };
+    let head = crate::jose::sign(exchange::HEAD_TYP, &head, &dk.node.statement_key).unwrap();
+    let batch = Batch { items: vec![Item { seq, digest, statement }], head, acknowledged };
+    let (receipt, _) = link.give(batch).await.unwrap();
+    let receipt: exchange::Receipt = crate::jose::peek(exchange::RECEIPT_TYP, &receipt).unwrap();
+    receipt.refused.last().expect("a refusal").reason.clone()
+}
+
+#[tokio::test]
+async fn a_hostile_peer_is_refused_with_a_reason() {
+    let other = TestNode::new("de.bka", 3);
+    type Forge = fn(&TestNode, &TestNode, &TestNode) -> String;
+    let cases: [(&str, Forge); 6] = [
+        ("not_for_this_receiver", |dk, _, de| forged(dk, de).sign(&dk.node.statement_key).unwrap()),
+        ("unknown_key", |dk, fr, de| forged(dk, fr).sign(&de.node.statement_key).unwrap()),
+        ("not_the_issuer", |dk, fr, de| {
+            let iss = de.node.authority.clone();
+            Notice { iss, ..forged(dk, fr) }.sign(&dk.node.statement_key).unwrap()
+        }),
+        ("notice_text_refused", |dk, fr, _| {
+            let text = "\u{202e}hidden".to_owned();
+            Notice { text, ..forged(dk, fr) }.sign(&dk.node.statement_key).unwrap()
+        }),
+        ("notice_text_refused", |dk, fr, _| {
+            Notice { text: "a".repeat(2001), ..forged(dk, fr) }
+                .sign(&dk.node.statement_key)
+                .unwrap()
+        }),
+        ("statement_too_long", |dk, fr, _| {
+            Notice { text: "a".repeat(20_000), ..forged(dk, fr) }
+                .sign(&dk.node.statement_key)
+                .unwrap()
+        }),
+    ];
+    for (reason, forge) in cases {
+        let (dk, fr) = pair().await;
+        dk.send(&fr, TEXT).await.unwrap();
+        let jws = forge(&dk, &fr, &other);
+        assert_eq!(refusal(&dk, &fr, jws).await, reason);
+        assert!(fr.node.store.scan(Scan::<Notices>::all(), 1).unwrap().is_empty());
+        let parked = admin::parked(&fr.node, &dk.node.authority).unwrap();
+        let named: Vec<_> = parked.iter().map(|(theirs, subject, _)| (*theirs, subject)).collect();
+        let id = NoticeId::new(dk.node.authority.clone(), [7; 6]);
+        assert_eq!(named, [(true, &Subject::Notice(id))], "{reason}: people see it");
+    }
+}
+
+#[tokio::test]
+async fn another_notice_under_an_id_that_is_held_is_an_alarm() {
+    let (dk, fr) = pair().await;
+    let id = dk.send(&fr, TEXT).await.unwrap();
+    run(&dk, &fr).await;
+    dk.send(&fr, "Another.").await.unwrap();
+    let two = Notice { jti: id.clone(), text: "Two.".to_owned(), ..forged(&dk, &fr) };
+    let jws = two.sign(&dk.node.statement_key).unwrap();
+    assert_eq!(refusal(&dk, &fr, jws).await, "equivocation");
+    assert_eq!(fr.logged("alarm.equivocation"), 1);
+    assert_eq!(fr.notice(&id).await.unwrap().notice.text, TEXT);
+}
+
+#[tokio::test]
+async fn a_peer_of_protocol_1_is_sent_no_notice_before_it_speaks_2() {
+    let (dk, fr) = pair().await;
+    let id = dk.send(&fr, TEXT).await.unwrap();
+    Link::open_speaking(&dk, &fr, 1).await.run().await;
+    let held_back = dk.notice(&id).await.unwrap().listed;
+    assert_eq!(held_back.state, NoticeState::Refused);
+    assert_eq!(held_back.reason, "peer_lacks_protocol");
+    run(&dk, &fr).await;
+    assert_eq!(fr.notice(&id).await.unwrap().notice.text, TEXT);
+    // Offered, not acknowledged, and the peer goes back to the version before.
+    let second = dk.send(&fr, "Another.").await.unwrap();
+    Link::open(&dk, &fr).await.cut(Cut::Sending).await;
+    Link::open_speaking(&dk, &fr, 1).await.run().await;
+    assert!(fr.notice(&second).await.is_none());
+    run(&dk, &fr).await;
+    assert_eq!(fr.logged("notice.received"), 2);
+    assert!(fr.notice(&second).await.is_some());
+}
