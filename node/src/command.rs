@@ -58,10 +58,10 @@ enum Command {
                             cp -a dk dk.backup\n  \
                             entente-node upgrade --home dk")]
     Upgrade(Home),
-    /// Gives back the disk that erased alerts left in the store
-    #[command(after_help = "End the node first. The command copies what is held beside the store \
-                      first, and says how much disk that takes. Run it again when it was ended \
-                      or killed: it goes on from there.\n\n\
+    /// Frees the disk space that erased alerts left in the store
+    #[command(after_help = "Stop the node first. The command makes a copy of the records beside \
+                      the store, and says how much disk that takes. If it was interrupted, run \
+                      it again: it continues from there.\n\n\
                       Example:\n  \
                       entente-node compact --home dk")]
     Compact(Home),

@@ -30,18 +30,18 @@ pub enum Command {
                       fr.police-judiciaire:2026-481920375 - --profile officer < notice.txt"
     )]
     Send {
-        /// The peer whose desk is to read it
+        /// The authority of the peer
         peer: String,
-        /// The text, or - for stdin
+        /// The text of the notice; - for stdin
         text: String,
-        /// The alert that it is about
+        /// The id of the alert that the notice is about
         #[arg(long, value_name = "ALERT", default_value = "", hide_default_value = true)]
         about: String,
-        /// A word of your own for this notice: repeated under the same key it is sent once
+        /// A key of your own for this notice; repeating the command with it sends nothing twice
         #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
         key: String,
     },
-    /// Lists notices, those first that came last; what they say is not shown
+    /// Lists notices, newest first, without their texts
     #[command(
         after_help = "States:\n  waiting       sent, and not taken yet\n  refused       sent, and \
                       refused by the peer, or held back: the reason says why\n  stopped       sent \
@@ -51,44 +51,47 @@ pub enum Command {
                       --direction received --state open --profile officer"
     )]
     List {
-        /// Of or to this peer
+        /// Only notices from or to this peer
         #[arg(long, value_name = "PEER", default_value = "", hide_default_value = true)]
         peer: String,
-        /// In this state
+        /// Only notices in this state
         #[arg(
             long,
             value_name = "STATE",
             value_parser = words::of(NoticeState::ALL, NoticeState::as_str)
         )]
         state: Option<String>,
-        /// Sent from here, or received
+        /// Only notices in this direction
         #[arg(long, value_name = "DIRECTION", value_parser = DIRECTIONS)]
         direction: Option<String>,
-        /// How many at most
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        /// The largest number of notices to list
+        #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
-        /// Goes on behind the page that gave this
+        /// The place where an earlier list ended, to continue from
         #[arg(long, value_name = "NEXT", default_value = "", hide_default_value = true)]
         after: String,
     },
-    /// Opens a notice; the look is logged
+    /// Shows a notice; the look is logged
     #[command(
         after_help = "Example:\n  entente notice show fr.police-judiciaire:n-8f3a-2b91-c4d0 \
                       --profile officer"
     )]
     Show {
-        /// The notice
+        /// The id of the notice
+        #[arg(value_name = "NOTICE")]
         id: String,
     },
-    /// Says that a received notice was read, and who will act: its sender sees that
+    /// Acknowledges a received notice, and tells its sender who will act
     #[command(
         after_help = "Example:\n  entente notice acknowledge fr.police-judiciaire:n-8f3a-2b91-c4d0 \
                       'night desk, we look into it' --profile officer"
     )]
     Acknowledge {
-        /// The notice
+        /// The id of the notice
+        #[arg(value_name = "NOTICE")]
         id: String,
-        /// Who read it and who will act, in at most 200 characters, or - for stdin
+        /// The words for its sender: who read it and who will act, at most 200 characters; - for
+        /// stdin
         who: String,
     },
 }
