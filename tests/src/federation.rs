@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use entente_node::config::Choices;
@@ -35,8 +35,8 @@ use crate::proxy::Proxy;
 /// How long anything is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the store of a node that ended may stay locked.
-const LETTING_GO: Duration = Duration::from_secs(10);
+/// How often, and how long apart, a store is opened that may still be locked.
+const LETTING_GO: (u32, Duration) = (500, Duration::from_millis(20));
 
 /// Below the ports that Linux, BSD and macOS give away by themselves.
 const PORTS: Range<u16> = 10_000..32_000;
@@ -211,12 +211,13 @@ impl TestNode {
     /// sled lets go of its files a moment after the store is closed: a process that ends takes them
     /// along, but here the node before and the one that made the home were in the same process.
     async fn started(&self) -> anyhow::Result<Running> {
-        let began = Instant::now();
+        let mut tries = 0;
         loop {
             let options = Options { clock: self.clock.clone(), entropy: self.entropy.clone() };
             match start(&self.home, options).await {
-                Err(error) if is_in_use(&error) && began.elapsed() < LETTING_GO => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(error) if is_in_use(&error) && tries < LETTING_GO.0 => {
+                    tries += 1;
+                    tokio::time::sleep(LETTING_GO.1).await;
                 }
                 started => return started,
             }

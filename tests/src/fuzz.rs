@@ -1,5 +1,5 @@
-//! What must hold for any bytes that others send: the bodies of the fuzz targets (tests/fuzz), which
-//! ordinary tests run too (tests/tests/fuzz.rs). None may panic; each holds what it names.
+//! What must hold for any bytes that others send: the bodies of the fuzz targets (tests/fuzz),
+//! which ordinary tests run too (tests/tests/fuzz.rs). None may panic; each holds what it names.
 
 use entente_node::admin::Described;
 use entente_node::alert::{self, ClaimSet, Draft, View, verify_withdrawal};

@@ -1,5 +1,5 @@
-//! Operations and faults, drawn from a seed or kept in a file; when the dust has settled, everything
-//! must agree.
+//! Operations and faults, drawn from a seed or kept in a file; when the dust has settled,
+//! everything must agree.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;

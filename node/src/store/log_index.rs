@@ -337,7 +337,7 @@ mod tests {
                 let actor = ["node", "officer", "auditor"][(n % 3) as usize];
                 match n % 1000 {
                     999 => Event::new(Operation::Policy, "policy.applied", actor),
-                    _ => Event::new(Operation::Consult, "alert.shown", actor)
+                    _ => Event::new(Operation::Consult, "alert.exported", actor)
                         .alert(&alert_id((n % 307) as u32)),
                 }
             };

@@ -31,7 +31,8 @@ struct Cli {
     only: Option<Part>,
     /// Instead, what must stay level up to so many alerts; minutes for a million
     #[arg(long, value_name = "ALERTS", num_args = 0..=1, default_missing_value = "1000000")]
-    #[arg(value_parser = clap::value_parser!(u32).range(100..), conflicts_with_all = ["smoke", "only"])]
+    #[arg(value_parser = clap::value_parser!(u32).range(100..))]
+    #[arg(conflicts_with_all = ["smoke", "only"])]
     scale: Option<u32>,
     /// Given by cargo
     #[arg(long, hide = true)]
