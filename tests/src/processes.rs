@@ -156,6 +156,14 @@ impl Process {
         Ok(())
     }
 
+    /// Sends it a signal; only while it runs.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = self.child.as_ref().and_then(Child::id).context("it runs")?.to_string();
+        let sent = std::process::Command::new("kill").args(["-s", signal, &pid]).status()?;
+        anyhow::ensure!(sent.success(), "no {signal} was sent");
+        Ok(())
+    }
+
     /// SIGTERM; returns whether it ended well.
     pub async fn terminate(&mut self) -> anyhow::Result<bool> {
         let Some(mut child) = self.child.take() else { return Ok(true) };

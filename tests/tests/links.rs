@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use entente_node::admin::{self, TestStep};
 use entente_node::home::Layout;
-use entente_node::id::{AuthorityId, Clock, Entropy};
+use entente_node::id::{AlertId, AuthorityId, Clock, Entropy};
 use entente_node::jose::SigningKey;
 use entente_node::outbound::test_peer;
 use entente_node::pki::Authority;
@@ -19,6 +19,7 @@ use entente_proto::desk::{PeerStatus, StatusRequest, search_response};
 use entente_tests::federation::{
     ALL, Federation, TestNode, free_port, person, search_by_passport, until,
 };
+use entente_tests::proxy::Fault;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -190,6 +191,57 @@ async fn every_address_of_a_name_is_tried() -> anyhow::Result<()> {
     assert!(steps.iter().all(|step| step.ok), "{steps:?}");
     ours.stop().await?;
     theirs.stop().await
+}
+
+/// As many peers as there are member states but one.
+const PEERS: usize = 26;
+
+/// Until every stream of a node with that many peers is current again after an outage.
+const ALL_CURRENT: Duration = Duration::from_secs(45);
+
+/// A person's call waits no longer than this meanwhile.
+const CALL_MAX: Duration = Duration::from_secs(3);
+
+/// They find the node again at the same moment, and nobody at its desk notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_six_peers_that_come_back_at_once_are_current_soon() -> anyhow::Result<()> {
+    let hub = Federation::start(&NAMES[..1]).await?;
+    let dk = &hub.nodes[0];
+    let mut peers = Vec::new();
+    for number in 0..PEERS {
+        let peer = Federation::start(&[&format!("fr.peer-{number:02}")]).await?;
+        dk.trust(&peer.nodes[0]).await?;
+        peer.nodes[0].trust(dk).await?;
+        peers.push(peer);
+    }
+    dk.apply(ALL).await?;
+    let all_hold = |id: &AlertId| -> anyhow::Result<bool> {
+        peers.iter().try_fold(true, |all, peer| Ok(all && peer.nodes[0].holds(id)?))
+    };
+    let first = dk.create(&Samples::new(1).next().expect("a sample")).await?;
+    until("the first alert everywhere", || Ok(all_hold(&first)?.then_some(()))).await?;
+    let doors = || peers.iter().map(|peer| &peer.nodes[0].proxy).chain([&dk.proxy]);
+    doors().for_each(|proxy| proxy.set(Fault::Cut));
+    let is_cut = |peer: &Federation| !dk.node().streams.status(&peer.nodes[0].authority).sending;
+    until("the outage", || Ok(peers.iter().all(is_cut).then_some(()))).await?;
+    let second = dk.create(&Samples::new(2).next().expect("a sample")).await?;
+    tokio::time::sleep(OUTAGE).await;
+    assert!(!all_hold(&second)?);
+    doors().for_each(|proxy| proxy.set(Fault::None));
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    let mut desk = DeskClient::new(dk.desk("officer").await?);
+    while !all_hold(&second)? {
+        assert!(began.elapsed() < ALL_CURRENT, "not all are current after {ALL_CURRENT:?}");
+        let asked = Instant::now();
+        desk.search(search_by_passport()).await?.into_inner().message().await?;
+        longest = longest.max(asked.elapsed());
+    }
+    eprintln!("{PEERS} streams current in {:?}, a call took {longest:?}", began.elapsed());
+    assert!(longest < CALL_MAX, "a call took {longest:?}");
+    for peer in peers {
+        peer.stop().await?;
+    }
+    hub.stop().await
 }
 
 /// What is wrong on the way is in `status` as in `peer test`, each with what to do about it.
