@@ -1,5 +1,5 @@
-//! `entente-node compact`: what erased alerts left is given back, and nothing else is lost, whenever
-//! it is killed.
+//! `entente-node compact`: what erased alerts left is given back, and nothing else is lost,
+//! whenever it is killed.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;

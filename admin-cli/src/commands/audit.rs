@@ -58,9 +58,9 @@ pub enum Command {
                       it:\n  \
                       entente audit verify --checkpoint monday.jws --checkpoint tuesday.jws \
                       --descriptor dk/descriptor.jws --profile auditor\n\n\
-                      A restore that two people approved is in the log, signed: the command warns of \
-                      it, and counts checkpoints over entries that it lost separately. Any other \
-                      difference is an error (exit code 1)."
+                      A restore that two people approved is in the log, signed: the command warns \
+                      of it, and counts checkpoints over entries that it lost separately. Any \
+                      other difference is an error (exit code 1)."
     )]
     Verify {
         /// A file with a checkpoint that you kept; repeatable
