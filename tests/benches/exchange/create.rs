@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use entente_node::desk::{self, DeskError};
+use entente_node::exchange;
 use entente_node::id::{Clock, Entropy};
 use entente_node::jose::SigningKey;
 use entente_node::node::SharedNode;
@@ -197,9 +198,9 @@ async fn with_live_peers(size: Size) -> anyhow::Result<Row> {
         dk.admit(&peer.descriptor()?).await?;
         peers.push(peer);
     }
-    acknowledged(dk, NAMES).await?;
+    acknowledged(dk, &NAMES).await?;
     let with = quantile(create_times(dk, size.timed, 78).await?, 0.99);
-    acknowledged(dk, NAMES).await?;
+    acknowledged(dk, &NAMES).await?;
     for peer in &mut peers {
         peer.terminate().await?;
     }
@@ -213,13 +214,14 @@ async fn with_live_peers(size: Size) -> anyhow::Result<Row> {
 }
 
 /// Waits until every peer acknowledged everything.
-async fn acknowledged(node: &TestNode, peers: [&str; 8]) -> anyhow::Result<()> {
+pub async fn acknowledged(node: &TestNode, peers: &[&str]) -> anyhow::Result<()> {
     until("the peers to acknowledge", || {
         for peer in peers {
             let peer = peer.parse()?;
             let stream = node.node().store.get::<StreamsOut>(&peer)?;
-            let done = |stream: StreamOut| stream.acked == stream.tail && !stream.snapshot;
-            if !stream.is_some_and(done) {
+            let done = |stream: &StreamOut| stream.acked == stream.tail && !stream.snapshot;
+            let Some(stream) = stream.filter(done) else { return Ok(None) };
+            if exchange::behind(node.node(), &peer, &stream)? > 0 {
                 return Ok(None);
             }
         }

@@ -4,6 +4,7 @@
 mod create;
 mod deliver;
 mod echo;
+mod fanout;
 mod imports;
 mod memory;
 mod scale;
@@ -50,6 +51,7 @@ enum Part {
     Create,
     Imports,
     Deliver,
+    Fanout,
     Search,
 }
 
@@ -101,6 +103,8 @@ pub struct Size {
     pub small: usize,
     /// Alerts created or delivered for a rate.
     pub batch: usize,
+    /// Alerts delivered to each of many peers.
+    pub fanned: usize,
     /// How long calls are counted.
     pub counting: Duration,
     /// Calls whose times are looked at.
@@ -111,12 +115,19 @@ const FULL: Size = Size {
     full: 100_000,
     small: 1_000,
     batch: 10_000,
+    fanned: 400,
     counting: Duration::from_secs(5),
     timed: 1000,
 };
 
-const SMOKE: Size =
-    Size { full: 600, small: 100, batch: 300, counting: Duration::from_millis(500), timed: 20 };
+const SMOKE: Size = Size {
+    full: 600,
+    small: 100,
+    batch: 300,
+    fanned: 20,
+    counting: Duration::from_millis(500),
+    timed: 20,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -151,6 +162,9 @@ async fn measure(size: Size, only: Option<Part>) -> anyhow::Result<Vec<Row>> {
     }
     if wanted(Part::Deliver) {
         rows.extend(deliver::rows(size).await?);
+    }
+    if wanted(Part::Fanout) {
+        rows.extend(fanout::rows(size).await?);
     }
     if wanted(Part::Search) {
         rows.extend(search::rows(size).await?);
