@@ -90,6 +90,7 @@ async fn keep_sending(
             }
             () = shutdown.begun() => break,
         };
+        node.store.forget_opened();
         let was_open = std::mem::take(&mut live.status().sending);
         if was_open {
             backoff.reset();

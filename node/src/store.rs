@@ -21,6 +21,7 @@ mod group;
 mod writer;
 mod flusher;
 mod commit;
+mod contents;
 mod scan;
 mod read;
 mod token;

@@ -4,6 +4,7 @@ mod acknowledge;
 mod compare;
 mod error;
 mod offer;
+mod opened;
 mod plan;
 mod replay;
 mod resume;

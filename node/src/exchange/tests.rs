@@ -6,6 +6,7 @@
 mod link;
 mod nodes;
 mod notices;
+mod opened;
 mod panics;
 mod races;
 mod signing;

@@ -89,6 +89,7 @@ impl Flusher {
         } else {
             let _alone = shared.erasing.write().unwrap_or_else(PoisonError::into_inner);
             let earlier = self.database.show_next();
+            shared.contents.forget(&effects.erased);
             shared.slots.erase(&effects.erased)?;
             self.unreleased.push_back((earlier, effects.erased, effects.freed));
         }

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use super::cells::{CellFile, Run};
 use super::compact::take_place;
+use super::contents::Contents;
 use super::database::{Database, Writes};
 use super::disk::Disk;
 use super::old_cells::OldCellFile;
@@ -85,6 +86,7 @@ pub(super) fn open(
         counts: COUNTED.into_iter().map(|prefix| (prefix, AtomicU64::new(0))).collect(),
         log: Mutex::default(),
         erasing: RwLock::default(),
+        contents: Contents::default(),
         changes,
         failed: Mutex::new(None),
         waker: OnceLock::new(),

@@ -1,5 +1,6 @@
 //! Reads: one record or many, of one state, with what was sealed for them.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::sync::{Arc, PoisonError};
 
@@ -83,6 +84,20 @@ impl Snapshot<'_> {
         }
         opened
     }
+
+    /// What `make` makes of the content under `slot`, with the bytes that it takes; or what another
+    /// reader made of it within the last seconds. Readers of one slot make the same of it. It is
+    /// forgotten before the slot is overwritten.
+    ///
+    /// # Errors
+    /// What `make` ends with.
+    pub fn opened<T: Any + Send + Sync, E>(
+        &self,
+        slot: SlotId,
+        make: impl FnOnce() -> Result<(T, usize), E>,
+    ) -> Result<Arc<T>, E> {
+        self.shared.opened(slot, make)
+    }
 }
 
 impl Read for Snapshot<'_> {
@@ -125,6 +140,17 @@ impl Store {
     pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, StoreError> {
         let bytes = self.0.shared.database()?.get(&key_bytes::<T>(key))?;
         bytes.map(|bytes| decode::<T>(&bytes)).transpose()
+    }
+
+    /// Forgets what [`Snapshot::opened`] holds for longer than some seconds.
+    pub fn forget_opened(&self) {
+        self.0.shared.contents.end(self.0.shared.clock.elapsed());
+    }
+
+    /// How many contents are held, and their bytes.
+    #[cfg(test)]
+    pub(crate) fn opened_now(&self) -> (usize, usize) {
+        self.0.shared.contents.size()
     }
 
     /// Runs `f` against one state of the store, on a thread that serves nobody else: several

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{broadcast, mpsc};
 
 use super::cells::CellFile;
+use super::contents::Contents;
 use super::database::Database;
 use super::disk::Disk;
 use super::group::{self, Job};
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     /// Locked for writing while keys are overwritten, and for reading by a read that was overtaken
     /// by that too often.
     pub(super) erasing: RwLock<()>,
+    /// Content that several streams are at.
+    pub(super) contents: Contents,
     pub(super) changes: broadcast::Sender<Change>,
     /// Why the store does not write now.
     pub(super) failed: Mutex<Option<StoreError>>,

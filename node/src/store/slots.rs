@@ -91,6 +91,12 @@ impl SlotFile {
         self.file.metadata().is_ok_and(|file| offset(id + 1) <= file.len())
     }
 
+    /// Whether the slot holds a key.
+    pub(super) fn holds(&self, id: SlotId) -> bool {
+        let mut mark = [0];
+        self.file.read_exact_at(&mut mark, offset(id)).is_ok() && mark == [KEPT]
+    }
+
     /// The slots that hold a key.
     pub(super) fn kept(&self) -> Result<HashSet<SlotId>, StoreError> {
         let length = self.file.metadata()?.len();

@@ -74,6 +74,7 @@ impl Dispatcher {
                 node.streams.live(&self.peer).status().decided = plan.position.cursor;
                 self.ahead = Some(plan.position);
                 if done {
+                    node.store.forget_opened();
                     return Ok(Offering {
                         stream: plan.basis.stream,
                         items: vec![],

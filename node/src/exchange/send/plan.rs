@@ -4,15 +4,14 @@
 use std::collections::HashSet;
 
 use super::error::SendError;
-use crate::alert::{ClaimSet, View};
+use super::opened::{Disclosed, Opened};
+use crate::alert::{ClaimSet, Facts};
 use crate::exchange::batch::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Statement};
 use crate::exchange::kind::Kind;
 use crate::exchange::parked::{self, CLOCK_IN_DOUBT, PROTOCOL_LACKING, SCHEMA_LACKING};
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::exchange::stop::{lost_state, must_ask};
-use crate::holding::{
-    HoldingError, NoticeKey, outgoing_acknowledgement, outgoing_notice, read_own,
-};
+use crate::holding::{NoticeKey, outgoing_acknowledgement, outgoing_notice};
 use crate::id::{
     AlertId, AuthorityId, Digest, NoticeId, PolicyVersion, Timestamp, Version, Versions,
 };
@@ -295,8 +294,9 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         let ledger = self.held.get::<Ledger>(&key)?.unwrap_or_default();
-        let view = read_own(self.held, alert, &own)?;
-        let decision = self.policy.1.decide(self.peer, &view.facts(), self.now);
+        let opened = Opened::read(self.held, alert, &own)?;
+        let view = &opened.view;
+        let decision = self.policy.1.decide(self.peer, &opened.facts, self.now);
         let stays_back = self.held.get::<TakenBack>(&taken_back)?.is_some();
         match decision.sharing {
             // It was taken back before a restore, and nobody has confirmed that it may go out
@@ -317,10 +317,10 @@ impl<'a> Planner<'a> {
                 if !self.schemas.contains(view.head.schema) {
                     self.plan.parks.push((key.1, own.version, SCHEMA_LACKING));
                 } else if !parked && (again || !ledger.stands(epoch, own.version, claims)) {
-                    if self.may_have_ended(own.expires_at, &view, claims) {
+                    if self.may_have_ended(own.expires_at, &opened.facts, claims) {
                         self.plan.parks.push((key.1, own.version, CLOCK_IN_DOUBT));
                     } else {
-                        self.pick_view(view, claims, decision.rule.map(|(_, name)| name))?;
+                        self.pick_view(&opened, claims, decision.rule.map(|(_, name)| name))?;
                     }
                 }
             }
@@ -330,30 +330,29 @@ impl<'a> Planner<'a> {
 
     /// Whether the right to a view has ended according to a clock that is in doubt since the start.
     /// A disclosure can't be undone, so it waits.
-    fn may_have_ended(&self, end: Timestamp, view: &View, claims: ClaimSet) -> bool {
+    fn may_have_ended(&self, end: Timestamp, facts: &Facts, claims: ClaimSet) -> bool {
         let Some(doubt) = self.node.clock.doubt().filter(|doubt| doubt.since_start) else {
             return false;
         };
-        let then = self.policy.1.decide(self.peer, &view.facts(), doubt.shown).sharing;
+        let then = self.policy.1.decide(self.peer, facts, doubt.shown).sharing;
         let allowed = matches!(then, Sharing::View(allowed) if claims.is_subset(allowed));
         end <= doubt.shown || !allowed
     }
 
     fn pick_view(
         &mut self,
-        view: View,
+        opened: &Opened,
         claims: ClaimSet,
         rule: Option<String>,
     ) -> Result<(), SendError> {
-        let alert = view.head.id.clone();
-        let text =
-            view.disclose(claims).map_err(|error| HoldingError::Alert(alert.clone(), error))?;
+        let head = &opened.view.head;
+        let Disclosed { text, digest } = opened.disclose(claims)?;
         self.bytes += text.len();
         self.plan.picks.push(Pick {
-            subject: Subject::Alert(alert),
-            offered: Offered::View { version: view.head.version, claims },
-            digest: Digest::of(text.as_bytes()),
-            statement: Statement::new(Kind::Alert, text),
+            subject: Subject::Alert(head.id.clone()),
+            offered: Offered::View { version: head.version, claims },
+            digest,
+            statement: Statement::new(Kind::Alert, text.as_ref().to_owned()),
             rule,
         });
         Ok(())

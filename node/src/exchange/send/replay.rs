@@ -1,12 +1,12 @@
 //! Makes unacknowledged offers again, byte for byte, or replaces them in their place.
 
 use super::error::SendError;
+use super::opened::Opened;
 use super::plan::{retraction, signed};
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
 use crate::exchange::batch::{Item, Statement};
 use crate::exchange::kind::{Kind, Leaves, about};
-use crate::holding::{HoldingError, read_own};
 use crate::id::{AlertId, AuthorityId, Digest, Epoch, StreamSeq, Version};
 use crate::node::{Node, SharedNode};
 use crate::policy::Sharing;
@@ -148,12 +148,11 @@ fn still_allowed(
     let own = held.get::<Own>(alert)?;
     let own = own.filter(|own| own.version == version && own.expires_at > now);
     let Some(own) = own else { return Ok(None) };
-    let view = read_own(held, alert, &own)?;
-    let decision = node.policy.load().1.decide(peer, &view.facts(), now);
+    let opened = Opened::read(held, alert, &own)?;
+    let decision = node.policy.load().1.decide(peer, &opened.facts, now);
     match decision.sharing {
         Sharing::View(allowed) if claims.is_subset(allowed) => {
-            let text = view.disclose(claims);
-            Ok(Some(text.map_err(|error| HoldingError::Alert(alert.clone(), error))?))
+            Ok(Some(opened.disclose(claims)?.text.as_ref().to_owned()))
         }
         _ => Ok(None),
     }

@@ -1,6 +1,7 @@
 //! Nodes without doors: real stores in temporary folders, real keys, a clock that tests set.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -147,6 +148,14 @@ impl TestNode {
                 read_copy(now, id, &copy).map(Some)
             })
             .unwrap()
+    }
+
+    /// Overwrites what is sealed on the disk.
+    pub(super) fn spoil_tokens(&self) {
+        let path = self.folder.path().join("store/cells");
+        let length = fs::metadata(&path).unwrap().len();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&vec![0; length.try_into().unwrap()], 0).unwrap();
     }
 
     pub(super) fn tombstone(&self, id: &AlertId) -> Option<Tombstone> {
