@@ -344,7 +344,7 @@ async fn a_store_opens_with_its_own_keys_and_owner_only() -> anyhow::Result<()> 
     let mut other = Home::read(dk, &clock)?;
     other.layout = Layout::new(fr);
     assert!(matches!(open(&other), Some(StoreError::OtherOwner(_))));
-    for (file, missing) in [("tokens", "file of tokens"), ("slots", "file of keys")] {
+    for (file, missing) in [("cells", "file of cells"), ("slots", "file of keys")] {
         let (there, aside) = (dk.join("store").join(file), dk.join(file));
         std::fs::rename(&there, &aside)?;
         let refused = open(&Home::read(dk, &clock)?).context("opened")?.to_string();
