@@ -31,8 +31,8 @@ pub use parked::{FUTURE_IAT, retry_parked};
 pub use peer_log::log_alarm;
 pub use receive::{ReceiveError, Reception, hello};
 pub use recover::{
-    Approval, Handed, RecoverError, any_taken_back, asked, confirm_taken_back, followed, heal_fork,
-    keep_recovered, record_restore, restore_due, start_epochs, statements_of,
+    Approval, RecoverError, RecoveryCursor, any_taken_back, asked, confirm_taken_back, followed,
+    heal_fork, keep_recovered, record_restore, restore_due, start_epochs, statements_of,
 };
 pub use send::{SendError, Sending, key_in_force, next_rule_end, standing_of_log};
 pub use statement::{

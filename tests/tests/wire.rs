@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use entente_node::admin::Described;
 use entente_node::exchange::{
-    self, HEAD_TYP, Handed, Head, PROTOCOLS, RECEIPT_TYP, ReceiveError, Reception, Resume, Sending,
+    self, HEAD_TYP, Head, PROTOCOLS, RECEIPT_TYP, ReceiveError, Reception, RecoveryCursor, Resume,
+    Sending,
 };
 use entente_node::id::{AuthorityId, Clock, Timestamp, Versions};
 use entente_node::jose;
@@ -140,7 +141,7 @@ async fn a_sender_of_the_version_before_is_received() -> anyhow::Result<()> {
     }
     assert_eq!(listed(&node).await?, session.list()?);
     // And what it then hands back is what the version before handed back.
-    let (mut handed, mut after) = (Vec::new(), Some(Handed::Alerts(None)));
+    let (mut handed, mut after) = (Vec::new(), Some(RecoveryCursor::Alerts(None)));
     while let Some(from) = after {
         let page = exchange::statements_of(&node, &dk(), &from, 1)?;
         handed.extend(page.0);

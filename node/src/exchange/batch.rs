@@ -24,7 +24,7 @@ pub struct Batch {
 /// A statement at its place.
 #[derive(Clone)]
 pub struct Item {
-    /// Place in the stream.
+    /// StreamPosition in the stream.
     pub seq: StreamSeq,
     /// Of the statement first offered at this place.
     pub digest: Digest,
@@ -70,16 +70,16 @@ pub(super) fn batches(items: Vec<Item>) -> Vec<Vec<Item>> {
 
 /// A place in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct StreamPosition {
     /// Number of the stream.
     pub(super) epoch: Epoch,
-    /// Place; 0 before the first.
+    /// StreamPosition; 0 before the first.
     pub(super) seq: StreamSeq,
     /// Chain value there.
     pub(super) chain: Digest,
 }
 
-impl Place {
+impl StreamPosition {
     /// The place after these items.
     #[must_use]
     pub(super) fn after(self, items: &[Item]) -> Self {

@@ -10,5 +10,5 @@ pub use confirm::{
     Approval, any_taken_back, asked, confirm_taken_back, record_restore, restore_due, start_epochs,
 };
 pub use fork::{followed, heal_fork};
-pub use hand_back::{Handed, statements_of};
+pub use hand_back::{RecoveryCursor, statements_of};
 pub use keep::{RecoverError, keep_recovered};

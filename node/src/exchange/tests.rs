@@ -312,7 +312,7 @@ async fn recovery_joins_what_peers_had_been_given() {
         let mut statements = Vec::new();
         for peer in [&fr, &de] {
             Link::open(&dk, peer).await.run().await;
-            let after = super::Handed::Alerts(None);
+            let after = super::RecoveryCursor::Alerts(None);
             let given = super::statements_of(&peer.node, id.authority(), &after, 1).unwrap().0;
             statements.extend(given.into_iter().map(|given| (peer.node.authority.clone(), given)));
         }

@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::gate;
 use crate::alert::SCHEMAS;
-use crate::exchange::{self, Handed, PROTOCOLS, ReceiveError, Reception};
+use crate::exchange::{self, PROTOCOLS, ReceiveError, Reception, RecoveryCursor};
 use crate::id::AuthorityId;
 use crate::node::SharedNode;
 use crate::readiness::{Level, readiness};
@@ -171,7 +171,7 @@ async fn hand_back(
     (peer, protocol): (&AuthorityId, u32),
     answers: &mpsc::Sender<Result<proto::RecoverResponse, Status>>,
 ) {
-    let mut after = Handed::Alerts(None);
+    let mut after = RecoveryCursor::Alerts(None);
     loop {
         let page = exchange::statements_of(node, peer, &after, protocol);
         let (statements, next) = match page {

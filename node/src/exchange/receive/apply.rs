@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::ReceiveError;
 use super::judge::{Judged, Kept, Refusal, history_reason};
-use super::verified::Sound;
+use super::verified::VerifiedBatch;
 use crate::alert::{ClaimSet, Succession, View, Withdrawal, succeeds};
 use crate::audit::{Event, Operation};
 use crate::exchange::kind;
@@ -35,11 +35,11 @@ pub(super) struct Arrival {
     pub(super) peer: AuthorityId,
     pub(super) live: Arc<Live>,
     pub(super) number: u64,
-    pub(super) sound: Sound,
+    pub(super) verified: VerifiedBatch,
 }
 
 /// The result of a batch.
-pub(super) struct Applied {
+pub(super) struct Outcome {
     /// All refusals that the sender may not know yet.
     pub(super) refused: Vec<Refused>,
     /// Why statements of this batch were refused.
@@ -51,20 +51,20 @@ pub(super) fn apply(
     tx: &mut Tx<'_>,
     arrival: Arrival,
     judged: Vec<Judged>,
-) -> Result<Committed<Applied>, ReceiveError> {
+) -> Result<Committed<Outcome>, ReceiveError> {
     let held = arrival.still_right(tx)?;
-    let refused = arrival.sound.refused_open();
-    let applied = Applied { refused, reasons: vec![] };
-    let mut batch = Applying { arrival: &arrival, applied, events: vec![], parked: None };
+    let refused = arrival.verified.refused_open();
+    let outcome = Outcome { refused, reasons: vec![] };
+    let mut batch = Applying { arrival: &arrival, outcome, events: vec![], parked: None };
     for judged in judged {
         batch.one(tx, judged)?;
     }
-    let (applied, events) = (batch.applied, batch.events);
-    if applied.refused.len() > REFUSED_OPEN_MAX {
+    let (outcome, events) = (batch.outcome, batch.events);
+    if outcome.refused.len() > REFUSED_OPEN_MAX {
         return Err(ReceiveError::TooManyRefused);
     }
-    let event = arrival.enter_stream(tx, &held, &applied.refused);
-    Ok(events.into_iter().fold(Committed::new(applied, event), Committed::and))
+    let event = arrival.enter_stream(tx, &held, &outcome.refused);
+    Ok(events.into_iter().fold(Committed::new(outcome, event), Committed::and))
 }
 
 impl Arrival {
@@ -75,11 +75,11 @@ impl Arrival {
             return Err(ReceiveError::Superseded);
         }
         let peer = tx.get::<Peers>(&self.peer)?.filter(|peer| peer.state == PeerState::Active);
-        if peer.ok_or(ReceiveError::NotActive)?.revision != self.sound.trust {
+        if peer.ok_or(ReceiveError::NotActive)?.revision != self.verified.trust {
             return Err(ReceiveError::Superseded);
         }
         let held = tx.get::<StreamsIn>(&self.peer)?.unwrap_or_default();
-        let seen = &self.sound.held;
+        let seen = &self.verified.held;
         if (held.epoch, held.seq) != (seen.epoch, seen.seq) {
             return Err(ReceiveError::Superseded);
         }
@@ -87,14 +87,14 @@ impl Arrival {
     }
 
     fn enter_stream(&self, tx: &mut Tx<'_>, held: &StreamIn, refused: &[Refused]) -> Event {
-        let head = &self.sound.head;
+        let head = &self.verified.head;
         let log = (head.log_size, head.log_root);
         let stream = StreamIn {
             epoch: head.epoch,
             seq: head.seq,
             chain: Some(head.chain),
-            head: self.sound.jws.clone(),
-            snapshot: held.snapshot || self.sound.renews(),
+            head: self.verified.jws.clone(),
+            snapshot: held.snapshot || self.verified.renews(),
             log: Some(log),
             refused: refused.iter().map(|r| (r.seq, r.reason.clone())).collect(),
         };
@@ -103,13 +103,13 @@ impl Arrival {
             .peer(&self.peer)
             .with("epoch", head.epoch)
             .with("seq", head.seq)
-            .with("head", Digest::of(self.sound.jws.as_bytes()).to_string())
+            .with("head", Digest::of(self.verified.jws.as_bytes()).to_string())
     }
 }
 
 struct Applying<'a> {
     arrival: &'a Arrival,
-    applied: Applied,
+    outcome: Outcome,
     events: Vec<Event>,
     /// Number of parked statements of this peer, once they were counted.
     parked: Option<usize>,
@@ -141,8 +141,13 @@ impl Applying<'_> {
         if let Some(held) = &held {
             forget_copy(tx, &id, held);
         }
-        let copy =
-            enter_copy(tx, &kept.sealed, held.as_ref(), succession, self.arrival.sound.head.epoch);
+        let copy = enter_copy(
+            tx,
+            &kept.sealed,
+            held.as_ref(),
+            succession,
+            self.arrival.verified.head.epoch,
+        );
         tx.delete::<Tombstones>(&id);
         tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), id.clone().into()));
         tx.announce(Change::Alert { kind: "received", id: id.clone(), version: copy.version });
@@ -294,7 +299,7 @@ impl Applying<'_> {
                 claims: ClaimSet::EMPTY,
                 reason: refusal.reason.to_owned(),
                 at: tx.now(),
-                epoch: self.arrival.sound.head.epoch,
+                epoch: self.arrival.verified.head.epoch,
                 seq: refusal.seq,
                 retry_at: None,
             };
@@ -317,15 +322,15 @@ impl Applying<'_> {
         }
         self.events.push(event);
         let reason = refusal.reason.to_owned();
-        self.applied.refused.push(Refused { seq: refusal.seq, reason });
-        self.applied.reasons.push(refusal.reason);
+        self.outcome.refused.push(Refused { seq: refusal.seq, reason });
+        self.outcome.reasons.push(refusal.reason);
         Ok(())
     }
 
     /// An older copy of a refused alert survives the end of the snapshot, since the newer version
     /// is still due.
     fn carry_over(&self, tx: &mut Tx<'_>, id: &AlertId) -> Result<(), StoreError> {
-        let epoch = self.arrival.sound.head.epoch;
+        let epoch = self.arrival.verified.head.epoch;
         if *id.authority() == self.arrival.peer
             && let Some(copy) = tx.get::<Copies>(id)?.filter(|copy| copy.epoch < epoch)
         {

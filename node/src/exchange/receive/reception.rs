@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ReceiveError;
-use super::verified::Sound;
-use super::witness::{self, Said};
+use super::verified::VerifiedBatch;
+use super::witness::{self, Occasion};
 use super::{apply, judge, snapshot};
 use crate::alert::SCHEMAS;
 use crate::exchange::PROTOCOLS;
@@ -72,8 +72,8 @@ pub async fn hello(
     if !lost_state(node)? {
         witness::take_restores(node, peer, &standing.restores).await?;
         if let Some(word) = LogWord::of_peer(node, peer, &standing.checkpoint) {
-            let said = if standing.stopped { Said::Stopped } else { Said::AtHello };
-            witness::hold(node, (peer, number), word, said).await?;
+            let occasion = if standing.stopped { Occasion::Stopped } else { Occasion::AtHello };
+            witness::hear(node, (peer, number), word, occasion).await?;
         }
     }
     let held = node.store.get::<StreamsIn>(peer)?.unwrap_or_default();
@@ -111,24 +111,29 @@ impl Reception {
             tokio::time::sleep(NOT_TAKEN_PAUSE).await;
             return Err(ReceiveError::LostState);
         }
-        let sound = self.sound(node, batch)?;
-        let head = sound.head.clone();
+        let verified = self.verify(node, batch)?;
+        let head = verified.head.clone();
         // This comes before its statements are judged by the time.
         let (heard, said) = (node.clock.elapsed(), Timestamp::from_seconds(head.iat));
         self.live.status().witness = Some(Witness { heard, said });
         believe_with_peers(node).await?;
-        let said = match std::mem::replace(&mut self.begun, true) {
-            false => Said::First,
-            true if sound.items.is_empty() => Said::Alone,
-            true => Said::WithStatements,
+        let occasion = match std::mem::replace(&mut self.begun, true) {
+            false => Occasion::First,
+            true if verified.items.is_empty() => Occasion::Alone,
+            true => Occasion::WithStatements,
         };
-        witness::hold(node, (&self.peer, self.number), LogWord::of_head(&head, &sound.jws), said)
-            .await?;
-        let completes = head.snapshot_complete && (sound.held.snapshot || sound.renews());
-        let refused = if sound.items.is_empty() && !sound.renews() {
-            sound.refused_open()
+        witness::hear(
+            node,
+            (&self.peer, self.number),
+            LogWord::of_head(&head, &verified.jws),
+            occasion,
+        )
+        .await?;
+        let completes = head.snapshot_complete && (verified.held.snapshot || verified.renews());
+        let refused = if verified.items.is_empty() && !verified.renews() {
+            verified.refused_open()
         } else {
-            self.commit(node, sound).await?
+            self.commit(node, verified).await?
         };
         if completes {
             snapshot::complete_snapshot(node, &self.peer, head.epoch).await?;
@@ -143,7 +148,7 @@ impl Reception {
         self.live.superseded(self.number).await;
     }
 
-    fn sound(&self, node: &SharedNode, batch: Batch) -> Result<Sound, ReceiveError> {
+    fn verify(&self, node: &SharedNode, batch: Batch) -> Result<VerifiedBatch, ReceiveError> {
         if batch.items.len() > BATCH_ITEMS_MAX {
             return Err(ReceiveError::TooLarge);
         }
@@ -157,35 +162,39 @@ impl Reception {
             return Err(ReceiveError::Misdirected);
         }
         let Batch { items, head: jws, acknowledged } = batch;
-        let sound = Sound { head, jws, held, trust, items, acknowledged };
-        sound.check_chain(&node.authority)?;
-        Ok(sound)
+        let verified = VerifiedBatch { head, jws, held, trust, items, acknowledged };
+        verified.check_chain(&node.authority)?;
+        Ok(verified)
     }
 
     /// Stores what the batch says; returns the refusals that the sender may not know yet.
-    async fn commit(&self, node: &SharedNode, sound: Sound) -> Result<Vec<Refused>, ReceiveError> {
+    async fn commit(
+        &self,
+        node: &SharedNode,
+        verified: VerifiedBatch,
+    ) -> Result<Vec<Refused>, ReceiveError> {
         let (judging, from, room) = (node.clone(), self.peer.clone(), node.store.room());
         let judged = worker::run(&node.authority, "judge", move || {
-            let judged = judge::judge(&judging, &from, &sound.items, room);
-            (sound, judged)
+            let judged = judge::judge(&judging, &from, &verified.items, room);
+            (verified, judged)
         });
-        let (sound, judged) = judged.await?;
+        let (verified, judged) = judged.await?;
         let no_room = judged.iter().any(judge::Judged::lacked_room);
         let arrival = apply::Arrival {
             peer: self.peer.clone(),
             live: Arc::clone(&self.live),
             number: self.number,
-            sound,
+            verified,
         };
         let committed = node.store.commit(move |tx| apply::apply(tx, arrival, judged)).await;
-        let applied = committed.map_err(CommitError::flatten)?;
-        for reason in applied.reasons {
+        let outcome = committed.map_err(CommitError::flatten)?;
+        for reason in outcome.reasons {
             telemetry::refused(&node.authority, &self.peer, "in", reason);
         }
         if no_room {
             tokio::time::sleep(NO_ROOM_PAUSE).await;
         }
-        Ok(applied.refused)
+        Ok(outcome.refused)
     }
 
     /// Renews the lease of this issuer's copies, if the head answers a nonce of ours and nothing is

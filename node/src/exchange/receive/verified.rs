@@ -7,7 +7,7 @@ use crate::id::{AuthorityId, Digest, StreamSeq};
 use crate::store::StreamIn;
 
 /// A batch whose head and chain verify, before its statements are looked at.
-pub(super) struct Sound {
+pub(super) struct VerifiedBatch {
     pub(super) head: Head,
     pub(super) jws: String,
     pub(super) held: StreamIn,
@@ -17,7 +17,7 @@ pub(super) struct Sound {
     pub(super) acknowledged: StreamSeq,
 }
 
-impl Sound {
+impl VerifiedBatch {
     /// Whether the head begins an epoch that this node has not seen.
     pub(super) fn renews(&self) -> bool {
         self.head.epoch > self.held.epoch

@@ -21,10 +21,10 @@ const KEPT_EVERY_S: i64 = 600;
 
 /// How a word arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Occasion {
     /// Before it could compare its log with what is known here.
     AtHello,
-    /// Like [`Said::AtHello`], from a node that knows that it lost state.
+    /// Like [`Occasion::AtHello`], from a node that knows that it lost state.
     Stopped,
     /// With the first batch of a stream.
     First,
@@ -36,18 +36,18 @@ pub(super) enum Said {
 
 /// Compares a word of a peer with the newest that is known of its log; logs and shows a
 /// contradiction.
-pub(super) async fn hold(
+pub(super) async fn hear(
     node: &SharedNode,
     (peer, stream): (&AuthorityId, u64),
     word: LogWord,
-    said: Said,
+    occasion: Occasion,
 ) -> Result<(), StoreError> {
     let (known, now, live) = (known(node, peer)?, node.clock.now(), node.streams.live(peer));
     // A word from an older stream that came after a newer one began is late, and proves nothing.
     if !live.is_newest(stream) {
         return Ok(());
     }
-    let Some(news) = noted(known.clone(), &word, said, now) else {
+    let Some(news) = noted(known.clone(), &word, occasion, now) else {
         if known.is_some_and(|known| (known.size, known.root) == (word.size, word.root)) {
             // Nothing new, only signed later. Storing it would tell a second node with the same
             // keys that this one runs.
@@ -57,29 +57,32 @@ pub(super) async fn hold(
     };
     let due = live.log_kept_at().is_none_or(|at| now.since(at) >= KEPT_EVERY_S);
     let other = news.log.other.is_some() && news.log.word != word.jws;
-    let writes = news.alarm.is_some() || other || said == Said::First || said == Said::Alone && due;
+    let writes = news.alarm.is_some()
+        || other
+        || occasion == Occasion::First
+        || occasion == Occasion::Alone && due;
     if writes {
-        keep(node, (peer, stream), known, word.clone(), said).await?;
+        write_down(node, (peer, stream), known, word.clone(), occasion).await?;
     }
     if news.log.word == word.jws {
-        let kept = writes || said == Said::WithStatements;
+        let kept = writes || occasion == Occasion::WithStatements;
         live.note_log(word, kept.then_some(now));
     }
     Ok(())
 }
 
-async fn keep(
+async fn write_down(
     node: &SharedNode,
     (peer, stream): (&AuthorityId, u64),
     seen: Option<PeerLog>,
     word: LogWord,
-    said: Said,
+    occasion: Occasion,
 ) -> Result<(), StoreError> {
     let (peer, live) = (peer.clone(), node.streams.live(peer));
     let committed = node.store.commit(move |tx| {
         let known = newest(stored(tx, &peer)?, seen);
         let event = Event::new(Operation::Trust, "peer.log_seen", "node").peer(&peer);
-        let noted = noted(known.clone(), &word, said, tx.now());
+        let noted = noted(known.clone(), &word, occasion, tx.now());
         let Some(Noted { log, alarm }) = noted.filter(|_| live.is_newest(stream)) else {
             return Ok(Committed::new((), event.with("size", word.size)));
         };
@@ -107,8 +110,13 @@ struct Noted {
 }
 
 /// What a word adds to what is known; `None` if nothing.
-fn noted(known: Option<PeerLog>, word: &LogWord, said: Said, now: Timestamp) -> Option<Noted> {
-    let hello = matches!(said, Said::AtHello | Said::Stopped);
+fn noted(
+    known: Option<PeerLog>,
+    word: &LogWord,
+    occasion: Occasion,
+    now: Timestamp,
+) -> Option<Noted> {
+    let hello = matches!(occasion, Occasion::AtHello | Occasion::Stopped);
     let Some(known) = known else {
         let log = PeerLog {
             size: word.size,
@@ -120,7 +128,7 @@ fn noted(known: Option<PeerLog>, word: &LogWord, said: Said, now: Timestamp) -> 
         return (!hello).then_some(Noted { log, alarm: None });
     };
     let same = (word.size, word.root) == (known.size, known.root);
-    let goes_on = said != Said::Stopped && (word.size > known.size || same);
+    let goes_on = occasion != Occasion::Stopped && (word.size > known.size || same);
     if !goes_on {
         return went_back(known, word, now);
     }

@@ -11,7 +11,7 @@ use crate::store::{
 
 /// How far statements were handed back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Handed {
+pub enum RecoveryCursor {
     /// Alerts up to this one.
     Alerts(Option<AlertId>),
     /// All alerts, and withdrawals and retractions up to this one.
@@ -33,34 +33,34 @@ const HANDED_AT_ONCE: usize = 16;
 pub fn statements_of(
     node: &Node,
     issuer: &AuthorityId,
-    after: &Handed,
+    after: &RecoveryCursor,
     protocol: u32,
-) -> Result<(Vec<String>, Option<Handed>), StoreError> {
+) -> Result<(Vec<String>, Option<RecoveryCursor>), StoreError> {
     node.store.read_blocking(|now| match after {
-        Handed::Alerts(after) => {
+        RecoveryCursor::Alerts(after) => {
             let page = now.scan(Scan::<Copies>::of(issuer).after(after), HANDED_AT_ONCE)?;
             let text = |(id, copy): &(AlertId, HeldCopy)| copy_text(now, id, copy);
             let statements = page.iter().map(text).collect::<Result<_, _>>()?;
             let next = match last_of_full(&page) {
-                Some(last) => Handed::Alerts(Some(last)),
-                None => Handed::Words(None),
+                Some(last) => RecoveryCursor::Alerts(Some(last)),
+                None => RecoveryCursor::Words(None),
             };
             Ok((statements, Some(next)))
         }
-        Handed::Words(after) => {
+        RecoveryCursor::Words(after) => {
             let page = now.scan(Scan::<Tombstones>::of(issuer).after(after), HANDED_AT_ONCE)?;
-            let mut next = last_of_full(&page).map(|last| Handed::Words(Some(last)));
+            let mut next = last_of_full(&page).map(|last| RecoveryCursor::Words(Some(last)));
             let words = page.into_iter().filter_map(|(_, tombstone)| tombstone.statement);
             let mut words: Vec<_> = words.collect();
             if next.is_none() {
                 let restores = now.scan(Scan::<Restores>::of(issuer), RESTORES_MAX)?;
                 words.extend(restores.into_iter().map(|(_, jws)| jws));
                 let has_notices = Kind::Notice.rules().protocol <= protocol;
-                next = has_notices.then_some(Handed::Notices(None));
+                next = has_notices.then_some(RecoveryCursor::Notices(None));
             }
             Ok((words, next))
         }
-        Handed::Notices(after) => notices_of(now, issuer, after.as_ref()),
+        RecoveryCursor::Notices(after) => notices_of(now, issuer, after.as_ref()),
     })
 }
 
@@ -68,14 +68,14 @@ fn notices_of(
     now: &Snapshot<'_>,
     issuer: &AuthorityId,
     after: Option<&NoticeId>,
-) -> Result<(Vec<String>, Option<Handed>), StoreError> {
+) -> Result<(Vec<String>, Option<RecoveryCursor>), StoreError> {
     let after = after.map(|id| (issuer.clone(), id.clone()));
     let page = now.scan(Scan::<Notices>::of(issuer).after(&after), HANDED_AT_ONCE)?;
     let received = page.iter().filter(|(key, _)| !is_sent(key));
     let statements = received.map(|(key, held)| signed_notice(now, key, held));
     let statements = statements.collect::<Result<_, _>>()?;
     let last = page.last().filter(|_| page.len() == HANDED_AT_ONCE);
-    Ok((statements, last.map(|((_, id), _)| Handed::Notices(Some(id.clone())))))
+    Ok((statements, last.map(|((_, id), _)| RecoveryCursor::Notices(Some(id.clone())))))
 }
 
 fn last_of_full<T>(page: &[(AlertId, T)]) -> Option<AlertId> {

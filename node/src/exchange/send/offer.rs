@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::error::SendError;
-use super::plan::{Pick, Plan, Planner, Position};
+use super::plan::{FeedPosition, Pick, Plan, Planner};
 use super::rules::{key_in_force, sweep_after_rule_end};
 use crate::alert::ClaimSet;
 use crate::audit::{Event, Operation};
@@ -39,7 +39,7 @@ pub(super) struct Dispatcher {
     schemas: Versions,
     protocol: u32,
     /// The place up to which was decided, if it is beyond the one in the store.
-    ahead: Option<Position>,
+    ahead: Option<FeedPosition>,
 }
 
 enum Refusal {

@@ -28,7 +28,7 @@ use crate::store::{
 const CURSOR_LAG_MAX: u64 = 4096;
 
 #[derive(Clone)]
-pub(super) struct Position {
+pub(super) struct FeedPosition {
     pub(super) stored: (u64, Option<Sweep>, u64),
     pub(super) cursor: u64,
     pub(super) sweep: Option<Sweep>,
@@ -43,7 +43,7 @@ pub(super) struct Basis {
 
 pub(super) struct Plan {
     pub(super) basis: Basis,
-    pub(super) position: Position,
+    pub(super) position: FeedPosition,
     pub(super) picks: Vec<Pick>,
     /// With the reason.
     pub(super) parks: Vec<(Subject, Version, &'static str)>,
@@ -60,8 +60,8 @@ pub(super) struct Pick {
     pub(super) rule: Option<String>,
 }
 
-impl Position {
-    fn of(stream: &StreamOut, ahead: Option<Position>) -> Self {
+impl FeedPosition {
+    fn of(stream: &StreamOut, ahead: Option<FeedPosition>) -> Self {
         let stored = (stream.cursor, stream.sweep.clone(), stream.sweeps);
         match ahead {
             Some(ahead) if ahead.stored == stored => ahead,
@@ -104,7 +104,7 @@ impl<'a> Planner<'a> {
         held: &'a Snapshot<'a>,
         peer: &'a AuthorityId,
         (schemas, protocol): (Versions, u32),
-        ahead: Option<Position>,
+        ahead: Option<FeedPosition>,
     ) -> Result<Self, SendError> {
         if lost_state(node)? {
             return Err(SendError::LostState);
@@ -119,7 +119,7 @@ impl<'a> Planner<'a> {
             return Err(SendError::Halted(reason));
         }
         let policy = node.policy.load_full();
-        let position = Position::of(&stream, ahead);
+        let position = FeedPosition::of(&stream, ahead);
         let basis = Basis { stream, policy: policy.0, trust };
         let plan = Plan {
             basis,

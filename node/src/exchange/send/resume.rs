@@ -6,7 +6,7 @@ use super::error::SendError;
 use super::replay::replay_after;
 use crate::alert::SCHEMA;
 use crate::audit::{Event, Operation};
-use crate::exchange::batch::{Item, Place, chain_start};
+use crate::exchange::batch::{Item, StreamPosition, chain_start};
 use crate::exchange::greeting::Resume;
 use crate::exchange::kind::Kind;
 use crate::exchange::parked::{self, PROTOCOL_LACKING, SCHEMA_LACKING, waits_for_schema};
@@ -21,7 +21,7 @@ use crate::store::{CommitError, Committed, Offers, StoreError, StreamOut, Stream
 /// The place from which to send.
 pub(super) struct Resumed {
     /// The receiver's place.
-    pub(super) place: Place,
+    pub(super) position: StreamPosition,
     /// What was offered after it, to be sent again.
     pub(super) items: Vec<Item>,
 }
@@ -66,7 +66,7 @@ pub(super) async fn resume(
             };
             let start = chain_start(&node.authority, peer, ours.epoch);
             let chain = theirs.chain.filter(|_| seq > 0).unwrap_or(start);
-            Ok(Resumed { place: Place { epoch: ours.epoch, seq, chain }, items })
+            Ok(Resumed { position: StreamPosition { epoch: ours.epoch, seq, chain }, items })
         }
         Standing::Behind => renew(node, peer, (&ours, ours.epoch)).await,
         // The head is of a log that two people gave up, whose clock was ahead: the new epoch's
@@ -94,19 +94,23 @@ fn standing(
     theirs: &Resume,
 ) -> Result<Standing, StoreError> {
     if theirs.epoch < ours.epoch {
+        // A new epoch of which no receipt came: the receiver may never have heard of it.
         return Ok(if ours.acked == 0 { Standing::At(0) } else { Standing::Behind });
     }
     if theirs.epoch > ours.epoch || theirs.seq > ours.tail {
         return Ok(Standing::Ahead);
     }
+    // It signed a receipt for more than it holds now.
     if theirs.seq < ours.acked {
         return Ok(Standing::Behind);
     }
     let chain = match theirs.seq {
         0 => Some(chain_start(&node.authority, peer, ours.epoch)),
+        // The offer of an acknowledged place is forgotten.
         seq if seq == ours.acked => Some(ours.acked_chain),
         seq => node.store.get::<Offers>(&(peer.clone(), seq))?.map(|offer| offer.chain),
     };
+    // Before the first place a receiver may name no chain value at all.
     Ok(if chain == theirs.chain || theirs.seq == 0 {
         Standing::At(theirs.seq)
     } else if proves(node, peer, theirs) {
@@ -135,7 +139,7 @@ async fn renew(
     start_epoch(node, peer, (seen, before)).await?;
     let renewed = node.store.get::<StreamsOut>(peer)?.ok_or(SendError::NotActive)?;
     let (epoch, chain) = (renewed.epoch, renewed.tail_chain);
-    Ok(Resumed { place: Place { epoch, seq: 0, chain }, items: vec![] })
+    Ok(Resumed { position: StreamPosition { epoch, seq: 0, chain }, items: vec![] })
 }
 
 /// The receiver was restored or forked: begins a new epoch, in which the whole present view is

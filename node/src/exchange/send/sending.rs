@@ -7,7 +7,7 @@ use super::acknowledge::acknowledge;
 use super::error::SendError;
 use super::offer::{Dispatcher, Offering};
 use super::resume::{Resumed, resume};
-use crate::exchange::batch::{Batch, Item, Place, batches};
+use crate::exchange::batch::{Batch, Item, StreamPosition, batches};
 use crate::exchange::greeting::Resume;
 use crate::exchange::statement::{HEAD_TYP, Head, Nonce};
 use crate::id::AuthorityId;
@@ -31,7 +31,7 @@ struct Turn {
     /// Offered before the stream was cut, to be sent again first.
     again: VecDeque<Vec<Item>>,
     /// After the last batch.
-    place: Place,
+    position: StreamPosition,
     dispatcher: Dispatcher,
     /// Revision of the peer's record that the stream began under.
     trust: u64,
@@ -47,10 +47,10 @@ impl Sending {
         peer: &AuthorityId,
         theirs: &Resume,
     ) -> Result<Self, SendError> {
-        let Resumed { place, items } = resume(node, peer, theirs).await?;
+        let Resumed { position, items } = resume(node, peer, theirs).await?;
         let turn = Turn {
             again: batches(items).into(),
-            place,
+            position,
             dispatcher: Dispatcher::new(peer.clone(), theirs.schemas, theirs.protocol),
             trust: trust_revision(node, peer)?,
         };
@@ -74,20 +74,20 @@ impl Sending {
             return Err(SendError::Moved);
         }
         if let Some(items) = turn.again.pop_front() {
-            turn.place = turn.place.after(&items);
-            return self.batch(node, turn.place, items, Said::default()).map(Some);
+            turn.position = turn.position.after(&items);
+            return self.batch(node, turn.position, items, Progress::default()).map(Some);
         }
         let Offering { stream, items, caught_up } = turn.dispatcher.offer_next(node).await?;
-        let next = turn.place.after(&items);
+        let next = turn.position.after(&items);
         if (stream.epoch, stream.tail) != (next.epoch, next.seq) {
             return Err(SendError::Moved);
         }
-        turn.place = next;
+        turn.position = next;
         if items.is_empty() && !heartbeat {
             return Ok(None);
         }
-        let said = Said { caught_up, snapshot_complete: !stream.snapshot };
-        self.batch(node, next, items, said).map(Some)
+        let progress = Progress { caught_up, snapshot_complete: !stream.snapshot };
+        self.batch(node, next, items, progress).map(Some)
     }
 
     /// Makes durable what a receipt settles; the next head answers `nonce`.
@@ -108,27 +108,32 @@ impl Sending {
     fn batch(
         &self,
         node: &Node,
-        place: Place,
+        position: StreamPosition,
         items: Vec<Item>,
-        said: Said,
+        progress: Progress,
     ) -> Result<Batch, SendError> {
         let stream = node.store.get::<StreamsOut>(&self.peer)?;
         let acknowledged = stream.map_or(0, |stream| stream.acked);
-        Ok(Batch { items, head: self.head(node, place, said)?, acknowledged })
+        Ok(Batch { items, head: self.head(node, position, progress)?, acknowledged })
     }
 
-    fn head(&self, node: &Node, place: Place, said: Said) -> Result<String, SignError> {
+    fn head(
+        &self,
+        node: &Node,
+        position: StreamPosition,
+        progress: Progress,
+    ) -> Result<String, SignError> {
         let log = node.store.log();
         let head = Head {
             iss: node.authority.clone(),
             aud: self.peer.clone(),
-            epoch: place.epoch,
-            seq: place.seq,
-            chain: place.chain,
+            epoch: position.epoch,
+            seq: position.seq,
+            chain: position.chain,
             iat: node.clock.told().seconds(),
             nonce: *self.nonce.lock().unwrap_or_else(PoisonError::into_inner),
-            caught_up: said.caught_up,
-            snapshot_complete: said.snapshot_complete,
+            caught_up: progress.caught_up,
+            snapshot_complete: progress.snapshot_complete,
             log_size: log.size(),
             log_root: log.root(),
         };
@@ -138,7 +143,7 @@ impl Sending {
 
 /// What a head says beside the place: nothing of either while offers are sent again.
 #[derive(Clone, Copy, Default)]
-struct Said {
+struct Progress {
     caught_up: bool,
     snapshot_complete: bool,
 }

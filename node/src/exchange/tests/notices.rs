@@ -164,7 +164,7 @@ async fn a_sender_that_was_restored_fetches_its_notices_back() {
     dk.restore(&backup);
     assert!(Link::try_open(&dk, &fr).await.is_err(), "it finds out, and stops");
     assert!(matches!(dk.send(&fr, "More.").await, Err(DeskError::LostState)));
-    let mut after = exchange::Handed::Notices(None);
+    let mut after = exchange::RecoveryCursor::Notices(None);
     let mut given = vec![];
     loop {
         let me = &dk.node.authority;
@@ -173,7 +173,7 @@ async fn a_sender_that_was_restored_fetches_its_notices_back() {
         let Some(next) = next else { break };
         after = next;
     }
-    let last_words = exchange::Handed::Words(None);
+    let last_words = exchange::RecoveryCursor::Words(None);
     let old = exchange::statements_of(&fr.node, &dk.node.authority, &last_words, 1).unwrap();
     assert_eq!(old.1, None, "who speaks protocol 1 is handed none");
     assert_eq!(given.len(), 1);

@@ -7,7 +7,7 @@ use crate::admin::{self, Shown};
 use crate::alert::{self, ClaimSet};
 use crate::audit::{Restore, sign_restore};
 use crate::exchange::ledger::POSSIBLE_MAX;
-use crate::exchange::{self, Handed, Standing};
+use crate::exchange::{self, RecoveryCursor, Standing};
 use crate::holding::read_copy;
 use crate::id::Digest;
 use crate::jose::SigningKey;
@@ -115,7 +115,7 @@ async fn what_was_signed_after_an_old_backup_is_recovered_while_the_clock_is_in_
     Link::open(&dk, &fr).await.run().await;
     dk.restore(&backup);
     assert!(clock_doubt(&dk.node).is_some() && dk.tombstone(&withdrawn).is_none());
-    let mut next = Some(Handed::Alerts(None));
+    let mut next = Some(RecoveryCursor::Alerts(None));
     while let Some(after) = next {
         let me = &dk.node.authority;
         let (statements, more) = exchange::statements_of(&fr.node, me, &after, 1).unwrap();
