@@ -33,6 +33,7 @@ mod log_index;
 mod recent;
 mod fsck;
 mod upgrade;
+mod copy_place;
 mod compact;
 
 pub use commit::{Committed, Growth};

@@ -3,13 +3,12 @@
 //! stay where they are, in slots that are overwritten in place: a copy of them elsewhere would
 //! outlive the erasing.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
-
 use super::cells::{CellFile, Taken};
+use super::copy_place::{COPY, FOLDER, OF, WHOLE, sync, take_place, write_synced};
 use super::database::{Database, Writes};
 use super::log_index::SEGMENT;
 use super::open::{for_each, named};
@@ -25,18 +24,6 @@ use bytes::Bytes;
 
 /// Records written in one flush.
 const AT_ONCE: usize = 1024;
-
-/// Below the store's folder, while it is compacted.
-const FOLDER: &str = "compact";
-
-/// In there: of which state of the log the copy is. A copy of another state is begun anew.
-const OF: &str = "of";
-
-/// In there: the copy is whole, and only has to take its place.
-const WHOLE: &str = "whole";
-
-/// In the copy of the database: tells it from the one whose place it takes.
-const COPY: &str = "copy";
 
 /// How far compacting has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,72 +253,6 @@ impl Copy {
     }
 }
 
-/// Puts a copy that is whole in the place of the store; nothing where there is none. Each step may
-/// be the last one before a crash, and is done once.
-pub(super) fn take_place(folder: &Path) -> Result<(), StoreError> {
-    let copy = folder.join(FOLDER);
-    let Ok(whole) = File::open(copy.join(WHOLE)) else { return Ok(()) };
-    flock(&whole, FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
-    if !copy.join(WHOLE).exists() {
-        return Ok(());
-    }
-    STEPS.iter().try_for_each(|step| step(folder, &copy))
-}
-
-/// What puts a copy in the place of the store, each durable before the next.
-const STEPS: [fn(&Path, &Path) -> Result<(), StoreError>; 5] = [
-    // From now on what lies there is no beginning of a copy.
-    |_, copy| {
-        remove(&copy.join(OF))?;
-        sync(copy)
-    },
-    |folder, copy| {
-        if copy.join("cells").exists() {
-            fs::rename(copy.join("cells"), folder.join("cells"))?;
-        }
-        sync(folder)
-    },
-    // At once: a node that is started meanwhile finds one database or the other, never none.
-    |folder, copy| {
-        if copy.join("db").join(COPY).exists() {
-            let (new, old) = (copy.join("db"), folder.join("db"));
-            renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE)
-                .map_err(std::io::Error::from)?;
-        }
-        sync(folder)?;
-        sync(copy)
-    },
-    |folder, copy| {
-        remove(&folder.join("tokens"))?;
-        remove(&folder.join("db").join(COPY))?;
-        if copy.join("db").exists() {
-            fs::remove_dir_all(copy.join("db"))?;
-        }
-        sync(folder)
-    },
-    |folder, copy| {
-        fs::remove_dir_all(copy)?;
-        sync(folder)
-    },
-];
-
-fn remove(file: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn write_synced(folder: &Path, name: &str, text: &str) -> Result<(), StoreError> {
-    fs::write(folder.join(name), text)?;
-    File::open(folder.join(name))?.sync_all()?;
-    sync(folder)
-}
-
-fn sync(folder: &Path) -> Result<(), StoreError> {
-    Ok(File::open(folder)?.sync_all()?)
-}
-
 /// Bytes that files below a folder take on the disk.
 fn bytes_of(folder: &Path) -> Result<u64, StoreError> {
     use std::os::unix::fs::MetadataExt;
@@ -356,6 +277,7 @@ mod tests {
 
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    use super::super::copy_place::STEPS;
     use super::*;
     use crate::id::{Clock, Entropy, Secret};
     use crate::store::{Change, Meta, StoreOptions, Upgrade};

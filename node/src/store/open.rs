@@ -13,8 +13,8 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::broadcast;
 
 use super::cells::{CellFile, Run};
-use super::compact::take_place;
 use super::contents::Contents;
+use super::copy_place::take_place;
 use super::database::{Database, Writes};
 use super::disk::Disk;
 use super::old_cells::OldCellFile;
