@@ -13,7 +13,7 @@ use super::database::{Database, Writes};
 use super::log_index::SEGMENT;
 use super::open::{for_each, named};
 use super::schema::{
-    Copies, HeldCopy, LogIndex, Own, OwnAlert, SealedToken, SlotId, associated_data,
+    Copies, HeldCopy, LogIndex, Notices, Own, OwnAlert, SealedToken, SlotId, associated_data,
 };
 use super::table::{decode_record, key_bytes};
 use super::{CommitError, Committed, Store, StoreError, Summary, Table};
@@ -153,6 +153,7 @@ impl Store {
         };
         for_each::<Own>(self, |_, own| add(own.token))?;
         for_each::<Copies>(self, |_, copy| add(copy.token))?;
+        for_each::<Notices>(self, |_, notice| add(notice.token))?;
         Ok(bytes)
     }
 
@@ -167,6 +168,14 @@ impl Store {
                 let (id, held) = decode_record::<Copies>(key, value)?;
                 let token = self.moved(copy, false, &id, held.slot, &held.token)?;
                 postcard::to_allocvec(&HeldCopy { token, ..held })?
+            }
+            Some(&Notices::PREFIX) => {
+                let mut notice = decode_record::<Notices>(key, value)?.1;
+                notice.token = self.moved_run(copy, &notice.token)?;
+                if let Some(read) = &mut notice.acknowledged {
+                    read.token = self.moved_run(copy, &read.token)?;
+                }
+                postcard::to_allocvec(&notice)?
             }
             _ => value.to_vec(),
         };
@@ -184,21 +193,33 @@ impl Store {
         slot: SlotId,
         token: &SealedToken,
     ) -> Result<SealedToken, StoreError> {
-        let shared = &self.0.shared;
-        let sealed = match token {
+        if token.run().is_some() {
+            return self.moved_run(copy, token);
+        }
+        let (shared, about) = (&self.0.shared, associated_data(own, id));
+        let text = shared.unseal(slot, &about, token)?;
+        let view = std::str::from_utf8(&text).ok().and_then(|text| alert::read(text).ok());
+        let unreadable = || StoreError::Corrupt(format!("the token of {id} can't be read"));
+        let summary = view.as_ref().map(Summary::of).ok_or_else(unreadable)?;
+        let slot = shared.slots.read(slot, &shared.keys)?;
+        Self::keep(copy, self.seal(&slot, &about, summary, &text))
+    }
+
+    /// As it was sealed; only a token that lies in cells is moved.
+    fn moved_run(&self, copy: &mut Copy, token: &SealedToken) -> Result<SealedToken, StoreError> {
+        match token {
             SealedToken::Run { first, length } => {
-                shared.cells.read(*first, 0, *length as usize)?.into()
+                let sealed = self.0.shared.cells.read(*first, 0, *length as usize)?;
+                Self::keep(copy, sealed.into())
             }
-            SealedToken::Cell(_) | SealedToken::Inline(_) => {
-                let about = associated_data(own, id);
-                let text = shared.unseal(slot, &about, token)?;
-                let view = std::str::from_utf8(&text).ok().and_then(|text| alert::read(text).ok());
-                let summary = view.as_ref().map(Summary::of).ok_or_else(|| {
-                    StoreError::Corrupt(format!("the token of {id} can't be read"))
-                })?;
-                self.seal(&shared.slots.read(slot, &shared.keys)?, &about, summary, &text)
+            SealedToken::Inline(_) => Ok(token.clone()),
+            SealedToken::Cell(_) => {
+                Err(StoreError::Corrupt("a token lies where none of its kind does".to_owned()))
             }
-        };
+        }
+    }
+
+    fn keep(copy: &mut Copy, sealed: Bytes) -> Result<SealedToken, StoreError> {
         let length = u32::try_from(sealed.len()).map_err(|_| StoreError::TooLarge(sealed.len()))?;
         let taken = copy.cells.take(length);
         let first = taken.first();
