@@ -80,7 +80,6 @@ pub const KNOWN_STEPS: &[(&str, &str)] = &[
     ("store::shared", "store::group"),
     ("store::scan", "store::read"),
     ("store::open", "store::upgrade"),
-    ("store::open", "store::compact"),
 ];
 
 /// What was found beyond what is known, and what is known and was not found.
