@@ -151,7 +151,8 @@ messages! {
     exchange: FromSender Hello Batch Item FromReceiver Resume Receipt DescribeRequest
         DescribeResponse RecoverRequest RecoverResponse;
     desk: SendNoticeRequest ListNoticesRequest ListNoticesResponse GetNoticeRequest
-        AcknowledgeNoticeRequest Notice WhoamiRequest WhoamiResponse CreateAlertRequest ImportLine ImportResult Refusal Fault
+        AcknowledgeNoticeRequest Notice WhoamiRequest WhoamiResponse CreateAlertRequest ImportLine
+        ImportResult Refusal Fault
         UpdateAlertRequest WithdrawAlertRequest GetAlertRequest Alert ListAlertsRequest
         ListAlertsResponse AlertSummary WatchAlertsRequest Change SearchRequest Identifier
         SearchResponse Hit SearchSummary StatusRequest StatusResponse Clock Reason PeerStatus;

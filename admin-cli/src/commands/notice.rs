@@ -65,7 +65,8 @@ pub enum Command {
         #[arg(long, value_name = "DIRECTION", value_parser = DIRECTIONS)]
         direction: Option<String>,
         /// The largest number of notices to list
-        #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
         /// The place where an earlier list ended, to continue from
         #[arg(long, value_name = "NEXT", default_value = "", hide_default_value = true)]

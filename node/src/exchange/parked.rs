@@ -60,7 +60,8 @@ pub(super) fn park(tx: &mut Tx<'_>, key: &Key, parked: &Parked) -> Result<(), St
     Ok(())
 }
 
-/// Ends the parking of a subject: something newer was offered, or nothing is to be offered any more.
+/// Ends the parking of a subject: something newer was offered, or nothing is to be offered any
+/// more.
 pub(super) fn unpark(tx: &mut Tx<'_>, key: &Key) -> Result<(), StoreError> {
     if let Some(parked) = tx.get::<ParkedOut>(key)? {
         if let Some(at) = parked.retry_at {

@@ -25,8 +25,8 @@ pub enum RecoveryCursor {
 const HANDED_AT_ONCE: usize = 16;
 
 /// A page of what this node holds of `issuer`'s own statements, after `after`, and where to
-/// continue: alerts as received, then withdrawals and retractions, then the restores of its log, and
-/// notices where the issuer's `protocol` has them.
+/// continue: alerts as received, then withdrawals and retractions, then the restores of its log,
+/// and notices where the issuer's `protocol` has them.
 ///
 /// # Errors
 /// When the store cannot be read.
