@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::schema::SlotId;
-use super::shared::Shared;
 
 /// Bytes of content held: some hundred alerts, which is as far as the streams to the peers of a
 /// node are apart while it imports.
@@ -16,7 +15,7 @@ pub(super) const CONTENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// same within that.
 pub(super) const CONTENTS_S: i64 = 5;
 
-type Content = Arc<dyn Any + Send + Sync>;
+pub(super) type Content = Arc<dyn Any + Send + Sync>;
 
 /// What is held.
 #[derive(Default)]
@@ -42,10 +41,10 @@ struct Kept {
 
 /// Content, once somebody made it: whoever wants the same meanwhile waits for that.
 #[derive(Default)]
-struct Entry(Mutex<Option<Content>>);
+pub(super) struct Entry(Mutex<Option<Content>>);
 
 impl Entry {
-    fn content(&self) -> MutexGuard<'_, Option<Content>> {
+    pub(super) fn content(&self) -> MutexGuard<'_, Option<Content>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -55,7 +54,7 @@ impl Contents {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn entry(&self, slot: SlotId, now: i64) -> Arc<Entry> {
+    pub(super) fn entry(&self, slot: SlotId, now: i64) -> Arc<Entry> {
         let mut held = self.held();
         held.end(now);
         let number = held.number;
@@ -65,7 +64,7 @@ impl Contents {
     }
 
     /// Counts the content of an entry; false when the entry was forgotten meanwhile.
-    fn keep(&self, slot: SlotId, entry: &Arc<Entry>, bytes: usize) -> bool {
+    pub(super) fn keep(&self, slot: SlotId, entry: &Arc<Entry>, bytes: usize) -> bool {
         let mut held = self.held();
         let Some(kept) = held.by_slot.get_mut(&slot) else { return false };
         if !Arc::ptr_eq(&kept.entry, entry) || bytes > CONTENTS_BYTES_MAX {
@@ -119,32 +118,6 @@ impl Held {
         let ended: Vec<_> =
             self.by_slot.iter().filter(|(_, kept)| !held(kept)).map(|(slot, _)| *slot).collect();
         ended.into_iter().for_each(|slot| self.forget(slot));
-    }
-}
-
-impl Shared {
-    /// What `make` makes of the content under this slot's key, with the bytes that it takes; or
-    /// what somebody else made of it just now.
-    pub(super) fn opened<T: Any + Send + Sync, E>(
-        &self,
-        slot: SlotId,
-        make: impl FnOnce() -> Result<(T, usize), E>,
-    ) -> Result<Arc<T>, E> {
-        let entry = self.contents.entry(slot, self.clock.elapsed());
-        let mut content = entry.content();
-        if let Some(Ok(made)) = content.clone().map(Arc::downcast) {
-            return Ok(made);
-        }
-        let (made, bytes) = make()?;
-        let made = Arc::new(made);
-        // While keys are being overwritten nothing is taken in; of what was overwritten nothing is.
-        if let Ok(_standing) = self.erasing.try_read()
-            && self.slots.holds(slot)
-            && self.contents.keep(slot, &entry, bytes)
-        {
-            *content = Some(Arc::clone(&made) as Content);
-        }
-        Ok(made)
     }
 }
 

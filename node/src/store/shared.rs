@@ -1,5 +1,6 @@
 //! What readers, the writer and the flusher share.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -9,12 +10,13 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{broadcast, mpsc};
 
 use super::cells::CellFile;
-use super::contents::Contents;
+use super::contents::{Content, Contents};
 use super::database::Database;
 use super::disk::Disk;
 use super::group::{self, Job};
 use super::old_cells::OldCellFile;
 use super::reserve::Reserve;
+use super::schema::SlotId;
 use super::seal::Keys;
 use super::slots::SlotFile;
 use super::{Change, StoreError};
@@ -97,5 +99,29 @@ impl Shared {
     pub(super) fn database(&self) -> Result<Arc<Database>, StoreError> {
         let database = self.database.load_full();
         database.ok_or_else(|| self.writable().err().unwrap_or(StoreError::Closed))
+    }
+
+    /// What `make` makes of the content under this slot's key, with the bytes that it takes; or
+    /// what somebody else made of it just now.
+    pub(super) fn opened<T: Any + Send + Sync, E>(
+        &self,
+        slot: SlotId,
+        make: impl FnOnce() -> Result<(T, usize), E>,
+    ) -> Result<Arc<T>, E> {
+        let entry = self.contents.entry(slot, self.clock.elapsed());
+        let mut content = entry.content();
+        if let Some(Ok(made)) = content.clone().map(Arc::downcast) {
+            return Ok(made);
+        }
+        let (made, bytes) = make()?;
+        let made = Arc::new(made);
+        // While keys are being overwritten nothing is taken in; of what was overwritten nothing is.
+        if let Ok(_standing) = self.erasing.try_read()
+            && self.slots.holds(slot)
+            && self.contents.keep(slot, &entry, bytes)
+        {
+            *content = Some(Arc::clone(&made) as Content);
+        }
+        Ok(made)
     }
 }
