@@ -99,9 +99,8 @@ fn expected(case: &Case, path: &str) -> Option<&'static str> {
     let may = |action: Action| case.roles.iter().any(|role| allow(*role, action));
     let ended = case.refused.filter(|refused| *refused == "certificate_ended");
     let refused = match (service, user) {
-        ("entente.exchange.v1.Exchange", true) | ("entente.desk.v1.Desk", false) => {
-            Some("wrong_door")
-        }
+        ("entente.exchange.v1.Exchange", true) => Some("wrong_door"),
+        ("entente.desk.v1.Desk" | "entente.desk.v1.Notices", false) => Some("wrong_door"),
         ("entente.admin.v1.Admin" | "entente.admin.v1.Audit", false) => Some("wrong_door"),
         _ if !ours || case.refused.is_some() => case.refused,
         ("entente.exchange.v1.Exchange", false) => None,
