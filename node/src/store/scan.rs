@@ -12,7 +12,8 @@ pub const PAGE: usize = 256;
 /// Key and value of a record.
 pub type RecordOf<T> = (<T as Table>::Key, <T as Table>::Value);
 
-/// Whatever records are read from: a [`Store`] as it is now, a [`Snapshot`] of it, a transaction.
+/// Whatever records are read from: a [`Store`](super::Store) as it is now, a
+/// [`Snapshot`](super::Snapshot) of it, a transaction.
 pub trait Read {
     /// Reads one record.
     ///

@@ -105,7 +105,7 @@ impl<'a> Rooms<'a> {
     fn written(&self, named: &Named) -> Option<&'a Source> {
         let path = absolute(named).unwrap_or_else(|| [&named.within[..], &named.path].concat());
         let modules = (1..=path.len()).rev().map(|length| path[..length].to_vec());
-        let mut below = modules.take_while(|module| module.len() > 0);
+        let mut below = modules.take_while(|module| !module.is_empty());
         below.find_map(|module| self.files.get(&module).copied())
     }
 

@@ -88,5 +88,5 @@ async fn enter(
         sealed.enter_sent(tx, peer, &by, feed, held)?;
         Ok(Committed::new((), event))
     });
-    Ok(committed.await.map_err(CommitError::flatten)?)
+    committed.await.map_err(CommitError::flatten)
 }

@@ -96,7 +96,7 @@ async fn enter(node: &SharedNode, notice: Notice, actor: &Actor) -> Result<(), D
         }
         Ok(Committed::new((), event))
     });
-    Ok(committed.await.map_err(CommitError::flatten)?)
+    committed.await.map_err(CommitError::flatten)
 }
 
 /// The number of the notice: random, or the same whenever the same user comes with the same key.
