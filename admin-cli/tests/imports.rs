@@ -200,6 +200,46 @@ fn an_import_that_is_cut_off_says_how_many_were_made_and_that_repeating_is_safe(
     assert_eq!(listed["items"].as_array().unwrap().len(), 200, "nothing twice, nothing lost");
 }
 
+/// Ctrl-C and `kill`: what was made until then is told, and the same file goes on from there.
+#[test]
+fn an_import_that_is_interrupted_says_what_was_imported_and_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path());
+    let drafts: Vec<String> = (0..60).map(|number| draft(number, "Karpenko") + "\n").collect();
+    for (signal, known) in [("INT", 40), ("TERM", 50)] {
+        let words = ["alert", "import", "-", "--format", "json"];
+        let mut import = entente(folder.path(), &words).stdin(Stdio::piped()).spawn().unwrap();
+        // The input stays open: more drafts could come.
+        let mut input = import.stdin.take().unwrap();
+        input.write_all(drafts[..known].concat().as_bytes()).unwrap();
+        let made = || {
+            let words = ["alert", "list", "--limit", "0", "--format", "json"];
+            let listed = entente(folder.path(), &words).output().unwrap();
+            let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+            listed["items"].as_array().unwrap().len()
+        };
+        while made() < known {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // A list shows what is durable a moment before the answers have arrived.
+        std::thread::sleep(Duration::from_secs(1));
+        let pid = import.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        let output = import.wait_with_output().unwrap();
+        drop(input);
+        assert!(!output.status.success(), "{output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("interrupted"), "{told}");
+        assert!(told.contains("import the same file again: nothing is created twice"), "{told}");
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let counted = said["created"].as_u64().unwrap() + said["existing"].as_u64().unwrap();
+        assert_eq!(counted as usize, said["items"].as_array().unwrap().len(), "{said}");
+        assert!(counted > 0 && counted <= known as u64, "{said}");
+    }
+    let (items, said) = node.imported(drafts.concat().as_bytes());
+    assert_eq!((items.len(), &said["existing"], &said["created"]), (60, &json!(50), &json!(10)));
+}
+
 /// A node ends each stream after a while, to look at certificates anew: nobody notices.
 #[test]
 fn an_import_and_a_watch_go_on_when_the_node_ends_an_old_stream() {

@@ -223,27 +223,23 @@ async fn import(
     call: Arc<Call>,
     answers: &Sender<proto::ImportResult>,
 ) -> Result<(), Status> {
-    let mut open = Open::default();
+    let (mut open, mut ended) = (Open::default(), None);
     loop {
-        let next = lines.message().await;
-        let more = matches!(next, Ok(Some(_)));
-        while !(open.lines.is_empty() || more && open.has_room()) {
-            let Some(answer) = open.answer().await? else { break };
-            if answers.send(Ok(answer)).await.is_err() {
-                return Ok(());
-            }
+        if let Some(ended) = ended.take_if(|_| open.lines.is_empty()) {
+            return ended;
         }
-        let Some(line) = next? else { return Ok(()) };
-        let (node, actor, call) = (node.clone(), actor.clone(), Arc::clone(&call));
-        let bytes = line.encoded_len();
-        let importing = tokio::spawn(async move {
-            // The memory of a line counts until it is done, even if its caller is gone.
-            let _call = call;
-            let (number, line) = wire::import_line(line);
-            (number, desk::import(&node, &line, &actor).await)
-        });
-        open.bytes += bytes;
-        open.lines.push_back((bytes, importing));
+        // Whoever sends no line for a while hears of those that it has sent.
+        tokio::select! {
+            answer = open.answer() => {
+                if answers.send(Ok(answer?)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            next = lines.message(), if ended.is_none() && open.has_room() => match next {
+                Ok(Some(line)) => open.begin(line, &node, &actor, &call),
+                end => ended = Some(end.map(|_| ())),
+            },
+        }
     }
 }
 
@@ -259,19 +255,43 @@ impl Open {
         self.lines.len() < IMPORTS_OPEN_MAX && self.bytes < IMPORT_BYTES_OPEN_MAX
     }
 
-    /// Waits for the first.
-    async fn answer(&mut self) -> Result<Option<proto::ImportResult>, Status> {
-        let Some((bytes, importing)) = self.lines.pop_front() else { return Ok(None) };
+    fn begin(
+        &mut self,
+        line: proto::ImportLine,
+        node: &SharedNode,
+        actor: &Actor,
+        call: &Arc<Call>,
+    ) {
+        let (node, actor, call) = (node.clone(), actor.clone(), Arc::clone(call));
+        let bytes = line.encoded_len();
+        let importing = tokio::spawn(async move {
+            // The memory of a line counts until it is done, even if its caller is gone.
+            let _call = call;
+            let (number, line) = wire::import_line(line);
+            (number, desk::import(&node, &line, &actor).await)
+        });
+        self.bytes += bytes;
+        self.lines.push_back((bytes, importing));
+    }
+
+    /// Waits for the first; for ever, when there is none. It may be left waiting and asked again.
+    async fn answer(&mut self) -> Result<proto::ImportResult, Status> {
+        let Some((bytes, importing)) = self.lines.front_mut() else {
+            return std::future::pending().await;
+        };
+        let (bytes, imported) = (*bytes, importing.await);
         self.bytes -= bytes;
-        answered(importing).await.map(Some)
+        self.lines.pop_front();
+        answered(imported.map_err(|_| ending())?)
     }
 }
 
 type Importing = tokio::task::JoinHandle<(u64, Result<Imported, desk::DeskError>)>;
 
-async fn answered(importing: Importing) -> Result<proto::ImportResult, Status> {
+fn answered(
+    (line, outcome): (u64, Result<Imported, desk::DeskError>),
+) -> Result<proto::ImportResult, Status> {
     use proto::import_result::Outcome;
-    let (line, outcome) = importing.await.map_err(|_| ending())?;
     let mut warnings = vec![];
     let outcome = match outcome {
         Ok(Imported::Created(issued)) => {
