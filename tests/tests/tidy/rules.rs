@@ -78,7 +78,6 @@ pub const KNOWN_STEPS: &[(&str, &str)] = &[
     ("store::group", "store::commit"),
     ("store::group", "store::recent"),
     ("store::shared", "store::group"),
-    ("store::contents", "store::shared"),
     ("store::open", "store::upgrade"),
 ];
 
