@@ -79,8 +79,12 @@ impl Line {
 
     /// Whether there is an open call that may not continue.
     pub fn is_overdue(&self) -> bool {
-        let mut open = METHODS.iter().zip(&self.open);
-        open.any(|(method, open)| open.load(Ordering::Relaxed) > 0 && self.judge(method).is_err())
+        let mut open =
+            METHODS.iter().zip(&self.open).filter(|(_, open)| open.load(Ordering::Relaxed) > 0);
+        // While the store is opened again nothing is known, and the call itself is told so.
+        open.any(|(method, _)| {
+            self.judge(method).is_err_and(|status| status.code() != Code::Unavailable)
+        })
     }
 }
 

@@ -85,11 +85,15 @@ pub fn held_to(actor: &Actor, actions: &[Action]) -> Result<(), Status> {
 }
 
 /// While the node is stopped because it lost state, its record of users is old: only those who are
-/// needed to review what is in force are let in. A state that can't be read counts as stopped.
+/// needed to review what is in force are let in. Nobody else is while that can't be read.
 fn let_in(node: &Node, actor: &Actor, actions: &[Action]) -> Result<(), Status> {
-    let stopped = exchange::lost_state(node).unwrap_or(true);
-    if !stopped || actions.iter().any(|action| actor.may_in_stop(*action)) {
+    let stopped = exchange::lost_state(node);
+    if matches!(stopped, Ok(false)) || actions.iter().any(|action| actor.may_in_stop(*action)) {
         return Ok(());
+    }
+    if stopped.is_err() {
+        let message = "the store of this node does not answer; try again later";
+        return Err(refusal(Code::Unavailable, Reason::StoreUnavailable, message));
     }
     let message = "this node lost state, and does nothing until two people have reviewed what is \
                    in force: an administrator runs `entente epoch recover`, then `entente epoch \
