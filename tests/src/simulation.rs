@@ -18,7 +18,8 @@ use entente_node::node::Node;
 use entente_node::policy::Sharing;
 use entente_node::roles::{Actor, Role};
 use entente_node::store::{
-    Copies, Ledger, Own, ParkedOut, Read, Scan, StreamOut, StreamsIn, StreamsOut, Tombstones,
+    Copies, Ledger, Notices, Own, ParkedOut, Read, Scan, StreamOut, StreamsIn, StreamsOut,
+    Tombstones,
 };
 use entente_node::{admin, desk};
 use serde_json::json;
@@ -32,6 +33,7 @@ use restored::Backup;
 
 mod clocks;
 mod disks;
+mod notices;
 mod operation;
 mod restored;
 mod shrink;
@@ -88,6 +90,8 @@ struct World {
     officer: Actor,
     /// Every alert that was ever acknowledged, in that order.
     alerts: Vec<AlertId>,
+    /// Every notice, likewise.
+    notices: Vec<notices::Sent>,
     /// What was acknowledged to an officer: newest version, or withdrawn.
     acknowledged: BTreeMap<AlertId, Option<Version>>,
     backups: Vec<Option<Backup>>,
@@ -106,6 +110,7 @@ pub async fn run(operations: &[Operation]) -> anyhow::Result<Report> {
         federation,
         officer: person(Role::Officer),
         alerts: Vec::new(),
+        notices: Vec::new(),
         acknowledged: BTreeMap::new(),
         backups: NAMES.iter().map(|_| None).collect(),
         created: 0,
@@ -149,6 +154,8 @@ impl World {
                 self.restore(*at, *now, narrowing, *again).await
             }
             Operation::Suspend { at } => self.suspend(*at).await,
+            Operation::SendNotice { from, to } => self.send_notice(*from, *to).await,
+            Operation::AcknowledgeNotice { notice } => self.acknowledge_notice(*notice).await,
         }
     }
 
@@ -344,6 +351,7 @@ impl World {
     }
 
     async fn check(&self) -> anyhow::Result<()> {
+        self.check_notices().await?;
         for here in &self.federation.nodes {
             self.check_acknowledged(here)?;
             self.check_searches(here).await?;
@@ -503,7 +511,10 @@ fn check_slots(node: &TestNode) -> anyhow::Result<()> {
     let slots = std::fs::read(node.home.join("store/slots"))?;
     let kept = slots.chunks(SLOT.0).filter(|slot| slot.first() == Some(&SLOT.1)).count() as u64;
     let store = &node.node().store;
-    let records = store.count::<Own>() + store.count::<Copies>();
+    let notices = store.scan(Scan::<Notices>::all(), 100_000)?;
+    let words = notices.iter().filter(|(_, notice)| notice.acknowledged.is_some()).count();
+    let notices = (notices.len() + words) as u64;
+    let records = store.count::<Own>() + store.count::<Copies>() + notices;
     ensure!(kept == records, "{}: {kept} keys for {records} records", node.authority);
     Ok(())
 }

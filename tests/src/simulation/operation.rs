@@ -53,6 +53,10 @@ pub enum Operation {
     Restore { at: usize, now: bool, narrowing: Narrowing, again: bool },
     /// A peer is suspended for a moment.
     Suspend { at: usize },
+    /// A notice is sent.
+    SendNotice { from: usize, to: usize },
+    /// A notice that arrived is acknowledged.
+    AcknowledgeNotice { notice: usize },
 }
 
 /// What is drawn of a draft.
@@ -139,7 +143,8 @@ impl Operation {
     /// The node it happens at, or the first.
     fn at(&self) -> usize {
         match self {
-            Self::Update { .. } | Self::Withdraw { .. } => 0,
+            Self::Update { .. } | Self::Withdraw { .. } | Self::AcknowledgeNotice { .. } => 0,
+            Self::SendNotice { from, to } => (*from).max(*to),
             Self::Create { at, .. }
             | Self::Apply { at, .. }
             | Self::Disturb { at, .. }
@@ -169,10 +174,15 @@ impl Draw {
     fn operation(&self) -> Operation {
         let at = self.below(NAMES.len());
         match self.below(100) {
-            0..38 => {
+            0..31 => {
                 let drafts = (0..=self.below(AT_ONCE)).map(|_| self.shape()).collect();
                 Operation::Create { at, drafts }
             }
+            31..35 => {
+                let to = (at + 1 + self.below(NAMES.len() - 1)) % NAMES.len();
+                Operation::SendNotice { from: at, to }
+            }
+            35..38 => Operation::AcknowledgeNotice { notice: self.below(ALERTS) },
             38..52 => Operation::Update { alert: self.below(ALERTS), draft: self.shape() },
             52..59 => Operation::Withdraw { alert: self.below(ALERTS) },
             59..70 => Operation::Apply { at, policy: self.policy(at) },
@@ -271,7 +281,7 @@ mod tests {
         assert_eq!(parse(&format!("# what for\n{text}")).unwrap(), made);
         let kind = |line: &str| line.split('"').nth(3).unwrap_or_default().to_owned();
         let kinds: BTreeSet<String> = text.lines().map(kind).collect();
-        assert_eq!(kinds.len(), 13, "{kinds:?}");
+        assert_eq!(kinds.len(), 15, "{kinds:?}");
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl World {
             .with_context(|| format!("after {narrowing:?}"))?;
         self.recovered(at, &known).await?;
         self.forget_what_only_it_held(at)?;
+        self.forget_notices(at);
         self.confirm(at, &backup, narrowing, again, &before)
             .await
             .with_context(|| format!("after {narrowing:?}"))?;
