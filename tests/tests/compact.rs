@@ -11,15 +11,21 @@ use entente_node::sample::Samples;
 use entente_proto::admin::ListEntriesRequest;
 use entente_proto::admin::audit_client::AuditClient;
 use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::notices_client::NoticesClient;
 use entente_proto::desk::{
-    CreateAlertRequest, GetAlertRequest, ListAlertsRequest, WithdrawAlertRequest,
+    AcknowledgeNoticeRequest, CreateAlertRequest, GetAlertRequest, GetNoticeRequest,
+    ListAlertsRequest, ListNoticesRequest, SendNoticeRequest, WithdrawAlertRequest,
 };
 use entente_tests::processes::Process;
+use tokio::time::Instant;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_simulate");
 
 /// Alerts created; of each five one stays.
 const ALERTS: usize = 150;
+
+/// How long a notice and its acknowledgement may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn node(command: &str, home: &Path) -> Command {
     let mut program = Command::new(PROGRAM);
@@ -67,6 +73,44 @@ async fn filled(dk: &Process) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Sends a notice to another authority, whose desk acknowledges it.
+async fn noticed(dk: &Process, fr: &Process) -> anyhow::Result<()> {
+    dk.admit(&fr.descriptor()?).await?;
+    fr.admit(&dk.descriptor()?).await?;
+    let mut ours = NoticesClient::new(dk.desk("officer").await?);
+    let mut theirs = NoticesClient::new(fr.desk("officer").await?);
+    let sent = SendNoticeRequest {
+        to: "fr.police-judiciaire".to_owned(),
+        text: "The vehicle was seen again.".to_owned(),
+        ..Default::default()
+    };
+    let id = ours.send_notice(sent).await?.into_inner().id;
+    let read = AcknowledgeNoticeRequest { id: id.clone(), who: "night desk".to_owned() };
+    let arrived = Instant::now() + PATIENCE;
+    while let Err(status) = theirs.acknowledge_notice(read.clone()).await {
+        anyhow::ensure!(Instant::now() < arrived, "{status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let asked = GetNoticeRequest { id };
+    while ours.get_notice(asked.clone()).await?.into_inner().who.is_empty() {
+        anyhow::ensure!(Instant::now() < arrived, "no word of it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Every notice with its text and with who acknowledged it.
+async fn notices(dk: &Process) -> anyhow::Result<BTreeSet<String>> {
+    let mut desk = NoticesClient::new(dk.desk("officer").await?);
+    let listed = desk.list_notices(ListNoticesRequest::default()).await?.into_inner();
+    let mut found = BTreeSet::new();
+    for notice in listed.notices {
+        let shown = desk.get_notice(GetNoticeRequest { id: notice.id }).await?.into_inner();
+        found.insert(format!("{} {} {}", shown.id, shown.text, shown.who));
+    }
+    Ok(found)
+}
+
 /// Every alert with its content, withdrawn ones by their ids, and every entry of the log.
 async fn held(dk: &Process) -> anyhow::Result<(BTreeSet<String>, Vec<Vec<u8>>)> {
     let mut officer = DeskClient::new(dk.desk("officer").await?);
@@ -98,6 +142,12 @@ async fn what_erased_alerts_left_is_given_back_through_kills_at_any_moment() -> 
     let mut dk = Process::prepare(folder.path(), "dk.politi", PROGRAM)?;
     dk.start().await?;
     filled(&dk).await?;
+    let mut fr = Process::prepare(folder.path(), "fr.police-judiciaire", PROGRAM)?;
+    fr.start().await?;
+    noticed(&dk, &fr).await?;
+    assert!(fr.terminate().await?);
+    let told = notices(&dk).await?;
+    assert_eq!(told.len(), 1);
     let (before, log) = held(&dk).await?;
     assert!(said("compact", &dk.home).is_err(), "a node runs on it");
     assert!(dk.terminate().await?);
@@ -126,6 +176,7 @@ async fn what_erased_alerts_left_is_given_back_through_kills_at_any_moment() -> 
     dk.start().await?;
     let (after, longer) = held(&dk).await?;
     assert_eq!(after, before);
+    assert_eq!(notices(&dk).await?, told);
     assert_eq!(longer.get(..log.len()), Some(log.as_slice()));
     let compacted = longer.iter().filter(|leaf| {
         std::str::from_utf8(leaf).is_ok_and(|leaf| leaf.contains("store.compacted"))
