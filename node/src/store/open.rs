@@ -60,7 +60,7 @@ pub(super) fn open(
     let disk = Disk::new(folder.to_owned(), options.disk_free_bytes_min);
     let reserve = Reserve::open(&folder.join("reserve"));
     disk.make_room(&reserve, OPENING_BYTES);
-    let database = Database::open(&folder.join("db"), options.cache_bytes)?;
+    let database = open_database(folder, options.cache_bytes)?;
     let slots = SlotFile::open(&folder.join("slots"))?;
     let cells = CellFile::open(&folder.join("cells"))?;
     let old_cells = OldCellFile::open(&folder.join("tokens"))?;
@@ -117,15 +117,7 @@ pub(super) fn settle(shared: &Shared) -> Result<(), StoreError> {
 /// one. Slots and tokens stay open, since callers hold places in them.
 pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
     shared.disk.make_room(&shared.reserve, OPENING_BYTES);
-    let open = || Database::open(&shared.folder.join("db"), shared.cache_bytes);
-    let mut database = open();
-    for _ in 0..LETTING_GO.0 {
-        if !matches!(database, Err(StoreError::InUse)) {
-            break;
-        }
-        std::thread::sleep(LETTING_GO.1);
-        database = open();
-    }
+    let database = open_database(&shared.folder, shared.cache_bytes);
     let database = database?;
     check(&database, &shared.owner)?;
     let opened = make_durable(&shared.folder, database)?;
@@ -135,6 +127,21 @@ pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
     shared.slots.release(unnamed);
     shared.cells.release_all_but(named.runs);
     Ok(opened)
+}
+
+/// Opens the database. Whoever had it may let go of its lock a moment late: a reader of the old one,
+/// a node that was just ended, or a child process that was being started and had its files.
+fn open_database(folder: &Path, cache_bytes: u64) -> Result<Database, StoreError> {
+    let open = || Database::open(&folder.join("db"), cache_bytes);
+    let mut database = open();
+    for _ in 0..LETTING_GO.0 {
+        if !matches!(database, Err(StoreError::InUse)) {
+            break;
+        }
+        std::thread::sleep(LETTING_GO.1);
+        database = open();
+    }
+    database
 }
 
 /// What an earlier process wrote may still be in the system's memory only: erasing must not
