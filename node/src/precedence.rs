@@ -1,5 +1,6 @@
-//! People go before imports. While somebody waits for an answer, imports begin and commit nothing
-//! new; while people call, only a few drafts of imports are on their way to the disk.
+//! People go before imports and before what goes to peers. While somebody waits for an answer,
+//! imports and outgoing streams begin and commit nothing new; while people call, only a few drafts
+//! of imports are on their way to the disk.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-/// Longest time that a draft of an import waits for people: if they never pause, imports continue
-/// slowly.
+/// Longest time that a draft of an import, or a batch for a peer, waits for people: if they never
+/// pause, both continue slowly.
 const GIVING_WAY_MAX: Duration = Duration::from_millis(20);
 
 /// Most drafts, of all imports together, that are worked on or committed at once: they share
@@ -79,7 +80,7 @@ impl Precedence {
     }
 
     /// Waits until no person is waiting, or for 20 ms.
-    async fn give_way(&self) {
+    pub async fn give_way(&self) {
         let mut people = self.people.subscribe();
         let nobody = people.wait_for(|waiting| *waiting == 0);
         // In either case, when nobody is waiting or the time is over, it continues.

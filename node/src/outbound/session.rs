@@ -211,6 +211,7 @@ impl Sender<'_> {
             // The permit comes before the decision, so that nothing is offered that could not leave
             // at once.
             let permit = flow.permit().await;
+            self.node.precedence.give_way().await;
             let batch = self.sending.next(self.node, heartbeat).await?;
             let idle = batch.as_ref().is_none_or(|batch| batch.items.is_empty());
             if let Some(batch) = batch {
@@ -293,6 +294,7 @@ async fn take_receipts(
             message.ok_or_else(|| SessionError::Refused(Status::ok("no reason given")))?;
         match FromReceiver::try_from(message)? {
             FromReceiver::Receipt(receipt, nonce) => {
+                node.precedence.give_way().await;
                 sending.take(node, &receipt, nonce).await?;
                 flow.answered();
             }

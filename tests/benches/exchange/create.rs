@@ -209,7 +209,7 @@ async fn with_live_peers(size: Size) -> anyhow::Result<Row> {
         "p99 of create with 8 live peers / alone",
         with / without,
         "ratio",
-        Bar::AtMost(2.0),
+        Bar::AtMost(1.6),
     ))
 }
 
