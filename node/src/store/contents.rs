@@ -90,6 +90,13 @@ impl Contents {
         slots.iter().for_each(|slot| held.forget(*slot));
     }
 
+    /// Forgets everything: slots may be given to other records from now on.
+    pub(super) fn clear(&self) {
+        let mut held = self.held();
+        held.by_slot.clear();
+        held.bytes = 0;
+    }
+
     /// Forgets what is held for longer than [`CONTENTS_S`].
     pub(super) fn end(&self, now: i64) {
         self.held().end(now);

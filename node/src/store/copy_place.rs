@@ -61,6 +61,7 @@ pub(super) const STEPS: [Step; 5] = [
     |folder, copy| {
         remove(&folder.join("tokens"))?;
         remove(&folder.join("db").join(COPY))?;
+        sync(&folder.join("db"))?;
         if copy.join("db").exists() {
             fs::remove_dir_all(copy.join("db"))?;
         }

@@ -123,14 +123,16 @@ pub(super) fn reopen(shared: &Shared) -> Result<Opened, StoreError> {
     let opened = make_durable(&shared.folder, database)?;
     let named = named(&opened.database, &shared.cells, &shared.old_cells)?;
     let kept: HashSet<_> = shared.slots.kept()?.union(&shared.slots.owed()).copied().collect();
+    // An erasure that was durable and not yet followed is finished here.
+    shared.contents.clear();
     let unnamed = finish_erasures(&shared.slots, &kept, &named.slots)?;
     shared.slots.release(unnamed);
     shared.cells.release_all_but(named.runs);
     Ok(opened)
 }
 
-/// Opens the database. Whoever had it may let go of its lock a moment late: a reader of the old one,
-/// a node that was just ended, or a child process that was being started and had its files.
+/// Opens the database. Whoever had it may let go of its lock a moment late: a reader of the old
+/// one, a node that was just ended, or a child process that was being started and had its files.
 fn open_database(folder: &Path, cache_bytes: u64) -> Result<Database, StoreError> {
     let open = || Database::open(&folder.join("db"), cache_bytes);
     let mut database = open();

@@ -32,13 +32,20 @@ impl Opened {
         alert: &AlertId,
         own: &OwnAlert,
     ) -> Result<Arc<Self>, HoldingError> {
-        held.opened(own.slot, || {
+        let open = || {
             let view = read_own(held, alert, own)?;
             // The token, what was read of it, and what is disclosed.
             let bytes = view.token.len() * (2 + DISCLOSED_MAX);
             let facts = view.facts();
-            Ok((Self { view, facts, disclosed: Mutex::default() }, bytes))
-        })
+            Ok::<_, HoldingError>((Self { view, facts, disclosed: Mutex::default() }, bytes))
+        };
+        let opened = held.opened(own.slot, open)?;
+        // Whatever a slot was used for before, only this very version leaves.
+        let head = &opened.view.head;
+        if head.id == *alert && opened.view.jwt_digest == own.jwt_digest {
+            return Ok(opened);
+        }
+        Ok(Arc::new(open()?.0))
     }
 
     /// The statement with these claims, the same bytes each time.
