@@ -74,7 +74,7 @@ reasons! {
     ClaimNotPermitted = "claim_not_permitted":
         "The category of the alert or of the person does not permit a field of the draft.",
     TooManyMatchKeys = "too_many_match_keys":
-        "The draft has more searchable values than an alert may.",
+        "The draft, or the received alert, has more searchable values than an alert may.",
     Incompatible = "incompatible":
         "The draft is a check of somebody whom an own alert shows as missing or protected: agree \
          with its case officer.",
@@ -158,6 +158,8 @@ reasons! {
         "The receiver speaks a version of the protocol without this statement: it waits.",
     PlainClaimMalformed = "plain_claim_malformed":
         "A claim that every alert has in plain text is missing or malformed.",
+    DigestDiffers = "digest_differs":
+        "The statement is not the one whose digest stands at its place in the batch.",
     NotTheIssuer = "not_the_issuer": "Somebody other than its issuer sent the statement.",
     NotForThisReceiver = "not_for_this_receiver": "The statement is for another authority.",
     StatementTooLong = "statement_too_long": "The statement is longer than any of its kind.",

@@ -268,7 +268,7 @@ impl Applying<'_> {
         subject: Subject,
         reason: Reason,
     ) -> Result<(), ReceiveError> {
-        let refusal = Refusal { seq, subject: Some((subject, 0)), reason: reason.as_str() };
+        let refusal = Refusal { seq, subject: Some((subject, 0)), reason };
         Ok(self.refuse(tx, refusal, reason == Reason::Equivocation)?)
     }
 
@@ -292,12 +292,12 @@ impl Applying<'_> {
         let mut event = Event::new(Operation::Collect, kind, "node")
             .peer(&self.arrival.peer)
             .with("seq", refusal.seq)
-            .with("reason", refusal.reason);
+            .with("reason", refusal.reason.as_str());
         if let Some((subject, version)) = refusal.subject {
             let parked = Parked {
                 version,
                 claims: ClaimSet::EMPTY,
-                reason: refusal.reason.to_owned(),
+                reason: refusal.reason.as_str().to_owned(),
                 at: tx.now(),
                 epoch: self.arrival.verified.head.epoch,
                 seq: refusal.seq,
@@ -321,9 +321,9 @@ impl Applying<'_> {
             event = kind::about(event, &subject);
         }
         self.events.push(event);
-        let reason = refusal.reason.to_owned();
+        let reason = refusal.reason.as_str().to_owned();
         self.outcome.refused.push(Refused { seq: refusal.seq, reason });
-        self.outcome.reasons.push(refusal.reason);
+        self.outcome.reasons.push(refusal.reason.as_str());
         Ok(())
     }
 
@@ -344,7 +344,7 @@ impl Applying<'_> {
     }
 }
 
-type Judgement = Result<Succession, (&'static str, bool)>;
+type Judgement = Result<Succession, (Reason, bool)>;
 
 /// Judges a view by what this node holds, or held, of its alert.
 fn succession(tx: &Tx<'_>, held: Option<&HeldCopy>, view: &View) -> Result<Judgement, StoreError> {
@@ -357,8 +357,8 @@ fn succession(tx: &Tx<'_>, held: Option<&HeldCopy>, view: &View) -> Result<Judge
     };
     let again = before.is_some_and(|(version, _)| version >= view.head.version);
     Ok(match erased {
-        Some(Erased::Withdrawn) => Err(("withdrawn", false)),
-        Some(Erased::Expired) if again => Err(("expired", false)),
+        Some(Erased::Withdrawn) => Err((Reason::Withdrawn, false)),
+        Some(Erased::Expired) if again => Err((Reason::Expired, false)),
         // Its issuer forgot the version that it took back, and continues from an older one.
         Some(Erased::Retracted) if again && restored_since(tx, tombstone.as_ref(), view)? => {
             Ok(Succession::First)

@@ -4,7 +4,6 @@
 use crate::alert::{self, AlertError, Withdrawal};
 use crate::exchange::batch::Item;
 use crate::exchange::kind::Kind;
-use crate::exchange::parked::NO_ROOM;
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::holding::{Sealed, SealedAcknowledgement, SealedNotice};
 use crate::id::{AuthorityId, Digest, StreamSeq, Version};
@@ -34,7 +33,7 @@ pub(super) enum Judged {
 impl Judged {
     /// Refused only for lack of room.
     pub(super) fn lacked_room(&self) -> bool {
-        matches!(self, Self::Refuse(refusal) if refusal.reason == NO_ROOM)
+        matches!(self, Self::Refuse(refusal) if refusal.reason == Reason::NoRoom)
     }
 }
 
@@ -48,34 +47,35 @@ pub(super) struct Kept {
 pub(super) struct Refusal {
     pub(super) seq: StreamSeq,
     pub(super) subject: Option<(Subject, Version)>,
-    pub(super) reason: &'static str,
+    pub(super) reason: Reason,
 }
 
-/// Judges the statements of a batch of `peer`, one by one. Without `room` it refuses views, and
-/// withdrawals of alerts that are not held; statements that erase are still accepted.
-pub(super) fn judge(node: &Node, peer: &AuthorityId, items: &[Item], room: bool) -> Vec<Judged> {
-    let judge = Judge { node, peer, room };
-    items.iter().map(|item| judge.item(item)).collect()
-}
-
-struct Judge<'a> {
-    node: &'a Node,
-    peer: &'a AuthorityId,
-    room: bool,
+/// Judges the statements that a peer sends on one stream.
+pub(super) struct Judge<'a> {
+    pub(super) node: &'a Node,
+    pub(super) peer: &'a AuthorityId,
+    /// Version of the protocol that the stream goes by.
+    pub(super) protocol: u32,
+    /// Without it views are refused, and withdrawals of alerts that are not held; statements that
+    /// erase are still accepted.
+    pub(super) room: bool,
 }
 
 impl Judge<'_> {
-    fn item(&self, item: &Item) -> Judged {
+    pub(super) fn item(&self, item: &Item) -> Judged {
         let judged = self.of_its_kind(item);
         judged.unwrap_or_else(|reason| {
             Judged::Refuse(Refusal { seq: item.seq, subject: self.claimed(item), reason })
         })
     }
 
-    fn of_its_kind(&self, item: &Item) -> Result<Judged, &'static str> {
+    fn of_its_kind(&self, item: &Item) -> Result<Judged, Reason> {
         let (kind, text) = (item.statement.kind, item.statement.text.as_str());
         if text.len() > kind.rules().bytes_max {
-            return Err(Reason::StatementTooLong.as_str());
+            return Err(Reason::StatementTooLong);
+        }
+        if kind.rules().protocol > self.protocol {
+            return Err(Reason::PeerLacksProtocol);
         }
         match kind {
             Kind::Alert => self.alert(item, text),
@@ -86,7 +86,7 @@ impl Judge<'_> {
         }
     }
 
-    fn alert(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+    fn alert(&self, item: &Item, text: &str) -> Result<Judged, Reason> {
         self.check_digest(item, text)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
@@ -94,22 +94,22 @@ impl Judge<'_> {
             (issuer == self.peer).then(|| directory.statement_key(issuer, kid, now)).flatten()
         };
         let view = alert::verify(text, key_of, self.node.clock.bounds())
-            .map_err(|error| error.reason().as_str())?;
+            .map_err(|error| error.reason())?;
         if view.head.id.authority() != self.peer {
-            return Err(NOT_THE_ISSUER);
+            return Err(Reason::NotTheIssuer);
         }
         if matching::match_keys(&view).len() > MATCH_KEYS_MAX {
-            return Err("too_many_match_keys");
+            return Err(Reason::TooManyMatchKeys);
         }
         if !self.room {
-            return Err(NO_ROOM);
+            return Err(Reason::NoRoom);
         }
         // A new key each time, so that what an earlier view disclosed can be erased for good.
         let sealed = Sealed::copy(self.node, view);
         Ok(Judged::Keep(Box::new(Kept { seq: item.seq, sealed })))
     }
 
-    fn withdrawal(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+    fn withdrawal(&self, item: &Item, text: &str) -> Result<Judged, Reason> {
         self.check_digest(item, text)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
@@ -117,28 +117,28 @@ impl Judge<'_> {
             (issuer == self.peer).then(|| directory.statement_key(issuer, kid, now)).flatten()
         };
         let withdrawal = alert::verify_withdrawal(text, key_of, self.node.clock.bounds())
-            .map_err(|error| error.reason().as_str())?;
+            .map_err(|error| error.reason())?;
         if withdrawal.jti.authority() != self.peer {
-            return Err(NOT_THE_ISSUER);
+            return Err(Reason::NotTheIssuer);
         }
         let held = self.node.store.get::<Copies>(&withdrawal.jti);
         if !self.room && held.is_ok_and(|held| held.is_none()) {
-            return Err(NO_ROOM);
+            return Err(Reason::NoRoom);
         }
         Ok(Judged::Withdraw(withdrawal, text.to_owned()))
     }
 
-    fn retraction(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+    fn retraction(&self, item: &Item, text: &str) -> Result<Judged, Reason> {
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
         let retraction: Retraction =
-            jose::verify(RETRACTION_TYP, text, key_of).map_err(|error| error.reason().as_str())?;
+            jose::verify(RETRACTION_TYP, text, key_of).map_err(|error| error.reason())?;
         if retraction.iss != *self.peer || retraction.jti.authority() != self.peer {
-            return Err(NOT_THE_ISSUER);
+            return Err(Reason::NotTheIssuer);
         }
         if retraction.aud != self.node.authority {
-            return Err(Reason::NotForThisReceiver.as_str());
+            return Err(Reason::NotForThisReceiver);
         }
         if retraction.in_place_of != Some(item.digest) {
             self.check_digest(item, text)?;
@@ -146,38 +146,38 @@ impl Judge<'_> {
         Ok(Judged::Retract(retraction, text.to_owned()))
     }
 
-    fn notice(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+    fn notice(&self, item: &Item, text: &str) -> Result<Judged, Reason> {
         self.check_digest(item, text)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
         let parties = (self.peer, &self.node.authority);
         let notice = Notice::verify(text, parties, key_of, self.node.clock.bounds())
-            .map_err(|error| error.reason().as_str())?;
+            .map_err(|error| error.reason())?;
         if !self.room {
-            return Err(NO_ROOM);
+            return Err(Reason::NoRoom);
         }
         Ok(Judged::Notice(item.seq, Box::new(SealedNotice::new(self.node, &notice, text))))
     }
 
-    fn acknowledgement(&self, item: &Item, text: &str) -> Result<Judged, &'static str> {
+    fn acknowledgement(&self, item: &Item, text: &str) -> Result<Judged, Reason> {
         self.check_digest(item, text)?;
         let now = self.node.clock.now();
         let directory = self.node.directory.load();
         let key_of = |kid: &_| directory.statement_key(self.peer, kid, now);
         let parties = (self.peer, &self.node.authority);
         let said = Acknowledgement::verify(text, parties, key_of, self.node.clock.bounds())
-            .map_err(|error| error.reason().as_str())?;
+            .map_err(|error| error.reason())?;
         if !self.room {
-            return Err(NO_ROOM);
+            return Err(Reason::NoRoom);
         }
         let sealed = SealedAcknowledgement::new(self.node, &said, text);
         Ok(Judged::Acknowledge(item.seq, Box::new(sealed)))
     }
 
-    fn check_digest(&self, item: &Item, text: &str) -> Result<(), &'static str> {
+    fn check_digest(&self, item: &Item, text: &str) -> Result<(), Reason> {
         let same = Digest::of(text.as_bytes()) == item.digest;
-        if same { Ok(()) } else { Err("digest_differs") }
+        if same { Ok(()) } else { Err(Reason::DigestDiffers) }
     }
 
     /// What a refused statement says it is about, so that people can speak about it; it proves
@@ -210,10 +210,7 @@ impl Judge<'_> {
     }
 }
 
-/// The refusal of somebody else's alert: only its issuer may send it.
-const NOT_THE_ISSUER: &str = "not_the_issuer";
-
 /// The stable reason of an error of `alert::succeeds`, and whether it is equivocation.
-pub(super) fn history_reason(error: &AlertError) -> (&'static str, bool) {
-    (error.reason().as_str(), matches!(error, AlertError::Equivocation))
+pub(super) fn history_reason(error: &AlertError) -> (Reason, bool) {
+    (error.reason(), matches!(error, AlertError::Equivocation))
 }

@@ -173,9 +173,11 @@ impl Reception {
         node: &SharedNode,
         verified: VerifiedBatch,
     ) -> Result<Vec<Refused>, ReceiveError> {
-        let (judging, from, room) = (node.clone(), self.peer.clone(), node.store.room());
+        let (judging, from, protocol) = (node.clone(), self.peer.clone(), self.protocol);
         let judged = worker::run(&node.authority, "judge", move || {
-            let judged = judge::judge(&judging, &from, &verified.items, room);
+            let room = judging.store.room();
+            let judge = judge::Judge { node: &judging, peer: &from, protocol, room };
+            let judged: Vec<_> = verified.items.iter().map(|item| judge.item(item)).collect();
             (verified, judged)
         });
         let (verified, judged) = judged.await?;

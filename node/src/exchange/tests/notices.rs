@@ -6,7 +6,7 @@ use super::nodes::{join, person, trust};
 use crate::desk::{self, DeskError, NoticeState, OpenedNotice, Outgoing};
 use crate::exchange::{Batch, Item, Kind, Statement};
 use crate::holding::{NOTICES_A_DAY_MAX, NOTICES_OPEN_MAX};
-use crate::id::{Digest, NoticeId};
+use crate::id::{Digest, NoticeId, Versions};
 use crate::notice::{NOTICE_KEPT_S, Notice};
 use crate::store::{Feed, NoticeTallies, Notices, Offers, Read, Scan, Subject, Tally};
 use crate::trust::PeerState;
@@ -386,4 +386,25 @@ async fn a_peer_of_protocol_1_is_sent_no_notice_before_it_speaks_2() {
     run(&dk, &fr).await;
     assert_eq!(fr.logged("notice.received"), 2);
     assert!(fr.notice(&second).await.is_some());
+}
+
+#[tokio::test]
+async fn a_notice_on_a_stream_of_protocol_1_is_refused() {
+    let (dk, fr) = pair().await;
+    let id = dk.send(&fr, TEXT).await.unwrap();
+    let (sender, receiver) = (&dk.node.authority, &fr.node.authority);
+    let held = exchange::standing_of_log(&dk.node).unwrap();
+    let standing = exchange::Standing { protocols: Versions::new(1, 1), ..held };
+    let (mut reception, agreed) = exchange::hello(&fr.node, sender, &standing).await.unwrap();
+    assert_eq!(agreed.protocol, 1);
+    // A sender that does not keep to what was agreed.
+    let other = exchange::Resume { protocol: 2, ..agreed };
+    let sending = exchange::Sending::resume(&dk.node, receiver, &other).await.unwrap();
+    let batch = sending.next(&dk.node, false).await.unwrap().unwrap();
+    assert_eq!(batch.items.len(), 1);
+    let (receipt, _) = reception.receive(&fr.node, batch).await.unwrap();
+    let receipt: exchange::Receipt = crate::jose::peek(exchange::RECEIPT_TYP, &receipt).unwrap();
+    let reasons: Vec<_> = receipt.refused.iter().map(|refused| refused.reason.as_str()).collect();
+    assert_eq!(reasons, ["peer_lacks_protocol"]);
+    assert!(fr.notice(&id).await.is_none());
 }
