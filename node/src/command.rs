@@ -109,13 +109,18 @@ struct Init {
     certs: Option<PathBuf>,
 }
 
-/// From here on only the owner can read what the process writes, and no key in its memory gets into
-/// a core dump or under another process's debugger.
+/// From here on only the owner can read what the process writes, no key in its memory gets into a
+/// core dump or under another process's debugger, and a fault tells its place only.
 ///
 /// # Errors
 /// The exit code, after saying what the system refused.
 pub fn confine() -> Result<(), ExitCode> {
     umask(Mode::RWXG | Mode::RWXO);
+    // What a fault was about may be what somebody wrote: only its place is told.
+    std::panic::set_hook(Box::new(|fault| {
+        let place = fault.location().map_or_else(String::new, ToString::to_string);
+        say_error(&format!("a fault of this program at {place}: report it"));
+    }));
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let confined = setrlimit(Resource::Core, none)
         .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
@@ -220,9 +225,9 @@ fn say_error(text: &str) {
     tell(&format!("entente: error: {text}"));
 }
 
-#[expect(clippy::print_stderr, reason = "messages of a command go to stderr")]
 fn tell(text: &str) {
-    eprintln!("{}", crate::id::visible(text, &['\n']));
+    // Where nobody reads it, the exit code and the log are left.
+    let _ = writeln!(io::stderr(), "{}", crate::id::visible(text, &['\n']));
 }
 
 fn choices(asked: &Init) -> Choices {
