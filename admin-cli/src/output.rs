@@ -68,8 +68,8 @@ pub fn say(line: &str) -> Result<(), Failure> {
     Ok(pager::write(format!("{}\n", shown(line)).as_bytes())?)
 }
 
-/// Prints a value on stdout, on one line; characters that control a terminal are written as
-/// `\uXXXX`.
+/// Prints a value on stdout, on one line; JSON's escapes stand for characters that control a
+/// terminal.
 ///
 /// # Errors
 /// As [`say`].

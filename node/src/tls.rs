@@ -22,8 +22,10 @@ pub use target::{Target, handshake};
 
 use std::sync::{Arc, LazyLock};
 
+use rustls::DigitallySignedStruct;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
-use rustls::pki_types::{SignatureVerificationAlgorithm, UnixTime, alg_id};
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime, alg_id};
 
 use crate::id::{Timestamp, printable};
 use crate::trust::CertificateError;
@@ -76,6 +78,21 @@ fn in_profile(all: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
     let algorithms: Vec<_> = all.all.iter().copied().filter(fits).collect();
     let mapping: Vec<_> = all.mapping.iter().copied().filter(first_fits).collect();
     WebPkiSupportedAlgorithms { all: algorithms.leak(), mapping: mapping.leak() }
+}
+
+/// Whether who shows a certificate has its key, and showed so for this very handshake.
+fn verify_tls13_signature(
+    message: &[u8],
+    leaf: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let algorithms = provider().signature_verification_algorithms;
+    rustls::crypto::verify_tls13_signature(message, leaf, signature, &algorithms)
+}
+
+/// rustls asks for it in TLS 1.2 only, which is not spoken.
+fn refuse_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
+    Err(rustls::Error::General("only TLS 1.3".to_owned()))
 }
 
 fn timestamp(now: UnixTime) -> Timestamp {

@@ -13,7 +13,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, Sign
 
 use super::refusal::Refusal;
 use super::vouch::{Side, vouched, vouched_by_nobody};
-use super::{TlsError, TlsIdentity, provider, timestamp};
+use super::{TlsError, TlsIdentity, provider, refuse_tls12, timestamp, verify_tls13_signature};
 use crate::id::AuthorityId;
 use crate::trust::{
     CHAIN_MAX, Directory, Identity, Known, PeerState, certificate_identity, check_leaf,
@@ -240,7 +240,7 @@ impl ClientCertVerifier for Verifier {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3".to_owned()))
+        refuse_tls12()
     }
 
     fn verify_tls13_signature(
@@ -249,8 +249,7 @@ impl ClientCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        let proven = rustls::crypto::verify_tls13_signature(message, leaf, signature, &algorithms);
+        let proven = verify_tls13_signature(message, leaf, signature);
         let (Ok(proven), Some(shown)) = (proven, self.shown.get()) else {
             let sentence = "somebody: it does not show that it has the key of its certificate";
             return Err(Refusal::new("key_not_shown", sentence).into());

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::identity::TlsIdentity;
 use super::vouch::{Side, vouched};
-use super::{TlsError, provider, timestamp};
+use super::{TlsError, provider, refuse_tls12, timestamp, verify_tls13_signature};
 use crate::id::AuthorityId;
 use crate::trust::{CertificateError, Identity, check_leaf};
 
@@ -109,7 +109,7 @@ impl ServerCertVerifier for Verifier {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3".to_owned()))
+        refuse_tls12()
     }
 
     fn verify_tls13_signature(
@@ -118,8 +118,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+        verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
