@@ -180,17 +180,12 @@ async fn with_unreachable_peers(size: Size) -> anyhow::Result<Row> {
     Ok(Row::new("create with 26 / with 1 unreachable peer", ratio, "ratio", Bar::AtLeast(0.9)))
 }
 
-/// The peers are processes of their own with what this one leaves of the machine's time: in the
-/// field they run on other machines.
-async fn with_live_peers(size: Size) -> anyhow::Result<Row> {
-    const NAMES: [&str; 8] =
-        ["fr.one", "de.two", "pl.three", "it.four", "es.five", "nl.six", "be.seven", "at.eight"];
-    let federation = Federation::start(&["dk.politi"]).await?;
+/// Peers of the first node, which have acknowledged everything. They are processes of their own
+/// with what this one leaves of the machine's time: in the field they run on other machines.
+pub async fn live_peers(federation: &Federation, names: &[&str]) -> anyhow::Result<Vec<Process>> {
     let dk = &federation.nodes[0];
-    dk.apply(ALL).await?;
-    let without = quantile(create_times(dk, size.timed, 77).await?, 0.99);
     let mut peers = Vec::new();
-    for name in NAMES {
+    for name in names {
         let peer = Process::prepare(federation.folder(), name, env!("CARGO_BIN_EXE_simulate"))?;
         let mut peer = peer.in_the_background();
         peer.start().await?;
@@ -198,7 +193,18 @@ async fn with_live_peers(size: Size) -> anyhow::Result<Row> {
         dk.admit(&peer.descriptor()?).await?;
         peers.push(peer);
     }
-    acknowledged(dk, &NAMES).await?;
+    acknowledged(dk, names).await?;
+    Ok(peers)
+}
+
+async fn with_live_peers(size: Size) -> anyhow::Result<Row> {
+    const NAMES: [&str; 8] =
+        ["fr.one", "de.two", "pl.three", "it.four", "es.five", "nl.six", "be.seven", "at.eight"];
+    let federation = Federation::start(&["dk.politi"]).await?;
+    let dk = &federation.nodes[0];
+    dk.apply(ALL).await?;
+    let without = quantile(create_times(dk, size.timed, 77).await?, 0.99);
+    let mut peers = live_peers(&federation, &NAMES).await?;
     let with = quantile(create_times(dk, size.timed, 78).await?, 0.99);
     acknowledged(dk, &NAMES).await?;
     for peer in &mut peers {

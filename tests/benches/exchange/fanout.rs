@@ -5,9 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use ed25519_dalek::{Signer, SigningKey};
 use entente_tests::federation::{ALL, Federation};
-use entente_tests::processes::Process;
 
-use super::create::{acknowledged, fill};
+use super::create::{acknowledged, fill, live_peers};
 use super::{Bar, Row, Size};
 
 /// As many as there are other member states.
@@ -30,16 +29,7 @@ pub async fn rows(size: Size) -> anyhow::Result<Vec<Row>> {
     let alone = cpu()?.saturating_sub(began);
     let names: Vec<_> = (0..PEERS).map(|number| format!("xx.peer{number}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let mut peers = Vec::new();
-    for name in &names {
-        let peer = Process::prepare(federation.folder(), name, env!("CARGO_BIN_EXE_simulate"))?;
-        let mut peer = peer.in_the_background();
-        peer.start().await?;
-        peer.admit(&dk.descriptor()?).await?;
-        dk.admit(&peer.descriptor()?).await?;
-        peers.push(peer);
-    }
-    acknowledged(dk, &names).await?;
+    let mut peers = live_peers(&federation, &names).await?;
     let began = cpu()?;
     // Other samples than before.
     fill(dk, size.fanned + 1, 64).await?;

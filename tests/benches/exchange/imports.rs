@@ -2,7 +2,7 @@
 //! its own process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use entente_node::sample::Samples;
@@ -40,13 +40,13 @@ pub async fn rows(size: Size) -> anyhow::Result<Vec<Row>> {
     let (mut creates, mut searches, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let idle = waits(&node, size.timed / 4, round).await?;
-        let imported = Arc::new(AtomicU64::new(0));
+        let imported = Arc::new(AtomicUsize::new(0));
         let mut imports = JoinSet::new();
         for number in 0..IMPORTS {
             let (officer, imported) = (node.desk("officer").await?, Arc::clone(&imported));
             imports.spawn(import(officer, round * IMPORTS + number, imported));
         }
-        while imported.load(Ordering::Relaxed) < LINES as u64 {
+        while imported.load(Ordering::Relaxed) < LINES {
             tokio::time::sleep(PAUSE).await;
         }
         let (began, before) = (Instant::now(), imported.load(Ordering::Relaxed));
@@ -92,7 +92,11 @@ async fn waits(node: &Process, calls: usize, seed: usize) -> anyhow::Result<(f64
 }
 
 /// Imports until it is dropped.
-async fn import(officer: Channel, seed: usize, imported: Arc<AtomicU64>) -> anyhow::Result<()> {
+pub async fn import(
+    officer: Channel,
+    seed: usize,
+    imported: Arc<AtomicUsize>,
+) -> anyhow::Result<()> {
     let (lines, stream) = mpsc::channel(LINES);
     let feeding = async move {
         for (line, draft) in (0..).zip(Samples::new(seed as u64)) {

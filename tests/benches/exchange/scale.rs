@@ -9,23 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use entente_node::sample::Samples;
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::audit_client::AuditClient;
 use entente_proto::admin::{ApplyPolicyRequest, ApprovePolicyRequest, ListEntriesRequest};
 use entente_proto::desk::desk_client::DeskClient;
-use entente_proto::desk::import_result::Outcome;
-use entente_proto::desk::{ImportLine, ListAlertsRequest, StatusRequest};
+use entente_proto::desk::{ListAlertsRequest, StatusRequest};
 use entente_tests::federation::ALL;
 use entente_tests::processes::Process;
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 
+use super::imports::import;
 use super::{Bar, Row, median};
 
 /// Alerts over which the first and the last rate are taken, at most.
@@ -33,9 +29,6 @@ const SLICE: usize = 50_000;
 
 /// Imports that are open at once.
 const IMPORTS: usize = 4;
-
-/// Lines on their way to the node: more than it takes at once.
-const LINES: usize = 256;
 
 /// How often a process is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -100,34 +93,6 @@ async fn imported(dk: &Process, alerts: usize) -> anyhow::Result<Vec<Row>> {
         Row::new("resident memory after importing", resident, "MiB", Bar::AtMost(400.0)),
         Row::new("disk an alert of one's own", disk_each(dk, alerts)?, "kB", Bar::AtMost(8.0)),
     ])
-}
-
-/// Imports until it is dropped.
-async fn import(
-    officer: tonic::transport::Channel,
-    seed: usize,
-    created: Arc<AtomicUsize>,
-) -> anyhow::Result<()> {
-    let (lines, stream) = mpsc::channel(LINES);
-    let feeding = async move {
-        for (line, draft) in (0..).zip(Samples::new(seed as u64 + 1)) {
-            let line = ImportLine { line, draft: draft.to_string(), ..Default::default() };
-            if lines.send(line).await.is_err() {
-                break;
-            }
-        }
-    };
-    let taking = async move {
-        let mut desk = DeskClient::new(officer);
-        let mut answers = desk.import_alerts(ReceiverStream::new(stream)).await?.into_inner();
-        while let Some(answer) = answers.next().await.transpose()? {
-            if matches!(answer.outcome, Some(Outcome::Created(_))) {
-                created.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        anyhow::Ok(())
-    };
-    tokio::join!(feeding, taking).1
 }
 
 async fn received(dk: &Process, fr: &Process, alerts: usize) -> anyhow::Result<Vec<Row>> {
