@@ -13,8 +13,9 @@ use crate::store::{
 };
 use crate::text::from_utf8;
 
-/// Notices that a peer may send in a day, and that are sent to it: a desk reads no more, and a
-/// hostile peer costs it no more attention.
+/// Notices that a peer may send in a day, with the words of it that replace earlier ones, and
+/// notices that are sent to it: a desk reads no more, and a hostile peer costs it no more
+/// attention.
 pub const NOTICES_A_DAY_MAX: u32 = 100;
 
 /// Notices of a peer that nobody here acknowledged yet, and that a peer did not take yet: what is
@@ -153,12 +154,27 @@ impl SealedAcknowledgement {
         Ok(())
     }
 
-    /// Enters that `from` read a notice that was sent to it, in place of an earlier word.
-    pub(crate) fn enter_received(&self, tx: &mut Tx<'_>, from: &AuthorityId, held: HeldNotice) {
+    /// Whether it is the first word on the notice, or was signed after the one that is held.
+    pub(crate) fn is_newer(&self, held: &HeldNotice) -> bool {
+        held.acknowledged.as_ref().is_none_or(|said| said.issued_at < self.issued_at)
+    }
+
+    /// Enters that `from` read a notice that was sent to it, in place of an earlier word; false
+    /// when it replaces more today than it may.
+    pub(crate) fn enter_received(
+        &self,
+        tx: &mut Tx<'_>,
+        from: &AuthorityId,
+        held: HeldNotice,
+    ) -> Result<bool, StoreError> {
         if let Some(before) = &held.acknowledged {
+            if !change_tally(tx, from, |counts, now| counts.received.count(now))? {
+                return Ok(false);
+            }
             tx.erase_slot(before.slot, &before.token);
         }
         self.enter(tx, from, held, (String::new(), None));
+        Ok(true)
     }
 
     fn enter(
@@ -180,13 +196,22 @@ impl SealedAcknowledgement {
 impl Tally {
     /// One more that is open; false where there is no room for it.
     fn add(&mut self, now: Timestamp) -> bool {
+        let has_room =
+            self.open < NOTICES_OPEN_MAX && self.held < NOTICES_HELD_MAX && self.count(now);
+        if has_room {
+            self.held += 1;
+            self.open += 1;
+        }
+        has_room
+    }
+
+    /// One more of today; false where the day has had its share.
+    fn count(&mut self, now: Timestamp) -> bool {
         let day = now.seconds() / DAY_S;
         let today = if day == self.day { self.today } else { 0 };
-        let has_room = today < NOTICES_A_DAY_MAX
-            && self.open < NOTICES_OPEN_MAX
-            && self.held < NOTICES_HELD_MAX;
+        let has_room = today < NOTICES_A_DAY_MAX;
         if has_room {
-            *self = Self { held: self.held + 1, open: self.open + 1, today: today + 1, day };
+            (self.today, self.day) = (today + 1, day);
         }
         has_room
     }

@@ -1,8 +1,11 @@
 //! Applies a judged batch in one transaction. History is judged here, including what the batch
 //! itself already changed.
 
+mod notices;
+
 use std::sync::Arc;
 
+use self::notices::Repeated;
 use super::error::ReceiveError;
 use super::judge::{Judged, Kept, Refusal, history_reason};
 use super::verified::VerifiedBatch;
@@ -11,15 +14,13 @@ use crate::audit::{Event, Operation};
 use crate::exchange::kind;
 use crate::exchange::restores::last_restore;
 use crate::exchange::statement::{Refused, Retraction};
-use crate::holding::{
-    Sealed, SealedAcknowledgement, SealedNotice, erase_copy, forget_copy, note_taken,
-};
-use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Epoch, NoticeId, StreamSeq};
+use crate::holding::{Sealed, erase_copy, forget_copy};
+use crate::id::{AlertId, AuthorityId, CLOCK_TOLERANCE_S, Digest, Epoch};
 use crate::node::Live;
 use crate::reason::Reason;
 use crate::store::{
-    Change, Committed, Copies, Erased, HeldCopy, Notices, Parked, ParkedIn, Peers, Read, Scan,
-    StoreError, StreamIn, StreamsIn, Subject, Tombstone, Tombstones, Tx,
+    Change, Committed, Copies, Erased, HeldCopy, Parked, ParkedIn, Peers, Read, Scan, StoreError,
+    StreamIn, StreamsIn, Tombstone, Tombstones, Tx,
 };
 use crate::trust::PeerState;
 
@@ -55,10 +56,12 @@ pub(super) fn apply(
     let held = arrival.still_right(tx)?;
     let refused = arrival.verified.refused_open();
     let outcome = Outcome { refused, reasons: vec![] };
-    let mut batch = Applying { arrival: &arrival, outcome, events: vec![], parked: None };
+    let repeated = Repeated::default();
+    let mut batch = Applying { arrival: &arrival, outcome, events: vec![], parked: None, repeated };
     for judged in judged {
         batch.one(tx, judged)?;
     }
+    batch.log_repeated();
     let (outcome, events) = (batch.outcome, batch.events);
     if outcome.refused.len() > REFUSED_OPEN_MAX {
         return Err(ReceiveError::TooManyRefused);
@@ -113,6 +116,7 @@ struct Applying<'a> {
     events: Vec<Event>,
     /// Number of parked statements of this peer, once they were counted.
     parked: Option<usize>,
+    repeated: Repeated,
 }
 
 impl Applying<'_> {
@@ -201,80 +205,6 @@ impl Applying<'_> {
         let event = self.event(Operation::Erase, "alert.retraction_received", id);
         self.events.push(event.with("held", held.is_some()));
         Ok(())
-    }
-
-    /// A notice that is held already, sent again in a new epoch, changes nothing.
-    fn take_notice(
-        &mut self,
-        tx: &mut Tx<'_>,
-        seq: StreamSeq,
-        sealed: &SealedNotice,
-    ) -> Result<(), ReceiveError> {
-        let peer = &self.arrival.peer;
-        let subject = Subject::Notice(sealed.id.clone());
-        let held = tx.get::<Notices>(&(peer.clone(), sealed.id.clone()))?;
-        let refused = match held {
-            Some(held) if held.digest != sealed.digest => Some(Reason::Equivocation),
-            None if !sealed.enter_received(tx, peer)? => Some(Reason::TooManyNotices),
-            Some(_) => {
-                self.events.push(self.notice_event("notice.repeated", &sealed.id));
-                None
-            }
-            None => {
-                let event = self.notice_event("notice.received", &sealed.id);
-                self.events.push(event.with("jws", sealed.digest.to_string()));
-                None
-            }
-        };
-        match refused {
-            Some(reason) => self.refuse_notice(tx, seq, subject, reason),
-            None => {
-                tx.delete::<ParkedIn>(&(self.arrival.peer.clone(), subject));
-                Ok(())
-            }
-        }
-    }
-
-    /// The newest word stands: a receiver that was restored may have forgotten the one before.
-    fn take_acknowledgement(
-        &mut self,
-        tx: &mut Tx<'_>,
-        seq: StreamSeq,
-        sealed: &SealedAcknowledgement,
-    ) -> Result<(), ReceiveError> {
-        let peer = self.arrival.peer.clone();
-        let key = (peer.clone(), sealed.id.clone());
-        let subject = Subject::Acknowledgement(sealed.id.clone());
-        note_taken(tx, &key)?;
-        let Some(held) = tx.get::<Notices>(&key)? else {
-            return self.refuse_notice(tx, seq, subject, Reason::NoticeUnknown);
-        };
-        let known = held.acknowledged.as_ref().is_some_and(|said| said.digest == sealed.digest);
-        if known {
-            self.events.push(self.notice_event("notice.acknowledgement_repeated", &sealed.id));
-        } else {
-            sealed.enter_received(tx, &peer, held);
-            let event = self.notice_event("notice.acknowledgement_received", &sealed.id);
-            self.events.push(event.with("jws", sealed.digest.to_string()));
-        }
-        tx.delete::<ParkedIn>(&(peer, subject));
-        Ok(())
-    }
-
-    fn refuse_notice(
-        &mut self,
-        tx: &mut Tx<'_>,
-        seq: StreamSeq,
-        subject: Subject,
-        reason: Reason,
-    ) -> Result<(), ReceiveError> {
-        let refusal = Refusal { seq, subject: Some((subject, 0)), reason };
-        Ok(self.refuse(tx, refusal, reason == Reason::Equivocation)?)
-    }
-
-    fn notice_event(&self, kind: &'static str, id: &NoticeId) -> Event {
-        let event = Event::new(Operation::Collect, kind, "node").peer(&self.arrival.peer);
-        event.with("notice", id.to_string())
     }
 
     fn refuse(

@@ -4,11 +4,11 @@ use super::TestNode;
 use super::link::{Cut, Link};
 use super::nodes::{join, person, trust};
 use crate::desk::{self, DeskError, NoticeState, OpenedNotice, Outgoing};
-use crate::exchange::{Batch, Item, Kind, Statement};
+use crate::exchange::{Batch, Head, Item, Kind, Statement};
 use crate::holding::{NOTICES_A_DAY_MAX, NOTICES_OPEN_MAX};
 use crate::id::{Digest, NoticeId, Versions};
-use crate::notice::{NOTICE_KEPT_S, Notice};
-use crate::store::{Feed, NoticeTallies, Notices, Offers, Read, Scan, Subject, Tally};
+use crate::notice::{Acknowledgement, NOTICE_KEPT_S, Notice};
+use crate::store::{Feed, NoticeTallies, Notices, Offers, Read, Scan, StreamOut, Subject, Tally};
 use crate::trust::PeerState;
 use crate::{admin, exchange};
 
@@ -297,23 +297,50 @@ fn forged(dk: &TestNode, to: &TestNode) -> Notice {
     }
 }
 
-/// What a receiver answers to a batch whose one notice was replaced by these bytes.
+/// A peer that signs whatever it likes, and keeps the stream whole.
+struct Forger<'a> {
+    from: &'a TestNode,
+    link: Link<'a>,
+    head: Head,
+    acknowledged: u64,
+}
+
+impl<'a> Forger<'a> {
+    async fn open(from: &'a TestNode, to: &'a TestNode) -> Self {
+        let mut link = Link::open(from, to).await;
+        let Batch { head, acknowledged, .. } = link.offer().await;
+        let head: Head = crate::jose::peek(exchange::HEAD_TYP, &head).unwrap();
+        let StreamOut { acked, acked_chain, .. } = from.stream(to);
+        Self { from, link, head: Head { seq: acked, chain: acked_chain, ..head }, acknowledged }
+    }
+
+    /// Sends these; returns why statements of the batch were refused.
+    async fn give(&mut self, statements: Vec<(Kind, String)>) -> Vec<String> {
+        // The place, and with it the chain, must be the one that the head is signed for.
+        let mut items = vec![];
+        let before = self.head.seq;
+        for (kind, jws) in statements {
+            let (seq, digest) = (self.head.seq + 1, Digest::of(jws.as_bytes()));
+            let chain = exchange::batch::chain_next(&self.head.chain, seq, &digest);
+            self.head = Head { seq, chain, ..self.head.clone() };
+            items.push(Item { seq, digest, statement: Statement::new(kind, jws) });
+        }
+        let key = &self.from.node.statement_key;
+        let head = crate::jose::sign(exchange::HEAD_TYP, &self.head, key).unwrap();
+        let batch = Batch { items, head, acknowledged: self.acknowledged };
+        let (receipt, _) = self.link.give(batch).await.unwrap();
+        let receipt: exchange::Receipt =
+            crate::jose::peek(exchange::RECEIPT_TYP, &receipt).unwrap();
+        self.acknowledged = receipt.seq;
+        let ours = receipt.refused.into_iter().filter(|refused| refused.seq > before);
+        ours.map(|refused| refused.reason).collect()
+    }
+}
+
+/// What a receiver answers to a batch with this one notice.
 async fn refusal(dk: &TestNode, fr: &TestNode, jws: String) -> String {
-    // The place, and with it the chain, must be the one that the head is signed for.
-    let digest = Digest::of(jws.as_bytes());
-    let statement = Statement::new(Kind::Notice, jws);
-    let mut link = Link::open(dk, fr).await;
-    let Batch { items, head, acknowledged } = link.offer().await;
-    assert_eq!(items.len(), 1);
-    let head: exchange::Head = crate::jose::peek(exchange::HEAD_TYP, &head).unwrap();
-    let (before, seq) = (dk.stream(fr).acked_chain, items[0].seq);
-    let chain = exchange::batch::chain_next(&before, seq, &digest);
-    let head = exchange::Head { chain, ..head };
-    let head = crate::jose::sign(exchange::HEAD_TYP, &head, &dk.node.statement_key).unwrap();
-    let batch = Batch { items: vec![Item { seq, digest, statement }], head, acknowledged };
-    let (receipt, _) = link.give(batch).await.unwrap();
-    let receipt: exchange::Receipt = crate::jose::peek(exchange::RECEIPT_TYP, &receipt).unwrap();
-    receipt.refused.last().expect("a refusal").reason.clone()
+    let reasons = Forger::open(dk, fr).await.give(vec![(Kind::Notice, jws)]).await;
+    reasons.into_iter().next().expect("a refusal")
 }
 
 #[tokio::test]
@@ -407,4 +434,61 @@ async fn a_notice_on_a_stream_of_protocol_1_is_refused() {
     let reasons: Vec<_> = receipt.refused.iter().map(|refused| refused.reason.as_str()).collect();
     assert_eq!(reasons, ["peer_lacks_protocol"]);
     assert!(fr.notice(&id).await.is_none());
+}
+
+#[tokio::test]
+async fn a_notice_that_a_peer_repeats_is_logged_once_for_a_batch() {
+    let (dk, fr) = pair().await;
+    dk.send(&fr, TEXT).await.unwrap();
+    let jws = forged(&dk, &fr).sign(&dk.node.statement_key).unwrap();
+    let mut forger = Forger::open(&dk, &fr).await;
+    let refused = forger.give(vec![(Kind::Notice, jws); 60]).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!((fr.logged("notice.received"), fr.logged("notice.repeated")), (1, 1));
+    assert!(fr.log_says("\"count\":59"));
+    assert_eq!(fr.received(&dk).held, 1);
+}
+
+#[tokio::test]
+async fn words_that_replace_one_another_have_a_bound_and_an_older_one_changes_nothing() {
+    let (dk, fr) = pair().await;
+    let id = dk.send(&fr, TEXT).await.unwrap();
+    run(&dk, &fr).await;
+    let start = dk.node.clock.now().seconds() - 1000;
+    let word = |seconds: i64| {
+        let said = Acknowledgement {
+            iss: fr.node.authority.clone(),
+            aud: dk.node.authority.clone(),
+            jti: id.clone(),
+            iat: start + seconds,
+            who: format!("desk {seconds}"),
+        };
+        (Kind::Acknowledgement, said.sign(&fr.node.statement_key).unwrap())
+    };
+    let mut forger = Forger::open(&fr, &dk).await;
+    // The first, and as many as replace it in a day.
+    let last = i64::from(NOTICES_A_DAY_MAX);
+    for from in (0..=last).step_by(50) {
+        let words = (from..(from + 50).min(last + 1)).map(word).collect();
+        assert_eq!(forger.give(words).await, [""; 0]);
+    }
+    let entered = || dk.logged("notice.acknowledgement_received");
+    let took = u32::try_from(entered()).unwrap();
+    assert_eq!(took, NOTICES_A_DAY_MAX + 1);
+    assert_eq!(forger.give(vec![word(last + 1)]).await, ["too_many_notices"]);
+    // The same again, older ones, and another one of the same second.
+    let other = {
+        let who = "another desk".to_owned();
+        let (iss, aud) = (fr.node.authority.clone(), dk.node.authority.clone());
+        let said = Acknowledgement { iss, aud, jti: id.clone(), iat: start + last, who };
+        (Kind::Acknowledgement, said.sign(&fr.node.statement_key).unwrap())
+    };
+    assert_eq!(forger.give(vec![word(last), word(0), word(1), other]).await, [""; 0]);
+    assert_eq!(dk.logged("notice.acknowledgement_repeated"), 1);
+    let who = || async { dk.notice(&id).await.unwrap().acknowledgement.unwrap().who };
+    assert_eq!(who().await, format!("desk {last}"));
+    dk.pass(24 * 3600);
+    fr.pass(24 * 3600);
+    assert_eq!(forger.give(vec![word(last + 1)]).await, [""; 0]);
+    assert_eq!(who().await, format!("desk {}", last + 1));
 }
