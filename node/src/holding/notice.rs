@@ -244,7 +244,7 @@ pub(crate) fn note_taken(tx: &mut Tx<'_>, key: &NoticeKey) -> Result<(), StoreEr
     let Some(held) = tx.get::<Notices>(key)?.filter(|held| held.taken_at.is_none()) else {
         return Ok(());
     };
-    change_tally(tx, &key.0, |counts, _| counts.sent.close())?;
+    close_sent(tx, key, &held)?;
     let taken_at = Some(tx.now());
     tx.put::<Notices>(key, &HeldNotice { taken_at, ..held });
     Ok(())
@@ -271,10 +271,17 @@ pub(crate) fn note_stopped(
     key: &NoticeKey,
     held: HeldNotice,
 ) -> Result<(), StoreError> {
-    if is_open(key, &held) {
+    close_sent(tx, key, &held)?;
+    tx.put::<Notices>(key, &HeldNotice { feed: None, ..held });
+    Ok(())
+}
+
+/// The wait of a notice that was sent ends, unless it had ended: it may be stopped first, and be
+/// known to be taken afterwards.
+fn close_sent(tx: &mut Tx<'_>, key: &NoticeKey, held: &HeldNotice) -> Result<(), StoreError> {
+    if is_open(key, held) {
         change_tally(tx, &key.0, |counts, _| counts.sent.close())?;
     }
-    tx.put::<Notices>(key, &HeldNotice { feed: None, ..held });
     Ok(())
 }
 

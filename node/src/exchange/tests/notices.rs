@@ -247,6 +247,22 @@ async fn a_removed_peer_gets_no_notice_that_waited_for_it() {
 }
 
 #[tokio::test]
+async fn a_notice_that_was_stopped_and_is_acknowledged_all_the_same_ends_its_wait_once() {
+    let (dk, fr) = pair().await;
+    let stopped = dk.send(&fr, TEXT).await.unwrap();
+    // It arrives, and the sender does not learn that before it removes the peer.
+    Link::open(&dk, &fr).await.cut(Cut::Receipt).await;
+    let (peer, by) = (&fr.node.authority, person("administrator"));
+    admin::change_peer(&dk.node, peer, PeerState::Removed, "no longer", &by).await.unwrap();
+    trust(&dk, &fr, 2).await;
+    dk.send(&fr, "Another.").await.unwrap();
+    fr.acknowledge(&stopped, "night desk").await.unwrap();
+    run(&fr, &dk).await;
+    assert_eq!(dk.state(&stopped).await, NoticeState::Acknowledged);
+    assert_eq!(dk.sent(&fr).open, 1, "the other one waits still");
+}
+
+#[tokio::test]
 async fn a_sender_and_a_receiver_have_bounds() {
     let (dk, fr) = pair().await;
     for _ in 0..NOTICES_A_DAY_MAX {
