@@ -52,7 +52,7 @@ pub async fn get_notice(
 
 fn open(node: &Node, now: &Snapshot<'_>, id: &NoticeId) -> Result<OpenedNotice, DeskError> {
     let unknown = || DeskError::NoticeUnknown(id.clone());
-    let (key, held) = find(node, now, id)?.ok_or_else(unknown)?;
+    let (key, held) = find(&node.authority, now, id)?.ok_or_else(unknown)?;
     let listed = list::listed(now, &key, &held)?;
     let (notice, acknowledgement) = read_notice(now, &key, &held)?;
     let contact = super::read::contact(node, &key.0);
@@ -64,7 +64,7 @@ fn open(node: &Node, now: &Snapshot<'_>, id: &NoticeId) -> Result<OpenedNotice, 
 /// # Errors
 /// [`DeskError::NoticeUnknown`] when it is not held; when the store failed.
 pub fn listed_notice(node: &Node, id: &NoticeId) -> Result<ListedNotice, DeskError> {
-    let found = find(node, &node.store, id)?;
+    let found = find(&node.authority, &node.store, id)?;
     let (key, held) = found.ok_or_else(|| DeskError::NoticeUnknown(id.clone()))?;
     Ok(list::listed(&node.store, &key, &held)?)
 }
@@ -72,11 +72,11 @@ pub fn listed_notice(node: &Node, id: &NoticeId) -> Result<ListedNotice, DeskErr
 /// A notice by its id: that of a peer stands under the peer, an own one under whomever it was sent
 /// to.
 fn find(
-    node: &Node,
+    me: &AuthorityId,
     now: &impl Read,
     id: &NoticeId,
 ) -> Result<Option<(NoticeKey, HeldNotice)>, StoreError> {
-    let others: Vec<AuthorityId> = if *id.authority() == node.authority {
+    let others: Vec<AuthorityId> = if id.authority() == me {
         let peers = now.scan(Scan::<Peers>::all(), PEERS_MAX)?;
         peers.into_iter().map(|(peer, _)| peer).collect()
     } else {

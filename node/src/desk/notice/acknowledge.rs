@@ -53,7 +53,7 @@ type Held = (NoticeKey, Option<Acknowledgement>);
 
 /// The notice, with the word that it was read where there is one already.
 fn held(node: &Node, now: &Snapshot<'_>, id: &NoticeId) -> Result<Option<Held>, StoreError> {
-    let Some((key, held)) = find(node, now, id)? else { return Ok(None) };
+    let Some((key, held)) = find(&node.authority, now, id)? else { return Ok(None) };
     let (_, said) = read_notice(now, &key, &held)?;
     Ok(Some((key, said)))
 }

@@ -10,7 +10,7 @@ use crate::id::{AlertId, AuthorityId, NOTICE_NUMBER_BYTES, NoticeId};
 use crate::node::{Node, SharedNode};
 use crate::notice::{Notice, notice_text};
 use crate::roles::Actor;
-use crate::store::{CommitError, Committed, Growth, Notices, Peers, StoreError, Subject};
+use crate::store::{CommitError, Committed, Growth, Peers, StoreError, Subject};
 use crate::trust::PeerState;
 
 /// Longest key of a caller, in bytes: a UUID or 16 bytes in hexadecimal fit.
@@ -62,7 +62,7 @@ pub async fn send_notice(
 async fn sent_before(node: &SharedNode, id: &NoticeId) -> Result<Option<Notice>, StoreError> {
     let (here, id) = (node.clone(), id.clone());
     let read = node.store.read(move |now| {
-        let Some((key, held)) = find(&here, now, &id)? else { return Ok(None) };
+        let Some((key, held)) = find(&here.authority, now, &id)? else { return Ok(None) };
         read_notice(now, &key, &held).map(|(notice, _)| Some(notice))
     });
     read.await
@@ -71,7 +71,7 @@ async fn sent_before(node: &SharedNode, id: &NoticeId) -> Result<Option<Notice>,
 async fn enter(node: &SharedNode, notice: Notice, actor: &Actor) -> Result<(), DeskError> {
     let jws = notice.sign(&node.statement_key)?;
     let sealed = SealedNotice::new(node, &notice, &jws);
-    let (to, by) = (notice.aud, actor.name.clone());
+    let (me, to, by) = (notice.iss, notice.aud, actor.name.clone());
     let event = Event::new(Operation::Disclose, "notice.sent", &by)
         .peer(&to)
         .with("notice", sealed.id.to_string())
@@ -86,9 +86,11 @@ async fn enter(node: &SharedNode, notice: Notice, actor: &Actor) -> Result<(), D
         if peer.is_none() {
             return Err(DeskError::NotAPeer(to));
         }
-        // The same call came twice at this moment: the second finds what the first entered.
-        if tx.get::<Notices>(&(to.clone(), sealed.id.clone()))?.is_some() {
-            return Err(DeskError::NoticeRaced);
+        // Two calls came at this moment under one key: the second finds what the first entered.
+        match find(&me, tx, &sealed.id)? {
+            Some(((other, _), _)) if other != to => return Err(DeskError::NoticeKeyUsed),
+            Some(_) => return Err(DeskError::NoticeRaced),
+            None => {}
         }
         let feed = feed_to(tx, Subject::Notice(sealed.id.clone()), &to);
         if !sealed.enter_sent(tx, &to, &by, feed)? {

@@ -263,6 +263,19 @@ async fn a_notice_that_was_stopped_and_is_acknowledged_all_the_same_ends_its_wai
 }
 
 #[tokio::test]
+async fn under_one_key_two_calls_at_once_send_one_notice() {
+    let (dk, fr) = pair().await;
+    let de = TestNode::new("de.bka", 3);
+    join(&dk, &de).await;
+    for key in ["0", "1", "2", "3"] {
+        let (one, other) = tokio::join!(dk.send_by(&fr, TEXT, key), dk.send_by(&de, TEXT, key));
+        let refused = [one, other].into_iter().filter_map(Result::err).collect::<Vec<_>>();
+        assert!(matches!(refused[..], [DeskError::NoticeKeyUsed]), "{refused:?}");
+    }
+    assert_eq!(dk.sent(&fr).held + dk.sent(&de).held, 4);
+}
+
+#[tokio::test]
 async fn a_sender_and_a_receiver_have_bounds() {
     let (dk, fr) = pair().await;
     for _ in 0..NOTICES_A_DAY_MAX {
