@@ -1,5 +1,7 @@
 //! Lists notices, those first that came last; what they say stays sealed.
 
+use std::collections::BTreeMap;
+
 use crate::audit::{Event, Operation};
 use crate::desk::DeskError;
 use crate::holding::{NoticeKey, is_sent};
@@ -109,34 +111,75 @@ pub async fn list_notices(
     size: usize,
     actor: &Actor,
 ) -> Result<NoticePage, DeskError> {
-    let mut found = node.store.read(move |now| find_all(now, &wanted)).await?;
-    found.sort_by(|one, other| (other.at, &other.id).cmp(&(one.at, &one.id)));
-    if let Some((at, id)) = before {
-        found.retain(|notice| (notice.at, &notice.id) < (at, &id));
-    }
-    let more = found.len() > size;
-    found.truncate(size);
-    let next = found.last().filter(|_| more).map(|last| (last.at, last.id.clone()));
+    let read = node.store.read(move |now| {
+        let newest = Newest { before: before.clone(), size, found: BTreeMap::new() };
+        find_newest(now, &wanted, newest)
+    });
+    let (notices, next) = read.await?;
     let event = Event::new(Operation::Consult, "consult.notices_listed", &actor.name);
-    super::super::read::log(node, event.with("count", found.len()), None).await?;
-    Ok(NoticePage { notices: found, next })
+    super::super::read::log(node, event.with("count", notices.len()), None).await?;
+    Ok(NoticePage { notices, next })
 }
 
-fn find_all(now: &Snapshot<'_>, wanted: &WantedNotices) -> Result<Vec<ListedNotice>, StoreError> {
+/// When a notice became durable here, and which: lists go by it.
+type Place = (Timestamp, NoticeId);
+
+/// The newest notices before a place, and one more, which says that another page follows: what a
+/// list takes of memory depends on its page, not on how many notices are held.
+struct Newest {
+    before: Option<Place>,
+    size: usize,
+    found: BTreeMap<Place, ListedNotice>,
+}
+
+impl Newest {
+    fn wants(&self, place: &Place) -> bool {
+        let is_full = self.found.len() > self.size;
+        let oldest = self.found.keys().next().filter(|_| is_full);
+        self.before.as_ref().is_none_or(|before| place < before)
+            && oldest.is_none_or(|oldest| place > oldest)
+    }
+
+    fn add(&mut self, place: Place, notice: ListedNotice) {
+        self.found.insert(place, notice);
+        if self.found.len() > self.size.saturating_add(1) {
+            self.found.pop_first();
+        }
+    }
+
+    /// The page, the newest first, and where the next one begins.
+    fn page(mut self) -> (Vec<ListedNotice>, Option<Place>) {
+        let more = self.found.len() > self.size;
+        if more {
+            self.found.pop_first();
+        }
+        let next = self.found.keys().next().filter(|_| more).cloned();
+        (self.found.into_values().rev().collect(), next)
+    }
+}
+
+fn find_newest(
+    now: &Snapshot<'_>,
+    wanted: &WantedNotices,
+    mut newest: Newest,
+) -> Result<(Vec<ListedNotice>, Option<Place>), StoreError> {
     let scan = wanted.other.as_ref().map_or_else(Scan::<Notices>::all, Scan::of);
-    let mut found = Vec::new();
     let mut pages = scan.pages(PAGE);
     while let Some(page) = pages.next(now)? {
         for (key, held) in page {
+            let place = (held.at, key.1.clone());
+            if !newest.wants(&place) {
+                continue;
+            }
             let notice = listed(now, &key, &held)?;
             let fits = wanted.state.is_none_or(|state| state == notice.state)
                 && wanted.sent.is_none_or(|sent| sent == notice.sent);
             if fits {
-                found.push(notice);
+                newest.add(place, notice);
             }
         }
     }
-    Ok(found)
+    Ok(newest.page())
 }
 
 /// What a list says of a notice.
@@ -180,4 +223,54 @@ pub(super) fn listed(
 pub fn open_notices(node: &Node) -> Result<u64, StoreError> {
     let tallies = node.store.scan(Scan::<NoticeTallies>::all(), PEERS_MAX)?;
     Ok(tallies.iter().map(|(_, counts)| u64::from(counts.received.open)).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(place: &Place) -> ListedNotice {
+        ListedNotice {
+            id: place.1.clone(),
+            other: "fr.police-judiciaire".parse().expect("a name"),
+            sent: true,
+            state: NoticeState::Waiting,
+            reason: String::new(),
+            about: None,
+            by: String::new(),
+            at: place.0,
+            taken_at: None,
+            acknowledged_at: None,
+            acknowledged_by: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_page_holds_no_more_than_its_size_and_pages_leave_none_out() {
+        let me: AuthorityId = "dk.politi".parse().expect("a name");
+        // Out of order, and pairs of one second.
+        let places: Vec<Place> = (0..40_u8)
+            .map(|n| n * 3 % 40)
+            .map(|n| (Timestamp::from_seconds(i64::from(n / 2)), NoticeId::new(me.clone(), [n; 6])))
+            .collect();
+        let (mut before, mut all) = (None, vec![]);
+        loop {
+            let mut newest = Newest { before, size: 7, found: BTreeMap::new() };
+            for place in &places {
+                if newest.wants(place) {
+                    newest.add(place.clone(), notice(place));
+                }
+                assert!(newest.found.len() <= 8);
+            }
+            let (page, next) = newest.page();
+            all.extend(page.into_iter().map(|notice| (notice.at, notice.id)));
+            before = next;
+            if before.is_none() {
+                break;
+            }
+        }
+        let mut sorted = places;
+        sorted.sort_by(|one, other| other.cmp(one));
+        assert_eq!(all, sorted);
+    }
 }
