@@ -6,6 +6,7 @@ use super::fork::note_fork;
 use crate::alert::{self, AlertError, ClaimSet, View};
 use crate::audit::{self, Event, Operation, RESTORE_RECOVERED, STATEMENT};
 use crate::exchange::addressed::feed_to;
+use crate::exchange::ledger::Effect;
 use crate::exchange::restores::keep_restore;
 use crate::exchange::statement::{RETRACTION_TYP, Retraction};
 use crate::exchange::stream::feed;
@@ -15,8 +16,8 @@ use crate::jose;
 use crate::node::{Node, SharedNode};
 use crate::notice::Notice;
 use crate::store::{
-    CommitError, Committed, Erased, Ledger, Notices, Own, OwnAlert, Read, Restores, StoreError,
-    Subject, TakenBack, Tombstone, Tombstones, Tx,
+    CommitError, Committed, Erased, Ledger, LedgerEntry, Notices, Offered, Own, OwnAlert, Read,
+    Restores, StoreError, StreamsOut, Subject, TakenBack, Tombstone, Tombstones, Tx,
 };
 
 /// Why a recovered statement was not kept.
@@ -173,7 +174,8 @@ fn keep_retraction(
     Ok(Committed::new(new, event.alert(id).peer(peer).with("new", new)))
 }
 
-/// A notice that the peer has is sent to it again only in a new epoch, as every notice is.
+/// A notice that the peer has is sent to it again only in a new epoch, as every notice is: in the
+/// present one the ledger says that it has it.
 fn keep_notice(
     tx: &mut Tx<'_>,
     peer: &AuthorityId,
@@ -181,8 +183,15 @@ fn keep_notice(
 ) -> Result<Committed<bool>, StoreError> {
     let new = tx.get::<Notices>(&(peer.clone(), sealed.id.clone()))?.is_none();
     if new {
-        let feed = feed_to(tx, Subject::Notice(sealed.id.clone()), peer);
+        let subject = Subject::Notice(sealed.id.clone());
+        let feed = feed_to(tx, subject.clone(), peer);
         sealed.enter_recovered(tx, peer, feed)?;
+        let epoch = tx.get::<StreamsOut>(peer)?.map(|stream| stream.epoch).unwrap_or_default();
+        let (place, effect) = ((epoch, 0), Effect::of(&Offered::Notice));
+        let mut ledger = LedgerEntry::default();
+        ledger.offered(place, effect, tx.now());
+        ledger.acknowledged(place, effect);
+        tx.put::<Ledger>(&(peer.clone(), subject), &ledger);
     }
     let event = Event::new(Operation::Collect, "notice.recovered", "node").peer(peer);
     Ok(Committed::new(new, event.with("notice", sealed.id.to_string()).with("new", new)))

@@ -187,6 +187,17 @@ async fn a_sender_that_was_restored_fetches_its_notices_back() {
 }
 
 #[tokio::test]
+async fn a_notice_that_was_handed_back_is_not_offered_again_in_the_present_epoch() {
+    let (dk, fr) = pair().await;
+    dk.send(&fr, TEXT).await.unwrap();
+    run(&dk, &fr).await;
+    let forgotten = forged(&dk, &fr).sign(&dk.node.statement_key).unwrap();
+    let from = &fr.node.authority;
+    assert!(exchange::keep_recovered(&dk.node, from, &forgotten).await.unwrap());
+    assert!(Link::open(&dk, &fr).await.offer().await.items.is_empty());
+}
+
+#[tokio::test]
 async fn a_notice_is_erased_after_a_year_at_both_ends() {
     let (dk, fr) = pair().await;
     let id = dk.send(&fr, TEXT).await.unwrap();
