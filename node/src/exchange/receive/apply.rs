@@ -24,9 +24,12 @@ use crate::store::{
 };
 use crate::trust::PeerState;
 
-/// Most refused statements of one peer kept for people to see: a hostile peer must not fill the
-/// disk.
+/// Most refused statements about alerts of one peer kept for people to see: a hostile peer must not
+/// fill the disk.
 const PARKED_MAX: usize = 1024;
+
+/// Most of its other refused statements: they take no place from alerts, and people read no more.
+const PARKED_ADDRESSED_MAX: usize = 128;
 
 /// Most refusals that the sender may not know yet: its window is four batches of 64.
 const REFUSED_OPEN_MAX: usize = 512;
@@ -110,12 +113,19 @@ impl Arrival {
     }
 }
 
+/// How many statements are parked.
+#[derive(Clone, Copy)]
+struct ParkedCounts {
+    alerts: usize,
+    addressed: usize,
+}
+
 struct Applying<'a> {
     arrival: &'a Arrival,
     outcome: Outcome,
     events: Vec<Event>,
-    /// Number of parked statements of this peer, once they were counted.
-    parked: Option<usize>,
+    /// Parked statements of this peer, once they were counted.
+    parked: Option<ParkedCounts>,
     repeated: Repeated,
 }
 
@@ -233,21 +243,12 @@ impl Applying<'_> {
                 seq: refusal.seq,
                 retry_at: None,
             };
-            let peer = &self.arrival.peer;
             if let Some(id) = subject.alert() {
                 self.carry_over(tx, id)?;
             }
-            // Counted once for a batch: otherwise the writer would read them all again for every
-            // refusal.
-            let count = match self.parked {
-                Some(count) => count,
-                None => tx.scan(Scan::<ParkedIn>::of(peer), PARKED_MAX)?.len(),
-            };
-            let has_room = count < PARKED_MAX;
-            if has_room {
-                tx.put::<ParkedIn>(&(peer.clone(), subject.clone()), &parked);
+            if self.has_room_to_park(tx, addressed)? {
+                tx.put::<ParkedIn>(&(self.arrival.peer.clone(), subject.clone()), &parked);
             }
-            self.parked = Some(count + usize::from(has_room));
             event = kind::about(event, &subject);
         }
         self.events.push(event);
@@ -255,6 +256,23 @@ impl Applying<'_> {
         self.outcome.refused.push(Refused { seq: refusal.seq, reason });
         self.outcome.reasons.push(refusal.reason.as_str());
         Ok(())
+    }
+
+    fn has_room_to_park(&mut self, tx: &Tx<'_>, addressed: bool) -> Result<bool, StoreError> {
+        // Counted once for a batch: otherwise the writer would read them all again for every
+        // refusal.
+        let mut counts = match self.parked {
+            Some(counts) => counts,
+            None => count_parked(tx, &self.arrival.peer)?,
+        };
+        let (count, max) = match addressed {
+            true => (&mut counts.addressed, PARKED_ADDRESSED_MAX),
+            false => (&mut counts.alerts, PARKED_MAX),
+        };
+        let has_room = *count < max;
+        *count += usize::from(has_room);
+        self.parked = Some(counts);
+        Ok(has_room)
     }
 
     /// An older copy of a refused alert survives the end of the snapshot, since the newer version
@@ -272,6 +290,13 @@ impl Applying<'_> {
     fn event(&self, operation: Operation, kind: &'static str, id: &AlertId) -> Event {
         Event::new(operation, kind, "node").peer(&self.arrival.peer).alert(id)
     }
+}
+
+/// Alerts come first in the table, so that none is left out.
+fn count_parked(tx: &Tx<'_>, peer: &AuthorityId) -> Result<ParkedCounts, StoreError> {
+    let parked = tx.scan(Scan::<ParkedIn>::of(peer), PARKED_MAX + PARKED_ADDRESSED_MAX)?;
+    let alerts = parked.iter().filter(|((_, subject), _)| subject.alert().is_some()).count();
+    Ok(ParkedCounts { alerts, addressed: parked.len() - alerts })
 }
 
 type Judgement = Result<Succession, (Reason, bool)>;

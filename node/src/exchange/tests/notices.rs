@@ -532,3 +532,29 @@ async fn words_that_replace_one_another_have_a_bound_and_an_older_one_changes_no
     assert_eq!(forger.give(vec![word(last + 1)]).await, [""; 0]);
     assert_eq!(who().await, format!("desk {}", last + 1));
 }
+
+#[tokio::test]
+async fn refused_notices_take_no_place_from_refused_alerts() {
+    let (dk, fr) = pair().await;
+    let mut forger = Forger::open(&dk, &fr).await;
+    for batch in 0..4 {
+        let notice = |n: u8| {
+            let jti = NoticeId::new(dk.node.authority.clone(), [batch, n, 0, 0, 0, 0]);
+            let text = "\u{202e}hidden".to_owned();
+            let notice = Notice { jti, text, ..forged(&dk, &fr) };
+            (Kind::Notice, notice.sign(&dk.node.statement_key).unwrap())
+        };
+        let refused = forger.give((0..50).map(notice).collect()).await;
+        assert_eq!(refused, ["notice_text_refused"; 50]);
+    }
+    let parked = admin::parked(&fr.node, &dk.node.authority).unwrap();
+    assert_eq!(parked.len(), 128);
+    // A withdrawal that does not verify is still shown.
+    let said = serde_json::json!({
+        "iss": "dk.politi", "jti": "dk.politi:2026-481920375", "ver": 1, "iat": 0,
+    });
+    let typ = Kind::Withdrawal.rules().typ;
+    let jws = crate::jose::sign(typ, &said, &fr.node.statement_key).unwrap();
+    assert_eq!(forger.give(vec![(Kind::Withdrawal, jws)]).await.len(), 1);
+    assert_eq!(admin::parked(&fr.node, &dk.node.authority).unwrap().len(), 129);
+}
