@@ -187,12 +187,13 @@ impl Command {
 fn parked(parked: Vec<Parked>) -> Answer {
     let json = list(parked.iter().map(|p| {
         json!({
-            "alert": p.alert, "version": p.version, "direction": p.direction,
+            "kind": p.kind, "alert": p.alert, "version": p.version, "direction": p.direction,
             "reason": p.reason, "refused_at": at(p.at),
         })
     }));
-    let row = |p: Parked| vec![p.alert, p.version.to_string(), p.direction, p.reason, time(p.at)];
-    let headers = ["alert", "version", "direction", "reason", "refused at"];
+    let row =
+        |p: Parked| vec![p.kind, p.alert, p.version.to_string(), p.direction, p.reason, time(p.at)];
+    let headers = ["kind", "alert", "version", "direction", "reason", "refused at"];
     Answer::new(json, table(&headers, parked.into_iter().map(row).collect()))
 }
 

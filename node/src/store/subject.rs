@@ -42,6 +42,15 @@ impl Subject {
             Self::Notice(_) | Self::Acknowledgement(_) => None,
         }
     }
+
+    /// The word for what it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Alert(_) => "alert",
+            Self::Notice(_) => "notice",
+            Self::Acknowledgement(_) => "acknowledgement",
+        }
+    }
 }
 
 impl From<AlertId> for Subject {

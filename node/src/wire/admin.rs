@@ -74,7 +74,8 @@ pub fn tested(steps: Vec<TestStep>) -> proto::TestPeerResponse {
     proto::TestPeerResponse { ok, steps: steps.into_iter().map(step).collect() }
 }
 
-/// A parked statement.
+/// A parked statement. Of one that is about no alert it says the kind alone: who administers a node
+/// reads no notices.
 pub fn parked(
     authority: &AuthorityId,
     theirs: bool,
@@ -84,10 +85,11 @@ pub fn parked(
     proto::Parked {
         authority: authority.to_string(),
         direction: if theirs { "in" } else { "out" }.to_owned(),
-        alert: subject.to_string(),
+        alert: subject.alert().map(ToString::to_string).unwrap_or_default(),
         version: parked.version,
         reason: printable(&parked.reason),
         at: parked.at.seconds(),
+        kind: subject.kind().to_owned(),
     }
 }
 
@@ -244,4 +246,38 @@ pub fn admin_status(error: &AdminError) -> Status {
         E::Store(error) => store_code(error),
     };
     refusal(code, error.reason(), &error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::ClaimSet;
+    use crate::id::{NoticeId, Timestamp};
+
+    #[test]
+    fn a_parked_notice_is_shown_without_its_id() {
+        let peer: AuthorityId = "dk.politi".parse().expect("a name");
+        let held = Parked {
+            version: 0,
+            claims: ClaimSet::EMPTY,
+            reason: "too_many_notices".to_owned(),
+            at: Timestamp::from_seconds(1),
+            epoch: 1,
+            seq: 1,
+            retry_at: None,
+        };
+        let id = NoticeId::new(peer.clone(), [7; 6]);
+        for (subject, kind) in [
+            (Subject::Notice(id.clone()), "notice"),
+            (Subject::Acknowledgement(id.clone()), "acknowledgement"),
+        ] {
+            let shown = parked(&peer, true, &subject, &held);
+            assert_eq!((shown.kind.as_str(), shown.alert.as_str()), (kind, ""));
+            assert_eq!(shown.reason, "too_many_notices");
+            assert!(!format!("{shown:?}").contains(&id.to_string()));
+        }
+        let alert: crate::id::AlertId = "dk.politi:2026-481920375".parse().expect("an id");
+        let shown = parked(&peer, false, &alert.clone().into(), &held);
+        assert_eq!((shown.kind.as_str(), shown.alert), ("alert", alert.to_string()));
+    }
 }
