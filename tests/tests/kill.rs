@@ -1,6 +1,7 @@
 //! SIGKILL at any moment under load: nothing that was acknowledged is lost, on either side.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 use entente_node::home::Layout;
@@ -8,13 +9,16 @@ use entente_node::sample::Samples;
 use entente_proto::admin::admin_client::AdminClient;
 use entente_proto::admin::{ApplyPolicyRequest, ApprovePolicyRequest};
 use entente_proto::desk::desk_client::DeskClient;
+use entente_proto::desk::notices_client::NoticesClient;
 use entente_proto::desk::{
-    CreateAlertRequest, ListAlertsRequest, StatusRequest, UpdateAlertRequest, WithdrawAlertRequest,
+    AcknowledgeNoticeRequest, CreateAlertRequest, GetNoticeRequest, ListAlertsRequest,
+    ListNoticesRequest, SendNoticeRequest, StatusRequest, UpdateAlertRequest, WithdrawAlertRequest,
 };
 use entente_tests::federation::{ALL, PATIENCE, search_by_passport};
 use entente_tests::marks::check_bytes;
 use entente_tests::processes::Process;
 use serde_json::Value;
+use tokio::time::Instant;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_simulate");
 
@@ -115,16 +119,22 @@ async fn settled(here: &Process) -> anyhow::Result<()> {
     tokio::time::timeout(PATIENCE, waiting).await?
 }
 
-async fn killed(which: usize, rounds: u64) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
+/// Two nodes that exchange, each a process of its own.
+async fn pair(folder: &Path) -> anyhow::Result<Vec<Process>> {
     let mut nodes = Vec::new();
     for name in ["dk.politi", "fr.police-judiciaire"] {
-        let mut node = Process::prepare(folder.path(), name, PROGRAM)?;
+        let mut node = Process::prepare(folder, name, PROGRAM)?;
         node.start().await?;
         nodes.push(node);
     }
     nodes[0].admit(&nodes[1].descriptor()?).await?;
     nodes[1].admit(&nodes[0].descriptor()?).await?;
+    Ok(nodes)
+}
+
+async fn killed(which: usize, rounds: u64) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut nodes = pair(folder.path()).await?;
     apply_all(&nodes[0]).await?;
     let mut acknowledged = Acknowledged::new();
     for round in 0..rounds {
@@ -202,4 +212,90 @@ async fn a_sender_that_is_killed_loses_nothing_acknowledged() -> anyhow::Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_is_killed_gets_everything() -> anyhow::Result<()> {
     killed(1, 8).await
+}
+
+/// Texts of notices by their ids.
+type Told = BTreeMap<String, String>;
+
+/// Sends some notices until a call fails; those that were acknowledged are noted.
+async fn tell(node: &Process, round: usize, told: &mut Told) -> anyhow::Result<()> {
+    let mut desk = NoticesClient::new(node.desk("officer").await?);
+    for number in 0..NOTICES_A_ROUND {
+        let text = format!("MARKnotice {round} {number}");
+        let to = "fr.police-judiciaire".to_owned();
+        let asked = SendNoticeRequest { to, text: text.clone(), ..Default::default() };
+        let Ok(sent) = desk.send_notice(asked).await else { return Ok(()) };
+        told.insert(sent.into_inner().id, text);
+    }
+    Ok(())
+}
+
+/// Every notice that a node holds, with its state.
+async fn notices(node: &Process) -> anyhow::Result<Vec<(String, String)>> {
+    let mut desk = NoticesClient::new(node.desk("officer").await?);
+    let asked = ListNoticesRequest { page_size: 1000, ..Default::default() };
+    let listed = desk.list_notices(asked).await?.into_inner().notices;
+    Ok(listed.into_iter().map(|notice| (notice.id, notice.state)).collect())
+}
+
+/// Fewer in all than a peer takes in a day.
+const NOTICES_A_ROUND: usize = 10;
+
+/// Rounds, in which sender and receiver are killed in turn.
+const NOTICE_ROUNDS: usize = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_and_their_acknowledgements_survive_kills_of_either_side() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut nodes = pair(folder.path()).await?;
+    let mut told = Told::new();
+    for round in 0..NOTICE_ROUNDS {
+        let pause = Duration::from_millis(20 + 15 * round as u64);
+        tokio::select! {
+            sent = tell(&nodes[0], round, &mut told) => sent?,
+            () = tokio::time::sleep(pause) => {}
+        }
+        nodes[round % 2].kill().await?;
+        nodes[round % 2].start().await?;
+    }
+    assert!(told.len() > NOTICES_A_ROUND / 2, "{}", told.len());
+    let began = Instant::now();
+    let mut desk = NoticesClient::new(nodes[1].desk("officer").await?);
+    for (id, text) in &told {
+        let asked = GetNoticeRequest { id: id.clone() };
+        let shown = loop {
+            match desk.get_notice(asked.clone()).await {
+                Ok(shown) => break shown.into_inner(),
+                Err(status) => anyhow::ensure!(began.elapsed() < PATIENCE, "{id}: {status}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert_eq!(shown.text, *text);
+        let read = AcknowledgeNoticeRequest { id: id.clone(), who: "night desk".to_owned() };
+        desk.acknowledge_notice(read).await?;
+    }
+    nodes[1].kill().await?;
+    nodes[1].start().await?;
+    loop {
+        let here = notices(&nodes[0]).await?;
+        let open =
+            |(id, state): &&(String, String)| told.contains_key(id) && state != "acknowledged";
+        let open: Vec<_> = here.iter().filter(open).collect();
+        let ids: BTreeSet<_> = here.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), here.len(), "each is there once");
+        assert!(told.keys().all(|id| ids.contains(id)), "none that was acknowledged is lost");
+        if open.is_empty() {
+            break;
+        }
+        anyhow::ensure!(began.elapsed() < PATIENCE, "{open:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let there = notices(&nodes[1]).await?;
+    let ids: BTreeSet<_> = there.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), there.len(), "each is there once");
+    for node in &mut nodes {
+        assert!(node.terminate().await?, "ends well after SIGTERM");
+        check_bytes(&node.home)?;
+    }
+    Ok(())
 }
