@@ -165,7 +165,7 @@ fn an_import_takes_every_usual_form_and_names_line_and_id_of_each_alert() {
 }
 
 #[test]
-fn an_import_that_is_cut_off_says_how_many_were_made_and_that_repeating_is_safe() {
+fn an_import_and_a_watch_that_are_cut_off_say_so_and_that_repeating_is_safe() {
     let folder = tempfile::tempdir().unwrap();
     let mut node = Node::start(folder.path());
     let drafts: Vec<String> = (0..200).map(|number| draft(number, "Karpenko") + "\n").collect();
@@ -175,9 +175,12 @@ fn an_import_that_is_cut_off_says_how_many_were_made_and_that_repeating_is_safe(
         // It stays open: whoever writes the drafts may never hear of the cut.
         let mut input = import.stdin.take().unwrap();
         input.write_all(drafts[..150].concat().as_bytes()).unwrap();
+        let watch = entente(folder.path(), &["alert", "watch"]).spawn().unwrap();
         std::thread::sleep(Duration::from_secs(2));
         node.child.kill().unwrap();
         node.child.wait().unwrap();
+        let watched = watch.wait_with_output().unwrap();
+        assert_eq!(watched.status.code(), Some(75), "{watched:?}");
         let output = import.wait_with_output().unwrap();
         drop(input);
         assert_eq!(output.status.code(), Some(75), "{output:?}");
